@@ -1,0 +1,71 @@
+# Needs Python >= 3.11 and make; everything else is fetched, locked by hash, into .venv.
+
+BIN := .venv/bin
+# Tried, not looked up: a name on PATH may be a stub of a version manager that starts nothing.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+SETUP = @test -n "$(PYTHON)" || { echo "setup: no Python 3.11 or newer found; name one: make PYTHON=/path/to/python"; exit 1; }; \
+	"$(PYTHON)" scripts/setup.py
+INPUTS := pyproject.toml requirements/build.txt requirements/uv.txt scripts/setup.py src/tradewind/__init__.py
+# The test set holds the demo set: an environment made for the tests serves the demo as well.
+DEMO_ENV := $(or $(wildcard .venv/.test),.venv/.demo)
+COMPILED := $(BIN)/python -m compileall -q src
+
+.PHONY: help demo test fresh check docs bench chaos lock clean
+
+help:
+	@echo "make demo [POOL=name]     from raw flights to a served prediction"
+	@echo "make test                 all tests that run on one machine"
+	@echo "make check                format, lint, types, import contracts, docs, sizes"
+	@echo "make fresh TARGET=test    a target on a copy, with an empty home and empty caches"
+	@echo "make docs | bench | chaos | lock | clean"
+
+demo: $(DEMO_ENV)
+	@$(COMPILED)
+	@$(BIN)/python examples/flights/demo.py $(if $(POOL),--pool $(POOL),)
+
+test: .venv/.test
+	@$(COMPILED)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: .venv/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/check_docs.py
+	$(BIN)/python scripts/check_sizes.py
+
+TARGET ?= test
+fresh:
+	@test -n "$(PYTHON)" || { echo "fresh: no Python 3.11 or newer found"; exit 1; }
+	@"$(PYTHON)" scripts/fresh.py $(TARGET)
+
+docs: .venv/.test
+	$(BIN)/python scripts/make_docs.py
+
+bench: .venv/.test
+	@$(COMPILED)
+	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+chaos: .venv/.test
+	@$(COMPILED)
+	@$(BIN)/python -m tests.chaos.run
+
+# Pins stay as they are where they still fit; make lock FLAGS=--upgrade takes the newest.
+LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" $(FLAGS)
+lock: .venv/.test
+	$(LOCK) --all-extras --group dev --group demo pyproject.toml -o requirements/test.txt
+	$(LOCK) --extra data --extra ml --group demo -c requirements/test.txt pyproject.toml -o requirements/demo.txt
+	$(LOCK) -c requirements/test.txt pyproject.toml -o requirements/core.txt
+	echo uv | $(LOCK) -c requirements/test.txt - -o requirements/uv.txt
+	$(LOCK) requirements/build.in -o requirements/build.txt
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.%: requirements/%.txt $(INPUTS)
+	$(SETUP) $*
+	@rm -f .venv/.demo .venv/.test && touch $@

@@ -1,0 +1,66 @@
+"""A pinned spec: every name has become a digest. Later stages read digests only.
+
+Its digest is the cache key; the difference of two pinned specs is the explanation of a cache miss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tradewind.base.ids import digest_json
+from tradewind.records.tasks import Environment, Input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """`spec` is the spec's document. `code` maps each part of the code that the entry can reach to
+    its digest, so that an edit elsewhere in the bundle changes nothing here."""
+
+    kind: str
+    name: str
+    project: str
+    spec: dict[str, Any]
+    bundle: str = ""
+    code: dict[str, str] = field(default_factory=dict)
+    environment: Environment
+    inputs: dict[str, Input] = field(default_factory=dict)
+
+
+# What a spec says about how well and where, or about its own name, does not change its result.
+_NOT_RESULT = frozenset(
+    {
+        "kind", "name", "project", "labels", "description", "bundle", "input", "dependencies",
+        "performance", "budget", "availability", "consistency", "resources", "timeout", "retries",
+        "queue", "pool", "cache", "at_once", "backend", "output",
+    }
+)  # fmt: skip
+
+
+def parts(pinned: Pinned) -> dict[str, str]:
+    """What a result depends on: a readable name → a digest or a short value."""
+    found = {"kind": pinned.kind, "environment": pinned.environment.digest}
+    for name, digest in pinned.code.items():
+        found[f"code {name}"] = digest
+    if not pinned.code and pinned.bundle:
+        found["code"] = pinned.bundle
+    for name, bound in pinned.inputs.items():
+        found[f"input {name}"] = bound.digest or digest_json(bound.value)
+    for name, value in pinned.spec.items():
+        if name == "params" and isinstance(value, dict):
+            for key, param in value.items():
+                found[f"parameter {key}"] = digest_json(param)
+        elif name not in _NOT_RESULT:
+            found[name] = digest_json(value)
+    return found
+
+
+def digest(pinned: Pinned) -> str:
+    """The cache key."""
+    return digest_json(parts(pinned))
+
+
+def difference(old: Pinned, new: Pinned) -> list[str]:
+    """The names of the parts in which two pinned specs differ, in reading order."""
+    before, after = parts(old), parts(new)
+    return [name for name in {**before, **after} if before.get(name) != after.get(name)]

@@ -1,0 +1,58 @@
+"""Options, plans and quotes: what a spec can cost, and what was promised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tradewind.records.tasks import Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One way to carry a pinned spec out, before it has a price: what a kind offers the compiler."""
+
+    backend: str
+    width: int = 1
+    resources: Resources = field(default_factory=Resources)
+    layout: str = "single"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A figure with its spread; `None` where nothing is known yet."""
+
+    p50: float
+    p90: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One way to meet a spec. Seconds and nanodollars; unknown figures are None and say so."""
+
+    pool: str
+    engine: str
+    option: Option
+    seconds: Interval | None = None
+    price: Interval | None = None
+    basis: str = "unknown, first run"
+    chosen_because: str = ""
+    estimate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """The plans worth choosing between. It can be held to until `expires` (seconds since 1970)."""
+
+    id: str
+    pinned: str
+    plans: tuple[Plan, ...]
+    made: float
+    expires: float
+    elsewhere: tuple[Plan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbesWanted:
+    """The compiler cannot price this without measuring. `samples` are shares of the input, 0..1."""
+
+    samples: tuple[float, ...]

@@ -1,0 +1,185 @@
+"""The narrow waist. Every kind lowers to tasks; every engine runs tasks.
+
+A task is a set of roles; each role has a shape, and says what to start, in which environment, from
+which inputs, and how it restarts and stops. Nothing here knows a kind or an engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gang:
+    """`width` processes, all or none, as one attempt. Elastic between `least` and `most`."""
+
+    least: int = 1
+    most: int = 1
+    shape: Literal["gang"] = "gang"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Array:
+    """`count` items, each done once, at most `at_once` of them at the same time."""
+
+    count: int
+    at_once: int = 1
+    shape: Literal["array"] = "array"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicas:
+    """`count` interchangeable processes, kept alive until stopped."""
+
+    count: int = 1
+    shape: Literal["replicas"] = "replicas"
+
+
+Shape = Gang | Array | Replicas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What to start.
+
+    `function`: `target` is "file.py:name" below the bundle's root; called with the inputs.
+    `script`: `target` is a file below the bundle's root, run as `__main__` with `args`.
+    `module`: `target` is "package.module:name", importable in the environment.
+    `command`: `args` is an argument vector, started as it is.
+    """
+
+    kind: Literal["function", "script", "module", "command"]
+    target: str = ""
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Which interpreter. An empty `lock` is the pool's default interpreter.
+
+    `lock` is the blob digest of a requirements file with hashes; `digest` names the whole
+    environment (lock, Python version, platform) and is the cache key.
+    """
+
+    digest: str
+    lock: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One input slot, pinned.
+
+    `table`: `files` are Parquet files of one dataset version, in order. `file` and `folder`:
+    `digest` is a blob. `value`: `value` is JSON. `source` names what it was bound to, for people
+    and lineage (`flights@3`).
+    """
+
+    kind: Literal["table", "file", "folder", "value"]
+    source: str = ""
+    digest: str = ""
+    files: tuple[str, ...] = ()
+    value: Any = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One output slot: a name, and the dataset or model whose next version it becomes, if any."""
+
+    kind: Literal["result", "model", "folder"] = "result"
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """For one process. `cpu` in cores, `memory` in bytes (0: no limit of its own)."""
+
+    cpu: float = 1.0
+    memory: int = 0
+    accelerators: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """A replica is ready when `GET path` on its port answers 200; empty: when the port is open."""
+
+    path: str = ""
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """How often a failed unit is tried again. The delay is `backoff * factor**(tries - 1)` seconds,
+    at most `ceiling`. A lost attempt (infrastructure) does not count against `most`."""
+
+    most: int = 0
+    backoff: float = 1.0
+    factor: float = 2.0
+    ceiling: float = 300.0
+
+    def delay(self, tries: int) -> float:
+        """Seconds to wait after the given number of failed tries (≥1)."""
+        return min(self.ceiling, self.backoff * self.factor ** min(tries - 1, 60))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """How a unit is stopped: `kill` at once; `drain` and `checkpoint` send SIGTERM and wait `grace`
+    seconds before killing."""
+
+    way: Literal["kill", "drain", "checkpoint"] = "kill"
+    grace: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """One role of a task."""
+
+    name: str
+    shape: Shape
+    entry: Entry
+    resources: Resources = field(default_factory=Resources)
+    params: dict[str, Any] = field(default_factory=dict)
+    items: tuple[Any, ...] = ()
+    inputs: dict[str, Input] = field(default_factory=dict)
+    outputs: dict[str, Output] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    ports: tuple[str, ...] = ()
+    readiness: Readiness | None = None
+    restart: Restart = field(default_factory=Restart)
+    stop: Stop = field(default_factory=Stop)
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a kind lowers to. `bundle` is the digest of the code that travels, or empty."""
+
+    name: str
+    roles: tuple[Role, ...]
+    environment: Environment
+    bundle: str = ""
+
+    def demand(self) -> Resources:
+        """What must be free to start it: whole gangs, the items at once, all replicas."""
+        cpu, memory = 0.0, 0
+        accelerators: dict[str, int] = {}
+        for role in self.roles:
+            width = starting_width(role.shape)
+            cpu += role.resources.cpu * width
+            memory += role.resources.memory * width
+            for name, count in role.resources.accelerators.items():
+                accelerators[name] = accelerators.get(name, 0) + count * width
+        return Resources(cpu=cpu, memory=memory, accelerators=accelerators)
+
+
+def starting_width(shape: Shape) -> int:
+    """How many processes of this shape run at the same time when it starts."""
+    match shape:
+        case Gang():
+            return shape.least
+        case Array():
+            return max(1, min(shape.at_once, shape.count))
+        case Replicas():
+            return shape.count
