@@ -1,0 +1,1 @@
+"""Alembic's scripts, one per change of the schema, loaded only when a migration is due."""
