@@ -1,0 +1,31 @@
+"""The kind `pool`: a place with an engine, capacity and a price. For operators."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tradewind.specs.common import Resources, Spec
+from tradewind.specs.fields import Flag, Json, Name, Price, Text
+
+
+class PoolSpec(Spec):
+    """A place where tasks run. What only its engine understands stands in `options`."""
+
+    kind: Literal["pool"] = "pool"
+    engine: Name = Field(
+        default="local", description="Who launches tasks there: local, kubernetes, …"
+    )
+    capacity: Resources | None = Field(
+        default=None, description="How much it holds. Left out: what the engine finds."
+    )
+    price: Price | None = Field(
+        default=None, description="What the whole pool costs for an hour: $0.10/h. In nanodollars."
+    )
+    production: Flag = Field(
+        default=False, description="Whether it is production: the CLI asks before it changes it."
+    )
+    options: dict[Text, Json] = Field(
+        default_factory=dict, description="The engine's own settings, passed on unread."
+    )

@@ -1,0 +1,167 @@
+"""One full document and one short one for every kind; the tests turn them over and over."""
+
+from typing import Any
+
+DIGEST = "sha256:" + "0" * 63 + "f"
+
+WORKLOAD: dict[str, Any] = {
+    "project": "airline",
+    "labels": {"team": "数据"},
+    "description": "A sentence: with # odd 'marks'.",
+    "performance": "1h30m",
+    "budget": "$2.5",
+    "availability": "region",
+    "consistency": "soft",
+    "dependencies": ["numpy>=2,<3", "pandas[parquet]==2.2.*", "x @ https://e.org/x.whl"],
+    "resources": {"cpu": 1.5, "memory": "4GiB", "accelerators": {"nvidia-l4": 1}},
+    "timeout": "250ms",
+    "retries": {"max": 3, "backoff": "5s", "factor": 1.5},
+    "env": {"A_B": "no", "C": "1e5"},
+    "queue": "night",
+    "pool": "here",
+    "cache": False,
+    "bundle": DIGEST,
+    "params": {"a": [1, 2.5, None, True, {"b": "x"}], "0o17": "12:30"},
+}
+
+FULL: list[dict[str, Any]] = [
+    {
+        "kind": "dataset",
+        "name": "flights",
+        "source": {
+            "path": ["a/*.csv", "b.csv"],
+            "format": "csv",
+            "delimiter": ";",
+            "quote": "'",
+            "header": False,
+            "nulls": ["NA", "-", "null"],
+            "encoding": "gb18030",
+            "schema": {"tailnum": "string", "no": "int64"},
+        },
+        "keys": ["tailnum", "day"],
+        "event_time": "departed",
+        "write_time": "known",
+    },
+    {
+        "kind": "function",
+        "name": "清洗_2",
+        **WORKLOAD,
+        "entry": "lib/clean.py:Cleaner.run",
+        "input": {"data": "flights@3", "more": "./more.csv"},
+        "output": "clean",
+        "items": [1, "two", None],
+        "at_once": 2,
+        "backend": "partitions",
+    },
+    {
+        "kind": "training",
+        "name": "delay",
+        **WORKLOAD,
+        "entry": "train.py",
+        "args": ["--rate", "0.1"],
+        "input": {"data": "clean"},
+        "model": "late",
+        "workers": "2..8",
+        "metric": "auc",
+        "mode": "min",
+    },
+    {
+        "kind": "pipeline",
+        "name": "flow",
+        **WORKLOAD,
+        "params": {"year": 2013, "floor": 0.6},
+        "steps": [
+            {
+                "name": "load",
+                "uses": "function/load",
+                "params": {"year": "$params.year", "sign": "$$5", "deep": [{"y": "$params.year"}]},
+                "retries": 2,
+                "timeout": "1m",
+                "cache": False,
+            },
+            {
+                "name": "split",
+                "uses": "tradewind.components:split",
+                "input": {"data": "$load"},
+                "foreach": [{"at": 1}, {"at": 2}],
+                "at_once": 2,
+                "params": {"at": "$item.at"},
+            },
+            {
+                "name": "train",
+                "uses": {"kind": "training", "name": "train", "entry": "train.py:fit"},
+                "input": {"data": ["$split.train", "flights"]},
+                "until": {"condition": "$train.output.metrics.loss < 0.5", "max": 3},
+            },
+            {
+                "name": "deploy",
+                "uses": {"kind": "service", "name": "late", "model": "late@best"},
+                "when": '$train.output.metrics.auc >= 0.6',
+                "after": ["split"],
+            },
+            {
+                "name": "tell",
+                "uses": "function/tell",
+                "input": {"address": "$deploy.output | null"},
+            },
+        ],
+        "outputs": {"model": "$train.model"},
+    },
+    {
+        "kind": "model",
+        "name": "late",
+        "source": "rk7m2p9xqz4d/train",
+        "alias": ["best", "production"],
+        "signature": {"inputs": {"hour": "int64"}, "outputs": {"p": "double"}},
+        "metadata": {"card": {"text": "…"}},
+    },
+    {
+        "kind": "service",
+        "name": "late",
+        **WORKLOAD,
+        "model": "late/3",
+        "entry": "serve.py:Predictor",
+        "replicas": "0..4",
+        "ports": {"http": 8080, "grpc": 0},
+        "ready_timeout": "1m",
+    },
+    {
+        "kind": "project",
+        "name": "airline",
+        "members": {"li@example.org": "owner", "bo": "viewer"},
+        "quota": {"cpu": 8.0, "memory": "64GiB"},
+        "budget": "$500",
+    },
+    {
+        "kind": "queue",
+        "name": "night",
+        "project": "airline",
+        "quota": {"accelerators": {"nvidia-l4": 2}},
+        "priority": -5,
+    },
+    {
+        "kind": "pool",
+        "name": "here",
+        "engine": "kubernetes",
+        "capacity": {"cpu": 64.0, "memory": "500GB"},
+        "price": "$0.0001/h",
+        "production": True,
+        "options": {"context": "kind", "limits": [1, {"a": None}]},
+    },
+]  # fmt: skip
+
+SHORT: list[dict[str, Any]] = [
+    {"kind": "dataset", "name": "flights"},
+    {"kind": "dataset", "name": "weather", "source": "weather.parquet"},
+    {"kind": "function", "name": "f", "entry": "f.py:f", "retries": 2},
+    {"kind": "function", "name": "q", "sql": "WITH a AS (SELECT ';') SELECT * FROM a -- ;"},
+    {"kind": "training", "name": "t", "entry": "train.py", "workers": 4},
+    {"kind": "pipeline", "name": "p", "steps": [{"name": "a", "uses": "function/f"}]},
+    {"kind": "model", "name": "m"},
+    {"kind": "service", "name": "s", "model": "m"},
+    {"kind": "project", "name": "p"},
+    {"kind": "queue", "name": "q"},
+    {"kind": "pool", "name": "p"},
+]
+
+ALL = FULL + SHORT
