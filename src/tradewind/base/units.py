@@ -49,7 +49,7 @@ def _product(number: str, unit: int, too_large: str) -> Decimal:
 
 
 def parse_duration(text: str | int | float) -> float:
-    """`60s`, `1h30m`, `250ms`, `2 days` → seconds. A bare number is refused: its unit is a guess."""
+    """`60s`, `1h30m`, `2 days` → seconds. A bare number is refused: its unit is a guess."""
     expected = "expected a duration such as 60s, 10m, 1h30m or 2d"
     if not isinstance(text, str):
         raise ValueError(f"{expected}; {text!r} has no unit")
@@ -116,7 +116,8 @@ def format_duration(seconds: float) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f}".rstrip("0").rstrip(".") + "s"
     whole = round(seconds)
-    for big, small, size, part in (("d", "h", 86400, 3600), ("h", "m", 3600, 60), ("m", "s", 60, 1)):
+    steps = (("d", "h", 86400, 3600), ("h", "m", 3600, 60), ("m", "s", 60, 1))
+    for big, small, size, part in steps:
         if whole >= size:
             high, low = divmod(whole, size)
             low //= part

@@ -9,7 +9,7 @@ from tradewind.records.tasks import Resources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One way to carry a pinned spec out, before it has a price: what a kind offers the compiler."""
+    """One way to carry a pinned spec out, not yet priced: what a kind offers the compiler."""
 
     backend: str
     width: int = 1

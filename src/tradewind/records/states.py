@@ -119,7 +119,26 @@ def may_move(old: RunState, new: RunState) -> bool:
     return (old, new) in RUN_TRANSITIONS
 
 
+def _reachable() -> frozenset[tuple[RunState, RunState]]:
+    pairs = set(RUN_TRANSITIONS)
+    while True:
+        longer = {(a, d) for a, b in pairs for c, d in pairs if b is c} - pairs
+        if not longer:
+            return frozenset(pairs)
+        pairs |= longer
+
+
+# One write may carry a run through several states; each step was checked when it was taken.
+REACHABLE = _reachable()
+
+
 def check_move(old: RunState, new: RunState) -> None:
     """Raise Bug for a step that the table does not have."""
     if not may_move(old, new):
         raise Bug(f"a run cannot go from {old} to {new}")
+
+
+def check_walk(old: RunState, new: RunState) -> None:
+    """Raise Bug unless steps of the table lead from one state to the other."""
+    if (old, new) not in REACHABLE:
+        raise Bug(f"no way leads a run from {old} to {new}")

@@ -1,4 +1,4 @@
-"""What `steer` sees and what it may decide. `steer.next(view, now)` is pure: a view in, decisions out.
+"""What `steer` sees and what it may decide: a view in, decisions out, nothing else.
 
 Control carries the decisions out in one transaction with the run they belong to, so that a decision
 happens once or not at all.
@@ -27,16 +27,18 @@ class Child:
     error: dict[str, Any] = field(default_factory=dict)
     cached_from: str = ""
     ended: float = 0.0
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Everything that a kind may know about its run: no store, no clock."""
+    """Everything that a kind may know about its run. `metrics` holds the last value of each."""
 
     run: Run
     placements: tuple[Placement, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     children: tuple[Child, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
 
     @property
     def placement(self) -> Placement | None:

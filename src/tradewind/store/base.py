@@ -62,7 +62,7 @@ class Runs(Protocol):
         A change is stale when its claim was lost (it expired and the run was claimed again, or the
         run is gone): nothing of it is written, the others are. An expired claim that nobody took is
         still good. A poke that came since the claim leaves the run due. A run that ends pokes its
-        parent. At most one change per run. Raises Bug for a move that `RUN_TRANSITIONS` does not
+        parent. At most one change per run. Raises Bug for a way that `RUN_TRANSITIONS` does not
         have; then nothing of the whole batch is written.
         """
 

@@ -183,8 +183,9 @@ def _matching(
     found = set(connection.scalars(query.where(like(f"%{pattern}%", escape="!"))))
     begins = where.text.lower()
     if _ID_PREFIX.fullmatch(begins):
-        ids = query.where(c.id >= begins, c.id <= begins + _AFTER_ALL_IDS)
-        found.update(connection.scalars(ids))
+        ids = select(c.seq).where(c.id >= begins, c.id <= begins + _AFTER_ALL_IDS).limit(500)
+        seqs = connection.scalars(ids).all()
+        found.update(connection.scalars(query.where(c.seq.in_(seqs))) if seqs else ())
     return sorted(found, reverse=True)[:limit]
 
 

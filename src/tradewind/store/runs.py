@@ -21,7 +21,7 @@ from tradewind.base.ids import Entropy, new_id
 from tradewind.records.events import Event
 from tradewind.records.placements import Placement
 from tradewind.records.runs import Run
-from tradewind.records.states import ENDED, RunState, check_move
+from tradewind.records.states import ENDED, RunState, check_walk
 from tradewind.store import events, ledger, placements, registry, rows, tables, wake
 from tradewind.store.connect import AnyRow, Database, upsert
 from tradewind.store.listing import COLUMNS, FIELDS, RunQueries, record
@@ -273,7 +273,7 @@ def _meet(connection: Connection, changes: Sequence[rows.Change]) -> _Batch:
             stale.add(change.run.id)
             continue
         if row.state != change.run.state:
-            check_move(RunState(row.state), change.run.state)
+            check_walk(RunState(row.state), change.run.state)
         good.append(change)
     return _Batch(stored, there, good, stale)
 

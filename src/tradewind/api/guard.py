@@ -1,0 +1,121 @@
+"""What stands before every route: who asks, from where, with what sort of body.
+
+A token always: a bearer token, or the browser's cookie made from a one-time code. A foreign
+`Host` (DNS rebinding) or `Origin` (another page's script) is refused, and so is a body that is
+neither JSON nor bytes: a form on another page can send neither without asking first.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tradewind.base.errors import NotAllowed, TradewindError, Unauthenticated, UserError
+
+COOKIE = "tradewind"
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/login"})
+CODE_SECONDS = 120.0
+SESSION_SECONDS = 7 * 86400
+BODY_TYPES = ("application/json", "application/octet-stream", "application/gzip")
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(slots=True)
+class Keys:
+    """The token, and the codes and sessions made from it. Sessions end with the server."""
+
+    token: str
+    now: Callable[[], float]
+    _codes: dict[str, float] = field(default_factory=dict)
+    _sessions: dict[str, float] = field(default_factory=dict)
+
+    def new_code(self) -> str:
+        """A one-time code for the browser, good for two minutes."""
+        code = secrets.token_urlsafe(24)
+        self._codes[code] = self.now() + CODE_SECONDS
+        return code
+
+    def redeem(self, code: str) -> str:
+        """A session for a code; the code is spent. Raises Unauthenticated."""
+        until = self._codes.pop(code, 0.0)
+        if until < self.now():
+            raise Unauthenticated(
+                "this sign-in link was used or is too old", hint="get a new one with: tw open"
+            )
+        session = secrets.token_urlsafe(32)
+        self._sessions[session] = self.now() + SESSION_SECONDS
+        return session
+
+    def admits(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether these headers carry the token or a live session."""
+        given = headers.get(b"authorization", b"").decode("latin-1")
+        scheme, _, token = given.partition(" ")
+        if scheme.lower() == "bearer":
+            return hmac.compare_digest(token.strip().encode(), self.token.encode())
+        jar = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
+        session = jar[COOKIE].value if COOKIE in jar else ""
+        return self._sessions.get(session, 0.0) > self.now()
+
+
+class Guard:
+    """ASGI middleware. `hosts` are the names under which this server may be addressed."""
+
+    def __init__(self, app: ASGIApp, keys: Keys, hosts: frozenset[str]) -> None:
+        self._app = app
+        self._keys = keys
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        try:
+            self._check(scope, headers)
+        except TradewindError as error:
+            await _answer(send, error)
+            return
+        await self._app(scope, receive, send)
+
+    def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        host = headers.get(b"host", b"").decode("latin-1")
+        name = urlsplit(f"//{host}").hostname or ""
+        if name not in self._hosts:
+            raise NotAllowed(
+                f"this server does not answer to the name {name!r}",
+                hint="use the address that `tw status` shows",
+            )
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin and urlsplit(origin).netloc != host:
+            raise NotAllowed("a page of another origin may not ask this server")
+        if scope["method"] not in _SAFE:
+            kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip()
+            length = headers.get(b"content-length", b"0")
+            has_body = length != b"0" or b"transfer-encoding" in headers
+            if has_body and kind.lower() not in BODY_TYPES:
+                raise UserError(
+                    f"a body of type {kind or 'unknown'} is not taken",
+                    hint="send JSON (Content-Type: application/json)",
+                )
+        if scope["path"] not in OPEN_PATHS and not self._keys.admits(headers):
+            raise Unauthenticated(
+                "no token, or not the right one",
+                hint="send Authorization: Bearer with the token in the data folder; "
+                "in a browser: tw open",
+            )
+
+
+async def _answer(send: Send, error: TradewindError) -> None:
+    body = json.dumps({"error": error.to_json()}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if error.http_status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": error.http_status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,175 @@
+"""Routes about runs and what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+
+from tradewind.api.deps import OWNER, Here
+from tradewind.base.errors import NotFound, UserError
+from tradewind.base.ids import digest_bytes
+from tradewind.records import codec
+from tradewind.records.states import RunState
+from tradewind.store.rows import RunFilter
+
+router = APIRouter()
+MAX_BLOB = 512 * 2**20
+WAIT_SECONDS = 60.0
+
+
+@router.post("/runs", status_code=201)
+async def accept(here: Here, runs: Annotated[list[dict[str, Any]], Body(embed=True)]) -> Any:
+    """Accept runs, all or none: when this answers, they are on disk."""
+    accepted = await here.front.accept(runs, OWNER)
+    return {"runs": [codec.to_json(run) for run in accepted]}
+
+
+@router.get("/runs")
+def page(
+    here: Here,
+    project: str = "",
+    kind: str = "",
+    state: str = "",
+    name: str = "",
+    parent: str = "",
+    text: str = "",
+    top: bool = False,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    cursor: str = "",
+) -> Any:
+    """Runs, newest first. `state` takes several, with commas."""
+    where = RunFilter(
+        project=project,
+        kind=kind,
+        states=_states(state),
+        name=name,
+        parent=parent,
+        text=text,
+        top=top,
+    )
+    found = here.front.page(where, limit, cursor)
+    return {"items": [codec.to_json(each) for each in found.runs], "cursor": found.cursor}
+
+
+def _states(text: str) -> frozenset[RunState]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    try:
+        return frozenset(RunState(name) for name in names)
+    except ValueError as error:
+        known = ", ".join(RunState)
+        raise UserError(f"there is no state {text!r}", hint=f"states: {known}") from error
+
+
+@router.get("/runs/{run}")
+def details(here: Here, run: str) -> Any:
+    """One run, by id or a prefix of it, with all that hangs on it."""
+    return here.front.details(here.front.find(run))
+
+
+@router.get("/runs/{run}/wait")
+async def wait(
+    here: Here, run: str, timeout: Annotated[float, Query(ge=0, le=WAIT_SECONDS)] = 30.0
+) -> Any:
+    """The run when it has ended, or as it is after `timeout` seconds."""
+    found = await asyncio.to_thread(here.front.find, run)
+    return codec.to_json(await here.front.wait(found.id, timeout))
+
+
+@router.post("/runs/{run}/stop")
+async def stop(here: Here, run: str) -> Any:
+    """Ask it to stop; its end comes as an event."""
+    return codec.to_json(await here.front.stop(run, OWNER))
+
+
+@router.get("/runs/{run}/logs")
+async def logs(
+    here: Here,
+    run: str,
+    role: str = "",
+    index: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    follow: bool = False,
+) -> StreamingResponse:
+    """Raw log bytes of one unit, from `offset`."""
+    found = await asyncio.to_thread(here.front.find, run)
+    stream = here.front.logs(found, role=role, index=index, offset=offset, follow=follow)
+    return StreamingResponse(stream, media_type="text/plain")
+
+
+@router.get("/runs/{run}/metrics")
+def metrics(here: Here, run: str, name: str = "") -> Any:
+    """Points in the order they came."""
+    found = here.store.reports.metrics(here.front.find(run).id, name)
+    return [codec.to_json(each) for each in found]
+
+
+@router.get("/runs/{run}/results")
+def results(here: Here, run: str) -> Any:
+    """What it produced: slot → kind, value, dataset or model."""
+    return here.front.find(run).result
+
+
+@router.get("/runs/{run}/results/{slot}/files/{number}")
+def result_file(here: Here, run: str, slot: str, number: int) -> FileResponse:
+    """One file of an output: Parquet of a table, or the file itself."""
+    found = here.front.find(run)
+    files = here.front.files(found, slot)
+    if not 0 <= number < len(files):
+        raise NotFound(f"output {slot!r} of {found.id} has {len(files)} files")
+    return FileResponse(files[number], media_type="application/octet-stream")
+
+
+@router.get("/events")
+async def events(
+    here: Here, after: int = 0, run: str = "", project: str = "", follow: bool = False
+) -> StreamingResponse:
+    """Events as JSON lines; an empty line now and then keeps the connection."""
+    if run:
+        run = (await asyncio.to_thread(here.front.find, run)).id
+
+    async def lines() -> AsyncIterator[bytes]:
+        async for event in here.front.events(after, run=run, project=project, follow=follow):
+            yield json.dumps(codec.to_json(event)).encode() + b"\n" if event else b"\n"
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+@router.post("/quotes")
+def quote(here: Here, spec: Annotated[dict[str, Any], Body(embed=True)]) -> Any:
+    """What a run of this spec would take and cost."""
+    return codec.to_json(here.front.quote(spec, OWNER))
+
+
+@router.post("/render")
+def render(here: Here, spec: Annotated[dict[str, Any], Body(embed=True)]) -> Any:
+    """The native requests that a run of this spec would send."""
+    return {"requests": here.front.render(spec, OWNER)}
+
+
+@router.head("/blobs/{digest}")
+def has_blob(here: Here, digest: str) -> Response:
+    """Whether these bytes are here."""
+    return Response(status_code=200 if here.blobs.exists(digest) else 404)
+
+
+@router.put("/blobs/{digest}", status_code=201)
+async def put_blob(here: Here, digest: str, request: Request) -> Any:
+    """Bytes under their digest; the same again is no error."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BLOB:
+            raise UserError(
+                f"this is larger than {MAX_BLOB >> 20} MiB",
+                hint="leave large files out of the code (.gitignore), import them as a dataset",
+            )
+        chunks.append(chunk)
+    data = b"".join(chunks)
+    if digest_bytes(data) != digest:
+        raise UserError("the bytes do not match their digest", hint="send them again")
+    return {"digest": await asyncio.to_thread(here.blobs.put_bytes, data), "size": size}

@@ -1,0 +1,90 @@
+"""Routes about what stays: applied specs, datasets, models, pools."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+
+from tradewind.api.deps import OWNER, Here
+from tradewind.records import codec
+
+router = APIRouter()
+PROJECT = "default"
+
+
+@router.put("/specs")
+def apply(
+    here: Here,
+    specs: Annotated[list[dict[str, Any]], Body()],
+    dry_run: Annotated[bool, Body()] = False,
+) -> Any:
+    """Store specs as revisions; with `dry_run` only say what would change."""
+    return here.shelf.apply(specs, OWNER, dry_run)
+
+
+@router.get("/specs")
+def specs(here: Here, kind: str = "", project: str = "") -> Any:
+    """The newest revision of each name."""
+    return here.shelf.specs(project, kind)
+
+
+@router.get("/specs/{kind}/{name}")
+def spec(here: Here, kind: str, name: str, revision: int = 0, project: str = PROJECT) -> Any:
+    """One revision; 0 is the newest."""
+    return here.shelf.spec(project, kind, name, revision)
+
+
+@router.delete("/specs/{kind}/{name}")
+def delete(here: Here, kind: str, name: str, project: str = PROJECT) -> Any:
+    """Forget a name; its revisions stay for history."""
+    return here.shelf.delete(project, kind, name)
+
+
+@router.get("/datasets")
+def datasets(here: Here, project: str = "") -> Any:
+    """The newest version of each dataset."""
+    return here.shelf.datasets(project)
+
+
+@router.get("/datasets/{name}")
+def dataset(here: Here, name: str, project: str = PROJECT) -> Any:
+    """The newest version, and the numbers of all."""
+    return here.shelf.dataset(project, name)
+
+
+@router.get("/datasets/{name}/versions/{number}")
+def dataset_version(here: Here, name: str, number: int, project: str = PROJECT) -> Any:
+    """One version."""
+    return here.shelf.dataset(project, name, number)
+
+
+@router.get("/models")
+def models(here: Here, project: str = "") -> Any:
+    """The newest version of each model."""
+    return here.shelf.models(project)
+
+
+@router.get("/models/{name}")
+def model(here: Here, name: str, version: int = 0, alias: str = "", project: str = PROJECT) -> Any:
+    """One version, and the numbers of all."""
+    return here.shelf.model(project, name, version, alias)
+
+
+@router.put("/models/{name}/aliases/{alias}")
+def set_alias(
+    here: Here,
+    name: str,
+    alias: str,
+    version: Annotated[int, Body(embed=True, ge=0)],
+    project: str = PROJECT,
+) -> Any:
+    """Point an alias at a version; 0 takes it away."""
+    here.shelf.set_alias(project, name, alias, version, OWNER)
+    return here.shelf.model(project, name)["aliases"]
+
+
+@router.get("/pools")
+def pools(here: Here) -> Any:
+    """The pools of this server with capacity and price."""
+    return [codec.to_json(each) for each in here.pools.values()]

@@ -1,0 +1,1 @@
+"""The road: what carries a spec from accepted to its end. Read `road` first."""

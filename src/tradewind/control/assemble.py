@@ -1,0 +1,245 @@
+"""The only choice of concrete parts: store, blobs, engines, resolver, clock.
+
+`assemble` puts a server together from its settings and starts its loop; everything else receives
+what it needs. Tests assemble with a fake engine and a fake clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import socket
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import import_module, resources
+from pathlib import Path
+from typing import Any, cast
+
+import psutil
+
+from tradewind.base.clock import Clock, SystemClock
+from tradewind.base.errors import Conflict, Refused
+from tradewind.base.ids import digest_json, new_id
+from tradewind.blobs.base import Blobs
+from tradewind.blobs.folder import FolderBlobs
+from tradewind.compiler import catalogue
+from tradewind.compiler.facts import Machine as CatalogueMachine
+from tradewind.compiler.facts import PoolFacts
+from tradewind.control.front import Front
+from tradewind.control.pin import Pinner, Resolver
+from tradewind.control.pulse import Pulse
+from tradewind.control.road import Road
+from tradewind.control.shelf import Shelf
+from tradewind.control.step import LEASE_SECONDS, Loop, Stepper
+from tradewind.engines.base import Engine
+from tradewind.records.tasks import Resources
+from tradewind.scheduler.machine import Machine, PoolChanged
+from tradewind.specs import PoolSpec
+from tradewind.store import open as open_store
+from tradewind.store.base import Store
+
+LOCAL = "local"
+# What the machine itself and the server need is not given to tasks.
+MEMORY_SHARE = 0.9
+
+ENGINES = {LOCAL: "tradewind.engines.local.engine:LocalEngine"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a server is told when it starts."""
+
+    data: Path
+    store: str = ""
+    python: str = sys.executable
+    pools: tuple[PoolSpec, ...] = ()
+
+
+@dataclass(slots=True)
+class Assembly:
+    """A running control plane."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    blobs: Blobs
+    engines: Mapping[str, Engine]
+    pools: Mapping[str, PoolFacts]
+    machine: Machine
+    loop: Loop
+    pulse: Pulse
+    front: Front
+    shelf: Shelf
+    worker: str
+    leases: dict[str, int]
+    started: float
+    _task: asyncio.Task[None] | None = field(default=None)
+
+    def start(self) -> None:
+        """Begin to step."""
+        self._task = asyncio.create_task(self.loop.run())
+
+    def stepping(self) -> bool:
+        """Whether the loop is alive."""
+        return self._task is not None and not self._task.done()
+
+    def store_kind(self) -> str:
+        """Which database this is."""
+        return "postgresql" if self.settings.store.startswith("postgresql") else "sqlite"
+
+    async def node_status(self) -> dict[str, Any]:
+        """What the local engine's node says of itself: limits, warm interpreters, usage."""
+        engine = self.engines.get(LOCAL)
+        status = getattr(engine, "status", None)
+        return dict(await status()) if status is not None else {}
+
+    async def close(self) -> None:
+        """Stop stepping and let go of everything. Tasks go on."""
+        await self.front.close()
+        await self.loop.close()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        for engine in self.engines.values():
+            await engine.close()
+        for pool, number in self.leases.items():
+            self.store.leases.release(pool, self.worker, number)
+        self.store.close()
+
+
+def assemble(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    engines: Mapping[str, Engine] | None = None,
+    resolve: Resolver | None = None,
+) -> Assembly:
+    """Put the parts together; call inside the event loop, then `start`.
+
+    Raises Conflict when another server places on one of the pools.
+    """
+    clock = clock or SystemClock()
+    settings.data.mkdir(parents=True, exist_ok=True)
+    store = open_store(settings.store or settings.data / "tradewind.db", clock)
+    blobs = FolderBlobs(settings.data / "blobs")
+    machines = catalogue.parse(_prices())
+    pools = {facts.name: facts for facts in _pools(settings, machines)}
+    engines = engines or {name: _engine(settings, facts.engine) for name, facts in pools.items()}
+    worker = f"{socket.gethostname()}-{os.getpid()}-{new_id('w')}"
+    leases = _take_leases(store, pools, worker, clock)
+    machine = Machine()
+    machine.feed(PoolChanged(pool=facts.name, capacity=facts.capacity) for facts in pools.values())
+    pinner = Pinner(
+        store=store,
+        blobs=blobs,
+        resolve=resolve or _resolver(),
+        default_environment=lambda: default_environment(settings.python),
+        python=settings.python,
+    )
+    road = Road(store, pinner, machine, pools, leases, begin=lambda *_: None)
+    pulse = Pulse()
+    stepper = Stepper(store, road, clock, worker, catalogue.compared(machines))
+    loop = Loop(stepper, dict(engines), pulse, leases)
+    return Assembly(
+        settings=settings,
+        clock=clock,
+        store=store,
+        blobs=blobs,
+        engines=engines,
+        pools=pools,
+        machine=machine,
+        loop=loop,
+        pulse=pulse,
+        front=Front(store, blobs, road, stepper, loop, pulse, dict(engines), clock),
+        shelf=Shelf(store, clock),
+        worker=worker,
+        leases=leases,
+        started=clock.monotonic(),
+    )
+
+
+def _take_leases(
+    store: Store, pools: Mapping[str, PoolFacts], worker: str, clock: Clock
+) -> dict[str, int]:
+    leases = {}
+    for pool in pools:
+        number = store.leases.take(pool, worker, clock.now(), LEASE_SECONDS)
+        if number is None:
+            holder = store.leases.current(pool)
+            raise Conflict(
+                f"another server places on pool {pool!r} ({holder.holder if holder else '?'})",
+                hint=f"stop it, or wait {LEASE_SECONDS:.0f}s if it died",
+            )
+        leases[pool] = number
+    return leases
+
+
+def _pools(settings: Settings, machines: tuple[CatalogueMachine, ...]) -> tuple[PoolFacts, ...]:
+    """This machine, sized and priced, unless a pool spec says otherwise."""
+    cpu = float(os.cpu_count() or 1)
+    memory = psutil.virtual_memory().total
+    twin = catalogue.like(machines, cpu, int(memory * MEMORY_SHARE))
+    local = PoolFacts(
+        name=LOCAL,
+        engine=LOCAL,
+        capacity=Resources(cpu=cpu, memory=int(memory * MEMORY_SHARE)),
+        price=twin.price,
+        as_of=f"like {twin.name}, {twin.as_of}",
+    )
+    found = {LOCAL: local}
+    for spec in settings.pools:
+        base = found.get(spec.name, local)
+        capacity = base.capacity
+        if spec.capacity is not None:
+            capacity = Resources(
+                cpu=spec.capacity.cpu or capacity.cpu,
+                memory=spec.capacity.memory or capacity.memory,
+                accelerators=dict(spec.capacity.accelerators),
+            )
+        found[spec.name] = PoolFacts(
+            name=spec.name,
+            engine=spec.engine,
+            capacity=capacity,
+            price=spec.price if spec.price is not None else base.price,
+            as_of="set by its pool spec" if spec.price is not None else base.as_of,
+        )
+    return tuple(found.values())
+
+
+def _engine(settings: Settings, name: str) -> Engine:
+    if name not in ENGINES:
+        raise Refused(f"there is no engine {name!r}", hint=f"engines here: {', '.join(ENGINES)}")
+    module, _, attribute = ENGINES[name].partition(":")
+    made = getattr(import_module(module), attribute)(settings.data, settings.python)
+    return cast(Engine, made)
+
+
+def _resolver() -> Resolver:
+    def resolve(requirements: list[str], python: str) -> str:
+        from tradewind.supervisor.environments import resolve as run_resolver
+
+        return run_resolver(requirements, python)
+
+    return resolve
+
+
+def _prices() -> str:
+    return resources.files("tradewind.compiler").joinpath("prices.csv").read_text("utf-8")
+
+
+@lru_cache(maxsize=4)
+def default_environment(python: str) -> str:
+    """The digest of the pool's own interpreter: its version and every package in it."""
+    if python != sys.executable:
+        return digest_json({"python": python})
+    # A folder's name says package and version; reading every METADATA would take a second.
+    packages = sorted(
+        name
+        for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+        for name in os.listdir(folder)
+        if name.endswith(".dist-info")
+    )
+    return digest_json({"python": platform.python_version(), "packages": packages})

@@ -1,0 +1,49 @@
+"""What a bundle holds: its files, and which of its code an entry can reach.
+
+A bundle is a gzipped tar in the blob store. It is read here as text and never executed.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from functools import lru_cache
+
+from tradewind.base.errors import NotFound
+from tradewind.base.ids import digest_bytes
+from tradewind.blobs.base import Blobs
+
+
+def text_of(blobs: Blobs, bundle: str, name: str) -> str:
+    """One text file of a bundle. Raises NotFound."""
+    files = files_of(blobs, bundle)
+    if name not in files:
+        raise NotFound(
+            f"{name} is not in the code that travels", hint="`tw bundle` shows what would travel"
+        )
+    return files[name].decode("utf-8", "replace")
+
+
+def files_of(blobs: Blobs, bundle: str) -> dict[str, bytes]:
+    """Path → content of every plain file."""
+    return dict(_unpacked(str(blobs.path(bundle)))) if bundle else {}
+
+
+@lru_cache(maxsize=16)
+def _unpacked(path: str) -> tuple[tuple[str, bytes], ...]:
+    with open(path, "rb") as file, tarfile.open(fileobj=io.BytesIO(file.read()), mode="r:*") as tar:
+        found = []
+        for member in tar:
+            if member.isfile() and (stream := tar.extractfile(member)) is not None:
+                found.append((member.name.removeprefix("./"), stream.read()))
+    return tuple(sorted(found))
+
+
+def parts(blobs: Blobs, bundle: str, entry: str) -> dict[str, str]:
+    """Part of the code → digest, for the cache key."""
+    return _parts(str(blobs.path(bundle)), entry) if bundle else {}
+
+
+@lru_cache(maxsize=256)
+def _parts(path: str, entry: str) -> dict[str, str]:
+    return {name: digest_bytes(data) for name, data in _unpacked(path) if name.endswith(".py")}

@@ -1,0 +1,314 @@
+"""What the API asks about runs: accept them, look at them, follow them, stop them.
+
+Calls come from the event loop; what touches the store runs in threads. Runs that arrive at the same
+moment are accepted in one transaction, since each of these waits for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tradewind.base.clock import Clock
+from tradewind.base.errors import Conflict, NotFound, UserError
+from tradewind.base.ids import new_id
+from tradewind.blobs.base import Blobs
+from tradewind.control import gather
+from tradewind.control.pin import ImportFirst, NotYet
+from tradewind.control.pulse import Pulse
+from tradewind.control.road import Road
+from tradewind.control.step import Loop, Stepper
+from tradewind.engines.base import Engine
+from tradewind.records import codec
+from tradewind.records.events import Event
+from tradewind.records.placements import Placement
+from tradewind.records.plans import Plan, Quote
+from tradewind.records.runs import Run
+from tradewind.records.states import ENDED, PLACEMENT_ENDED, RunState
+from tradewind.specs import from_document, to_document
+from tradewind.store.base import Store
+from tradewind.store.rows import Claim, RunFilter, RunPage
+
+FOLLOW_SECONDS = 0.5
+KEEP_ALIVE_SECONDS = 15.0
+
+
+class Front:
+    """One per server."""
+
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        road: Road,
+        stepper: Stepper,
+        loop: Loop,
+        pulse: Pulse,
+        engines: dict[str, Engine],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._road = road
+        self._stepper = stepper
+        self._loop = loop
+        self._pulse = pulse
+        self._engines = engines
+        self._clock = clock
+        self._waiting: list[tuple[list[Run], asyncio.Future[list[Run]]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    # --- accept ------------------------------------------------------------------------------
+
+    async def accept(self, requests: Sequence[dict[str, Any]], user: str) -> list[Run]:
+        """Valid, stored, flushed; in the order of the requests. All or none.
+
+        A request is {"spec": document, "request_key": …}. Raises InvalidSpec, NotFound.
+        """
+        runs = [self._request(each, user) for each in requests]
+        done: asyncio.Future[list[Run]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((runs, done))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        return await done
+
+    def _request(self, request: dict[str, Any], user: str) -> Run:
+        document = to_document(from_document(request.get("spec")))
+        bundle = document.get("bundle")
+        if bundle and not self._blobs.exists(bundle):
+            raise NotFound(
+                "the code of this run has not been sent", hint=f"PUT /api/v1/blobs/{bundle} first"
+            )
+        key = str(request.get("request_key") or "")
+        run = Road.accept(document, now=self._clock.now(), user=user, key=key)
+        chosen = str(request.get("quote") or "")
+        return replace(run, quote=chosen) if chosen else run
+
+    async def _flush(self) -> None:
+        """Accept all that waits, in one transaction after the other, until none waits."""
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            runs = [run for each, _ in batch for run in each]
+            events = [
+                Event(type="run.accepted", at=run.created, project=run.project, subject=run.id,
+                      run=run.id, body={"kind": run.kind, "name": run.name})
+                for run in runs
+            ]  # fmt: skip
+            try:
+                stored = await asyncio.to_thread(self._store.runs.accept, runs, events)
+            except Exception as error:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(error)
+                continue
+            start = 0
+            for each, done in batch:
+                if not done.done():
+                    done.set_result(stored[start : start + len(each)])
+                start += len(each)
+            self._loop.wake()
+            self._pulse.beat()
+
+    async def close(self) -> None:
+        """Let what was begun be finished."""
+        if self._flushing is not None:
+            await asyncio.gather(self._flushing, return_exceptions=True)
+
+    # --- look --------------------------------------------------------------------------------
+
+    def find(self, prefix: str) -> Run:
+        """By id or unique prefix. Raises NotFound, Conflict."""
+        run = self._store.runs.find(prefix)
+        return self._explained(run)
+
+    def _explained(self, run: Run) -> Run:
+        if run.state is RunState.QUEUED and not run.wake:
+            why = self._road.machine.why(run.id)
+            return replace(run, waiting=why or run.waiting)
+        return run
+
+    def page(self, where: RunFilter, limit: int, cursor: str) -> RunPage:
+        """Newest first."""
+        return self._store.runs.page(where, limit, cursor)
+
+    def details(self, run: Run) -> dict[str, Any]:
+        """A run with everything that hangs on it, for people and machines."""
+        store = self._store
+        attempts = store.reports.attempts([run.id])[run.id]
+        placements = store.placements.of([run.id])[run.id]
+        body = codec.to_json(run)
+        body["attempts"] = [codec.to_json(each) for each in attempts]
+        body["placements"] = [
+            {key: value for key, value in codec.to_json(each).items() if key != "task"}
+            for each in placements
+        ]
+        body["phases"] = [codec.to_json(each) for each in store.reports.phases(run.id)]
+        body["progress"] = [codec.to_json(each) for each in store.reports.progress(run.id)]
+        children = store.runs.children([run.id])[run.id]
+        body["children"] = [codec.to_json(each) for each in children]
+        body["price"] = store.ledger.bill_of_tree(run.id).nanodollars or run.price
+        body["price_elsewhere"] = self._elsewhere(run)
+        body["changed"] = list(run.memory.get("changed", ()))
+        return body
+
+    def _elsewhere(self, run: Run) -> list[dict[str, Any]]:
+        """What the same seconds would have cost on two machines of the catalogue: estimates."""
+        from tradewind.compiler import price
+        from tradewind.records.tasks import Resources
+
+        seconds = sum(each.seconds for each in self._store.ledger.usage(run.id))
+        if not seconds or not run.plan:
+            return []
+        demand = codec.from_json(Plan, run.plan).option.resources
+        return [
+            {
+                "machine": each.name,
+                "price": price.cost(
+                    seconds,
+                    each.price,
+                    price.share(demand, Resources(cpu=each.cpu, memory=each.memory)),
+                ),
+                "estimate": f"never run there; list price of {each.as_of}",
+            }
+            for each in self._stepper.machines
+        ]
+
+    async def wait(self, run_id: str, seconds: float) -> Run:
+        """The run when it has ended, or as it is after that long."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            run = await asyncio.to_thread(self.find, run_id)
+            left = until - loop.time()
+            if run.state in ENDED or left <= 0:
+                return run
+            await self._pulse.ended(run.id, min(left, 2.0))
+
+    async def stop(self, run_id: str, user: str) -> Run:
+        """Ask a run to stop; an ended one stays as it is."""
+        run = await asyncio.to_thread(self._store.runs.find, run_id)
+        await asyncio.to_thread(self._store.runs.ask_stop, [run.id], user)
+        self._loop.wake()
+        return run
+
+    def files(self, run: Run, slot: str) -> list[Path]:
+        """The files of an output: Parquet of a table, or the file itself. Raises NotFound."""
+        body = run.result.get(slot)
+        if body is None:
+            known = ", ".join(run.result) or "none"
+            raise NotFound(f"{run.id} has no output {slot!r}", hint=f"its outputs: {known}")
+        if body.get("kind") == "dataset":
+            version = self._store.registry.dataset(run.project, body["name"], body["version"])
+            return [Path(each) for each in version.files]
+        return [self._blobs.path(each["digest"]) for each in body.get("files", ())]
+
+    # --- follow ------------------------------------------------------------------------------
+
+    async def events(
+        self, after: int, *, run: str, project: str, follow: bool
+    ) -> AsyncIterator[Event | None]:
+        """Events with a higher seq; None now and then while nothing happens. With `run`, those of
+        its whole tree, and following ends when it has ended."""
+        root = run
+        while True:
+            ended = bool(run) and self._ended(await asyncio.to_thread(self._store.runs.get, run))
+            found = await asyncio.to_thread(
+                self._store.events.after, after, project=project, root=root
+            )
+            for event in found:
+                yield event
+                after = event.seq
+            if found:
+                continue
+            if not follow or ended:
+                return
+            await self._pulse.wait(FOLLOW_SECONDS)
+            yield None
+
+    @staticmethod
+    def _ended(run: Run) -> bool:
+        return run.state in ENDED
+
+    async def logs(
+        self, run: Run, *, role: str, index: int, offset: int, follow: bool
+    ) -> AsyncIterator[bytes]:
+        """Raw log bytes of one unit, of the newest placement."""
+        placement = await self._placement(run, follow)
+        if placement is None:
+            return
+        engine = self._engines.get(placement.pool)
+        if engine is None:
+            raise Conflict(f"pool {placement.pool!r} is not connected to this server")
+        role = role or placement.task.roles[0].name
+        async for chunk in engine.logs(placement.id, role, index, offset=offset, follow=follow):
+            yield chunk
+
+    async def _placement(self, run: Run, follow: bool) -> Placement | None:
+        """The newest placement, waiting for the first one if asked to follow."""
+        while True:
+            placements = (await asyncio.to_thread(self._store.placements.of, [run.id]))[run.id]
+            if placements:
+                return placements[-1]
+            run = await asyncio.to_thread(self._store.runs.get, run.id)
+            if not follow or run.state in ENDED:
+                return None
+            await self._pulse.wait(FOLLOW_SECONDS)
+
+    # --- quote, render -----------------------------------------------------------------------
+
+    def quote(self, document: Any, user: str) -> Quote:
+        """The quote of a spec, kept so that a run can be held to it. Raises UserError."""
+        run, quote = self._quoted(document, user)
+        if quote is None:
+            raise UserError(
+                f"a {run.kind} has no price of its own", hint="quote its steps one by one"
+            )
+        self._store.ledger.put_quote(run.project, quote)
+        return quote
+
+    def _quoted(self, document: Any, user: str) -> tuple[Run, Quote | None]:
+        now = self._clock.now()
+        run = Road.accept(to_document(from_document(document)), now=now, user=user)
+        claim = Claim(run=run, token="", until=0.0, pokes=0)
+        try:
+            made = self._road.pinner.pin(run, {})
+        except NotYet as wait:
+            wait.work()
+            made = self._road.pinner.pin(run, {})
+        except ImportFirst as first:
+            raise UserError(
+                f"{first.spec['source']} is not imported yet",
+                hint="import it as a dataset first, then quote",
+            ) from None
+        batch = gather.batch(
+            self._store, [claim], tuple(self._road.pools.values()), self._stepper.machines
+        )
+        run = replace(run, pinned=codec.to_json(made))
+        return run, self._road.quote(made, batch, run, now)
+
+    def render(self, document: Any, user: str) -> list[dict[str, Any]]:
+        """The native requests that a run of this spec would send."""
+        run, quote = self._quoted(document, user)
+        if quote is None:
+            return []
+        plan = quote.plans[0]
+        run = replace(run, id=new_id("r"), plan=codec.to_json(plan))
+        task = self._road.task(run)
+        placement = Placement(
+            id=f"{run.id}-{task.name}-1",
+            run=run.id,
+            task=task,
+            number=1,
+            pool=plan.pool,
+            engine=plan.engine,
+            lease=self._road.leases.get(plan.pool, 0),
+            demand=task.demand(),
+        )
+        return [self._engines[plan.pool].render(placement)]
+
+    def live(self) -> list[Placement]:
+        """Everything that runs now."""
+        return [each for each in self._store.placements.live() if each.state not in PLACEMENT_ENDED]

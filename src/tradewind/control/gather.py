@@ -1,0 +1,98 @@
+"""Gather what the pure rooms may know: facts for the compiler, views for steering.
+
+Everything for one batch of runs is read in a few queries, before any decision is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tradewind.compiler.facts import Facts, Machine, PastRun, PoolFacts
+from tradewind.records.runs import Run
+from tradewind.records.states import RunState
+from tradewind.records.steering import Child, View
+from tradewind.store.base import Store
+from tradewind.store.rows import Claim, RunLine
+
+HISTORY = 10
+
+
+@dataclass(slots=True)
+class Batch:
+    """What was read for one batch of claims."""
+
+    views: dict[str, View]
+    _store: Store
+    _pools: tuple[PoolFacts, ...]
+    _machines: tuple[Machine, ...]
+    _history: dict[tuple[str, str, str], list[Run]] = field(default_factory=dict)
+
+    def history(self, run: Run) -> list[Run]:
+        """Earlier ended runs of the same name, newest first; read once a batch for each name."""
+        key = (run.project, run.kind, run.name)
+        if key not in self._history:
+            self._history[key] = self._store.runs.history(*key, limit=HISTORY)
+        return self._history[key]
+
+    def facts(self, run: Run) -> Facts:
+        """What the compiler may know about this run."""
+        past = tuple(
+            PastRun(
+                seconds=float(usage["seconds"]),
+                cpu=float(usage["cpu"]),
+                memory=int(usage["memory"]),
+            )
+            for each in self.history(run)
+            if each.state is RunState.SUCCEEDED and (usage := each.memory.get("usage"))
+        )
+        return Facts(pools=self._pools, history=past, elsewhere=self._machines)
+
+
+def batch(
+    store: Store,
+    claims: Sequence[Claim],
+    pools: Sequence[PoolFacts],
+    machines: Sequence[Machine],
+) -> Batch:
+    """Views of all claimed runs. Only what can matter in a run's state is read."""
+    moving = [
+        claim.run.id
+        for claim in claims
+        if claim.run.number or claim.run.state in {RunState.RUNNING, RunState.STOPPING}
+    ]
+    parents = [
+        claim.run.id
+        for claim in claims
+        if claim.run.state in {RunState.RUNNING, RunState.STOPPING, RunState.ACCEPTED}
+    ]
+    placements = store.placements.of(moving) if moving else {}
+    attempts = store.reports.attempts(moving) if moving else {}
+    children = store.runs.children(parents) if parents else {}
+    metrics = store.reports.last_metrics(moving) if moving else {}
+    views = {
+        claim.run.id: View(
+            run=claim.run,
+            placements=tuple(placements.get(claim.run.id, ())),
+            attempts=tuple(attempts.get(claim.run.id, ())),
+            metrics=metrics.get(claim.run.id, {}),
+            children=tuple(_child(line) for line in children.get(claim.run.id, ())),
+        )
+        for claim in claims
+    }
+    return Batch(views, store, tuple(pools), tuple(machines))
+
+
+def _child(line: RunLine) -> Child:
+    return Child(
+        id=line.id,
+        key=line.key,
+        kind=line.kind,
+        name=line.name,
+        state=line.state,
+        result=line.result,
+        error=line.error,
+        cached_from=line.cached_from,
+        ended=line.ended,
+        ready=bool(line.result),
+    )

@@ -1,0 +1,126 @@
+"""The one door back: what engines tell becomes reports in the store, and pokes the runs concerned.
+
+Reports are recorded first and acknowledged after, so a server that dies between the two hears them
+again, and the store applies each once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from tradewind.base.clock import Clock
+from tradewind.base.errors import TradewindError
+from tradewind.control.pulse import Pulse
+from tradewind.engines.base import Engine
+from tradewind.records.placements import Placement
+from tradewind.records.reports import Report
+from tradewind.records.states import PlacementState
+from tradewind.records.tasks import Stop
+from tradewind.store.base import Store
+
+log = logging.getLogger("tradewind.control")
+
+POLL_SECONDS = 10.0
+RETRY_SECONDS = 0.3
+# A launch may be on its way; only what was placed longer ago than this can be missing.
+GRACE_SECONDS = 10.0
+
+# Above every number that an engine gives: what control itself says about a placement is the last.
+LAST_WORD = 2**62
+
+
+async def follow(
+    store: Store, clock: Clock, pool: str, engine: Engine, wake: Callable[[], None], pulse: Pulse
+) -> None:
+    """Bring one pool's reports home, for ever; an engine that does not answer is asked again."""
+    reconciled = False
+    while True:
+        try:
+            reports = await engine.observe(POLL_SECONDS if reconciled else 0.0)
+            if reports:
+                await take(store, engine, reports)
+                pulse.beat()
+                wake()
+            else:
+                await reconcile(store, clock, pool, engine, wake)
+                reconciled = True
+        except TradewindError as error:
+            log.warning("pool %s: %s", pool, error.message)
+            await asyncio.sleep(error.after or RETRY_SECONDS)
+
+
+async def take(store: Store, engine: Engine, reports: Sequence[Report]) -> None:
+    """Record, then acknowledge."""
+    recorded = await asyncio.to_thread(store.reports.record, reports)
+    for placement in recorded.unknown:
+        log.warning("nobody here asked for placement %s: it is stopped", placement)
+        await engine.stop(placement, Stop(way="kill"))
+    await engine.acknowledge(reports)
+
+
+async def reconcile(
+    store: Store, clock: Clock, pool: str, engine: Engine, wake: Callable[[], None]
+) -> None:
+    """Compare what we believe with what is there, after all reports are in.
+
+    A placement that the engine does not know is launched anew if its launch was never confirmed
+    (its run is poked, steering launches it), and lost otherwise. One that the store does not know
+    is stopped.
+    """
+    known = set(await engine.known())
+    live = await asyncio.to_thread(store.placements.live, pool)
+    missing = [each for each in live if each.id not in known]
+    if missing:
+        # Its end may have come between the two questions.
+        reports = await engine.observe(0.0)
+        if reports:
+            await take(store, engine, reports)
+            wake()
+            return
+    now = clock.now()
+    gone = [
+        lost(each, now)
+        for each in missing
+        if each.state is not PlacementState.PLACED and now - each.placed > GRACE_SECONDS
+    ]
+    if gone:
+        await asyncio.to_thread(store.reports.record, gone)
+    unlaunched = [each.run for each in missing if each.state is PlacementState.PLACED]
+    if unlaunched:
+        await asyncio.to_thread(store.runs.poke, unlaunched)
+    if gone or unlaunched:
+        wake()
+    ours = {each.id for each in live}
+    for placement in known - ours:
+        log.warning("placement %s has no live row here: it is stopped", placement)
+        await engine.stop(placement, Stop(way="kill"))
+
+
+def lost(placement: Placement, now: float) -> Report:
+    """The report of a placement that nobody knows any more."""
+    return Report(
+        placement=placement.id,
+        seq=LAST_WORD,
+        at=now,
+        kind="placement",
+        body={
+            "state": "lost",
+            "reason": {"reason": "lost", "message": "the engine does not know it any more"},
+        },
+    )
+
+
+def refused(placement: Placement, error: TradewindError, now: float) -> Report:
+    """The report of a placement that its engine will never run."""
+    return Report(
+        placement=placement.id,
+        seq=LAST_WORD,
+        at=now,
+        kind="placement",
+        body={
+            "state": "failed",
+            "reason": {"reason": "refused", "message": error.message, "hint": error.hint},
+        },
+    )

@@ -1,0 +1,426 @@
+"""The road: the stages of a run, in order. To follow one run, read this file from top to bottom.
+
+    accept   Request → Run ACCEPTED, flushed to disk          (`accept`)
+    pin      names → digests; a cached result ends it here    (`_pin`)
+    plan     options → Quote → the plan that is held to       (`_plan`)
+    place    tasks → the scheduler → a placement, or a wait   (`_queue`, `placed`)
+    launch   placement → native request → engine              (`control/step.py`, outside the write)
+    work     beside user code
+    report   facts come back → store                          (`control/report.py`)
+    steer    view → decisions: launch again, submit, finish   (`_steer`)
+
+A stage takes a draft (one claimed run) and adds to it; it writes nothing, and does nothing outside.
+What must be done outside (launch, stop, resize) is collected as actions and done after the write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tradewind import kinds
+from tradewind.base.errors import Bug, Refused, TradewindError
+from tradewind.base.ids import new_id
+from tradewind.compiler import price
+from tradewind.compiler.facts import PoolFacts
+from tradewind.compiler.quote import quote as quote_of
+from tradewind.control import publish
+from tradewind.control.draft import Draft
+from tradewind.control.gather import Batch
+from tradewind.control.pin import ImportFirst, NotYet, Pinner
+from tradewind.records import codec, pinned
+from tradewind.records.pinned import Pinned
+from tradewind.records.placements import Placement, placement_id
+from tradewind.records.plans import Plan, ProbesWanted, Quote
+from tradewind.records.runs import Run
+from tradewind.records.states import ENDED, PLACEMENT_ENDED, PlacementState, RunState
+from tradewind.records.steering import (
+    Decision,
+    Finish,
+    Launch,
+    Publish,
+    Remember,
+    Resize,
+    StopChild,
+    Submit,
+    View,
+    WakeAt,
+)
+from tradewind.records.tasks import Stop, Task
+from tradewind.scheduler.machine import Machine, Reject, Released, Waiting
+from tradewind.specs import from_document
+from tradewind.specs.common import Workload
+from tradewind.store.base import Store
+from tradewind.store.rows import Promise, Usage
+
+GUARD_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StopPlacement:
+    """Outside: ask the engine to stop this."""
+
+    placement: Placement
+    stop: Stop
+
+
+@dataclass(frozen=True, slots=True)
+class ResizePlacement:
+    """Outside: ask the engine for another width."""
+
+    placement: Placement
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlacement:
+    """Outside: send this to its engine."""
+
+    placement: Placement
+
+
+Action = StopPlacement | ResizePlacement | LaunchPlacement
+
+
+@dataclass(slots=True)
+class Road:
+    """The stages, with the parts of the world that they may ask."""
+
+    store: Store
+    pinner: Pinner
+    machine: Machine
+    pools: dict[str, PoolFacts]
+    leases: dict[str, int]
+    begin: Callable[[str, NotYet], None]
+    actions: list[Action] = field(default_factory=list)
+
+    # --- accept ------------------------------------------------------------------------------
+
+    @staticmethod
+    def accept(
+        document: dict[str, Any], *, now: float, user: str, key: str = "", parent: Run | None = None
+    ) -> Run:
+        """A valid spec document as a new run; storing it is the caller's. The id is fresh."""
+        run_id = new_id("r")
+        return Run(
+            id=run_id,
+            project=str(document.get("project") or "default"),
+            kind=str(document["kind"]),
+            name=str(document["name"]),
+            state=RunState.ACCEPTED,
+            spec=document,
+            created=now,
+            updated=now,
+            parent=parent.id if parent else "",
+            root=(parent.root or parent.id) if parent else run_id,
+            key=key,
+            queue=str(document.get("queue") or "default"),
+            user=user,
+        )
+
+    # --- the conductor -----------------------------------------------------------------------
+
+    def advance(self, draft: Draft, batch: Batch) -> None:
+        """Walk one run as far as it can go now."""
+        if draft.claim.stop_at and draft.run.state not in ENDED | {RunState.STOPPING}:
+            draft.move(RunState.STOPPING)
+        try:
+            while draft.run.state not in ENDED:
+                before = draft.run.state
+                self._stage(draft, batch)
+                if draft.run.state is before:
+                    break
+        except NotYet as wait:
+            self.begin(draft.run.id, wait)
+            draft.set(waiting=wait.why, wake=draft.now + GUARD_SECONDS)
+        except TradewindError as error:
+            draft.fail(error)
+        if draft.run.state in ENDED:
+            self._ended(draft)
+
+    def _stage(self, draft: Draft, batch: Batch) -> None:
+        match draft.run.state:
+            case RunState.ACCEPTED:
+                self._pin(draft, batch)
+            case RunState.PINNED:
+                self._plan(draft, batch)
+            case RunState.QUEUED:
+                self._queue(draft)
+            case RunState.PROBING:
+                raise Bug("a run is probing, and no compiler asked for probes")
+            case _:
+                self._steer(draft, batch)
+
+    # --- pin ---------------------------------------------------------------------------------
+
+    def _pin(self, draft: Draft, batch: Batch) -> None:
+        run = draft.run
+        children = {child.key: child for child in batch.views[run.id].children}
+        try:
+            made = self.pinner.pin(run, children)
+        except ImportFirst as first:
+            self._submit(draft, first.key, first.spec)
+            draft.set(waiting=f"importing {first.spec['source']}")
+            return
+        if any(not child.ended for child in children.values()):
+            return
+        digest = pinned.digest(made)
+        draft.move(RunState.PINNED, pinned=codec.to_json(made), pinned_digest=digest, waiting="")
+        if not kinds.load(run.kind).lower.reuses(made):
+            return
+        before = self.store.runs.cached(run.project, digest)
+        if before is not None:
+            draft.move(
+                RunState.SUCCEEDED,
+                result=before.result,
+                cached_from=before.cached_from or before.id,
+            )
+            return
+        draft.set(memory={**draft.run.memory, "changed": _changed(made, batch.history(run))})
+
+    # --- plan --------------------------------------------------------------------------------
+
+    def _plan(self, draft: Draft, batch: Batch) -> None:
+        run = draft.run
+        made = codec.from_json(Pinned, run.pinned)
+        quote = self.quote(made, batch, run, draft.now)
+        if quote is None:
+            draft.move(RunState.PLANNED)
+            return
+        plan = quote.plans[0]
+        draft.quotes.append(quote)
+        spec = from_document(run.spec)
+        if isinstance(spec, Workload) and (spec.performance or spec.budget):
+            draft.promises.append(
+                Promise(
+                    run=run.id,
+                    project=run.project,
+                    quote=quote.id,
+                    made=draft.now,
+                    plan=codec.to_json(plan),
+                    seconds=spec.performance,
+                    price=spec.budget,
+                )
+            )
+        draft.move(RunState.PLANNED, plan=codec.to_json(plan), quote=quote.id)
+
+    def quote(self, made: Pinned, batch: Batch, run: Run, now: float) -> Quote | None:
+        """The quote for a pinned spec; None for a kind that only steers child runs."""
+        options = kinds.load(made.kind).lower.options(made)
+        if not options:
+            return None
+        spec = from_document(made.spec)
+        budget = (spec.budget or 0) if isinstance(spec, Workload) else 0
+        answer = quote_of(
+            options,
+            batch.facts(run),
+            quote_id=new_id("q"),
+            pinned=pinned.digest(made),
+            now=now,
+            pool=str(made.spec.get("pool") or ""),
+            budget=budget,
+        )
+        if isinstance(answer, ProbesWanted):
+            raise Bug("this compiler asks for no probes")
+        return answer
+
+    # --- place -------------------------------------------------------------------------------
+
+    def _queue(self, draft: Draft) -> None:
+        """Join the line, or take the place that the scheduler has been holding."""
+        run = draft.run
+        if draft.claim.run.state is RunState.QUEUED and draft.claim.run.wake > draft.now:
+            draft.set(wake=draft.claim.run.wake)
+            return
+        if run.wake > draft.now:
+            return
+        pool = self.machine.holds(run.id)
+        if pool:
+            self.placed(draft, pool)
+            return
+        self.machine.feed(
+            [
+                Waiting(
+                    run=run.id,
+                    pool=str(run.plan["pool"]),
+                    demand=self.task(run).demand(),
+                    since=run.created,
+                )
+            ]
+        )
+
+    @staticmethod
+    def task(run: Run) -> Task:
+        """The task of a planned run."""
+        made = codec.from_json(Pinned, run.pinned)
+        plan = codec.from_json(Plan, run.plan)
+        return kinds.load(run.kind).lower.tasks(made, plan)[0]
+
+    def placed(self, draft: Draft, pool: str) -> None:
+        """The scheduler gave it a place: a placement is written, then launched."""
+        run = draft.run
+        task = self.task(run)
+        number = run.number + 1
+        placement = Placement(
+            id=placement_id(run.id, task.name, number),
+            run=run.id,
+            task=task,
+            number=number,
+            pool=pool,
+            engine=self.pools[pool].engine,
+            lease=self.leases.get(pool, 0),
+            demand=task.demand(),
+            done=tuple(run.memory.get("done", ())),
+            placed=draft.now,
+        )
+        draft.placements[placement.id] = placement
+        draft.move(RunState.PLACED, number=number, waiting="", wake=0.0)
+        self.actions.append(LaunchPlacement(placement))
+
+    def rejected(self, draft: Draft, decision: Reject) -> None:
+        """The scheduler found that it can never start."""
+        draft.fail(Refused(decision.why, hint="ask for less in `resources`, or name another pool"))
+        self._ended(draft)
+
+    # --- steer -------------------------------------------------------------------------------
+
+    def _steer(self, draft: Draft, batch: Batch) -> None:
+        view = batch.views[draft.run.id]
+        placement = view.placement
+        if placement is not None and placement.number == draft.run.number:
+            self._follow(draft, placement)
+        view = replace(view, run=draft.run)
+        for decision in kinds.load(draft.run.kind).steer.next(view, draft.now):
+            self._carry_out(draft, view, decision)
+
+    def _follow(self, draft: Draft, placement: Placement) -> None:
+        """What the newest placement's state means for the run, before the kind decides."""
+        if placement.state in PLACEMENT_ENDED:
+            self.machine.feed([Released(run=draft.run.id)])
+            self._bill(draft, placement)
+        elif draft.run.state is RunState.STOPPING:
+            stop = placement.task.roles[0].stop
+            self.actions.append(StopPlacement(placement, stop))
+        elif placement.state is PlacementState.RUNNING and draft.run.state is RunState.PLACED:
+            draft.move(RunState.RUNNING, started=draft.run.started or placement.started)
+        elif placement.state is PlacementState.PLACED:
+            # A server that died after the write and before the launch left it so.
+            self.actions.append(LaunchPlacement(placement))
+
+    def _carry_out(self, draft: Draft, view: View, decision: Decision) -> None:
+        match decision:
+            case Launch():
+                self._launch_again(draft, view, decision)
+            case Submit():
+                if draft.run.state is RunState.PLANNED:
+                    draft.move(RunState.RUNNING, started=draft.now)
+                self._submit(draft, decision.key, decision.spec)
+            case Resize():
+                found = next(each for each in view.placements if each.id == decision.placement)
+                self.actions.append(ResizePlacement(found, decision.width))
+            case StopChild():
+                draft.stops.append(decision.run)
+            case WakeAt():
+                draft.set(wake=min(decision.at, draft.run.wake or decision.at))
+            case Publish():
+                publish.carry_out(draft, decision, self.pinner)
+            case Remember():
+                draft.set(memory={**draft.run.memory, **decision.memory})
+            case Finish():
+                self._finish(draft, view, decision)
+
+    def _launch_again(self, draft: Draft, view: View, decision: Launch) -> None:
+        again = draft.run.number > 0
+        draft.move(
+            RunState.QUEUED,
+            wake=decision.at,
+            waiting=decision.why,
+            tries=draft.run.tries + (again and decision.counted),
+            losses=draft.run.losses + (again and not decision.counted),
+            memory={**draft.run.memory, **({"done": list(decision.done)} if decision.done else {})},
+        )
+
+    def _submit(self, draft: Draft, key: str, spec: dict[str, Any]) -> None:
+        run = draft.run
+        document = {"project": run.project, "queue": run.queue, **spec}
+        if run.spec.get("bundle") and "bundle" not in document:
+            document["bundle"] = run.spec["bundle"]
+        child = self.accept(document, now=draft.now, user=run.user, key=key, parent=run)
+        draft.children.append(child)
+
+    def _finish(self, draft: Draft, view: View, decision: Finish) -> None:
+        if draft.run.state is RunState.PLANNED:
+            draft.move(RunState.RUNNING, started=draft.now)
+        usage = _usage(view)
+        draft.set(memory={**draft.run.memory, **({"usage": usage} if usage else {})})
+        draft.move(
+            decision.state,
+            result=publish.results(draft, decision.result),
+            error=decision.error,
+            started=draft.run.started or (view.placement.started if view.placement else 0.0),
+        )
+
+    # --- the bill and the end ----------------------------------------------------------------
+
+    def _bill(self, draft: Draft, placement: Placement) -> None:
+        pool = self.pools.get(placement.pool)
+        if pool is None or not placement.ended:
+            return
+        seconds = max(0.0, placement.ended - (placement.started or placement.placed))
+        part = price.share(placement.demand, pool.capacity)
+        money = price.cost(seconds, pool.price, part)
+        draft.usage.append(
+            Usage(
+                project=draft.run.project,
+                run=draft.run.id,
+                part=placement.id,
+                nanodollars=money,
+                seconds=seconds,
+                at=draft.now,
+                detail={"pool": pool.name, "share": part, "price": pool.price},
+            )
+        )
+        if placement.id not in draft.run.memory.get("billed", ()):
+            billed = [*draft.run.memory.get("billed", ()), placement.id]
+            draft.set(price=draft.run.price + money, memory={**draft.run.memory, "billed": billed})
+
+    def _ended(self, draft: Draft) -> None:
+        run = draft.run
+        self.machine.feed([Released(run=run.id)])
+        promised = isinstance(run.spec.get("performance") or run.spec.get("budget"), str)
+        promise = self.store.ledger.promise(run.id) if promised else None
+        if promise is not None and not promise.settled:
+            seconds = run.ended - run.created
+            late = promise.seconds is not None and seconds > promise.seconds
+            dear = promise.price is not None and run.price > promise.price
+            outcome = "broken" if late or dear else "kept"
+            draft.promises.append(
+                replace(
+                    promise,
+                    outcome=outcome if run.state is RunState.SUCCEEDED else "none",
+                    actual_seconds=seconds,
+                    actual_price=run.price,
+                    settled=draft.now,
+                )
+            )
+
+
+def _changed(made: Pinned, history: Sequence[Run]) -> list[str]:
+    """In what this differs from the newest earlier run of its name: why nothing was reused."""
+    for run in history:
+        if run.pinned:
+            return pinned.difference(codec.from_json(Pinned, run.pinned), made)
+    return []
+
+
+def _usage(view: View) -> dict[str, float]:
+    """Seconds, core-seconds and peak bytes over all attempts of the run."""
+    ended = [each for each in view.attempts if each.ended]
+    if not ended:
+        return {}
+    return {
+        "seconds": max(each.ended for each in ended) - min(each.started for each in ended),
+        "cpu": sum(each.usage.get("cpu", 0.0) for each in ended),
+        "memory": max(each.usage.get("memory", 0.0) for each in ended),
+    }

@@ -1,0 +1,1 @@
+"""A dataset: its source read once, checked, and kept as the next immutable version."""

@@ -1,0 +1,1 @@
+"""A pipeline: a graph of steps, each carried out as a child run."""

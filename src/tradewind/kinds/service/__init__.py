@@ -1,0 +1,1 @@
+"""A model that answers requests, in replicas kept alive."""

@@ -1,0 +1,34 @@
+"""What every workload's spec says about size and restarts, as tasks say it. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tradewind.records.tasks import Resources, Restart, Stop
+from tradewind.specs.common import Workload
+
+__all__ = ["Resources", "Stop", "entry_kind", "resources", "restart"]
+
+
+def entry_kind(entry: str) -> Literal["function", "module"]:
+    """`file.py:name` is a file of the bundle; a component is a module of the environment."""
+    return "function" if entry.partition(":")[0].endswith((".py", ".tw")) else "module"
+
+
+def resources(spec: Workload, cpu: float) -> Resources:
+    """The pin of the spec, or `cpu` cores and no limit of memory of its own."""
+    pin = spec.resources
+    if pin is None:
+        return Resources(cpu=cpu)
+    return Resources(
+        cpu=pin.cpu if pin.cpu is not None else cpu,
+        memory=pin.memory or 0,
+        accelerators=dict(pin.accelerators),
+    )
+
+
+def restart(spec: Workload) -> Restart:
+    """The restart rule that `retries` says; none: one try."""
+    if spec.retries is None:
+        return Restart()
+    return Restart(most=spec.retries.max, backoff=spec.retries.backoff, factor=spec.retries.factor)

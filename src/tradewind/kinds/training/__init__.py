@@ -1,0 +1,1 @@
+"""A training: a script or function whose model becomes the next version in the registry."""

@@ -1,0 +1,1 @@
+"""Who goes next, and where. A machine without I/O: events in, decisions out, copyable."""

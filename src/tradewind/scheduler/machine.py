@@ -1,0 +1,216 @@
+"""First come, first fit, as a machine.
+
+It holds which placements occupy which pool and who waits, eats events, and returns decisions. The
+same events give the same state and the same decisions; `copy()` gives a machine to ask "what if".
+Nothing here reads a clock or a store: `since` and ids come in with the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+from tradewind.base.units import format_bytes
+from tradewind.records.tasks import Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolChanged:
+    """A pool has this capacity from now on."""
+
+    pool: str
+    capacity: Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolGone:
+    """A pool can take nothing any more."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A run wants a place. `pool` is the pool of its plan. Saying it again changes nothing."""
+
+    run: str
+    pool: str
+    demand: Resources
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """A run no longer waits (stopped, failed)."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupied:
+    """A run holds this much of a pool (told at start, from the store)."""
+
+    run: str
+    pool: str
+    demand: Resources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A run has given its place back."""
+
+    run: str
+
+
+SchedulerEvent = PoolChanged | PoolGone | Waiting | Withdrawn | Occupied | Released
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """This run starts now, on this pool; its share is held from this decision on."""
+
+    run: str
+    pool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """This run can never start on its pool."""
+
+    run: str
+    why: str
+
+
+@dataclass(slots=True)
+class _Pool:
+    capacity: Resources
+    cpu: float = 0.0
+    memory: int = 0
+    accelerators: dict[str, int] = field(default_factory=dict)
+
+    def lacks(self, demand: Resources) -> str:
+        """What is missing right now, in words; empty when it fits."""
+        free = self.capacity.cpu - self.cpu
+        if demand.cpu > free + 1e-9:
+            return f"needs {demand.cpu:g} CPU, {max(0.0, free):g} free"
+        memory = self.capacity.memory - self.memory
+        if demand.memory > memory:
+            return f"needs {format_bytes(demand.memory)} of memory, {format_bytes(memory)} free"
+        for name, count in demand.accelerators.items():
+            have = self.capacity.accelerators.get(name, 0) - self.accelerators.get(name, 0)
+            if count > have:
+                return f"needs {count} {name}, {have} free"
+        return ""
+
+    def hold(self, demand: Resources, sign: int) -> None:
+        self.cpu += sign * demand.cpu
+        self.memory += sign * demand.memory
+        for name, count in demand.accelerators.items():
+            self.accelerators[name] = self.accelerators.get(name, 0) + sign * count
+
+
+class Machine:
+    """The scheduler's whole state."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, _Pool] = {}
+        self._waiting: dict[str, Waiting] = {}
+        self._held: dict[str, tuple[str, Resources]] = {}
+
+    def copy(self) -> Self:
+        """An independent machine in the same state."""
+        twin = type(self)()
+        twin._waiting = dict(self._waiting)
+        twin._held = dict(self._held)
+        for name, pool in self._pools.items():
+            twin._pools[name] = _Pool(pool.capacity, pool.cpu, pool.memory, dict(pool.accelerators))
+        return twin
+
+    def feed(self, events: Iterable[SchedulerEvent]) -> None:
+        """Take in what happened."""
+        for event in events:
+            match event:
+                case PoolChanged():
+                    known = self._pools.get(event.pool)
+                    if known is None:
+                        self._pools[event.pool] = self._counted(event.pool, event.capacity)
+                    else:
+                        known.capacity = event.capacity
+                case PoolGone():
+                    self._pools.pop(event.pool, None)
+                case Waiting():
+                    if event.run not in self._held:
+                        self._waiting.setdefault(event.run, event)
+                case Withdrawn():
+                    self._waiting.pop(event.run, None)
+                case Occupied():
+                    self._hold(event.run, event.pool, event.demand)
+                case Released():
+                    self._release(event.run)
+
+    def decide(self) -> list[Place | Reject]:
+        """Who starts now, in order of arrival; one that does not fit lets smaller ones pass."""
+        decisions: list[Place | Reject] = []
+        full: set[str] = set()
+        for waiting in sorted(self._waiting.values(), key=lambda each: (each.since, each.run)):
+            if len(full) == len(self._pools):
+                break
+            if waiting.pool in full:
+                continue
+            pool = self._pools.get(waiting.pool)
+            if pool is None:
+                continue
+            never = _Pool(pool.capacity).lacks(waiting.demand)
+            if never:
+                del self._waiting[waiting.run]
+                decisions.append(Reject(run=waiting.run, why=f"pool {waiting.pool!r}: {never}"))
+            elif not pool.lacks(waiting.demand):
+                self._hold(waiting.run, waiting.pool, waiting.demand)
+                decisions.append(Place(run=waiting.run, pool=waiting.pool))
+            elif pool.capacity.cpu - pool.cpu < 1e-9:
+                full.add(waiting.pool)  # nothing fits on no CPU: do not read the rest of the line
+        return decisions
+
+    def why(self, run: str) -> str:
+        """What a waiting run waits for, in words; empty when it does not wait."""
+        waiting = self._waiting.get(run)
+        if waiting is None:
+            return ""
+        pool = self._pools.get(waiting.pool)
+        if pool is None:
+            return f"pool {waiting.pool!r} is not there"
+        ahead = sum(
+            other.pool == waiting.pool and (other.since, other.run) < (waiting.since, run)
+            for other in self._waiting.values()
+        )
+        lacks = pool.lacks(waiting.demand) or "about to start"
+        return f"pool {waiting.pool!r}: {lacks}" + (f"; {ahead} ahead of it" if ahead else "")
+
+    def holds(self, run: str) -> str:
+        """The pool that this run holds a place on, or nothing."""
+        return self._held[run][0] if run in self._held else ""
+
+    def _counted(self, name: str, capacity: Resources) -> _Pool:
+        """A pool that appears, with what is already held on it."""
+        pool = _Pool(capacity)
+        for held, demand in self._held.values():
+            if held == name:
+                pool.hold(demand, +1)
+        return pool
+
+    def _hold(self, run: str, pool: str, demand: Resources) -> None:
+        self._waiting.pop(run, None)
+        if run in self._held:
+            return
+        self._held[run] = (pool, demand)
+        if pool in self._pools:
+            self._pools[pool].hold(demand, +1)
+
+    def _release(self, run: str) -> None:
+        self._waiting.pop(run, None)
+        if run not in self._held:
+            return
+        pool, demand = self._held.pop(run)
+        if pool in self._pools:
+            self._pools[pool].hold(demand, -1)
