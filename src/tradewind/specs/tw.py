@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-import io
+import itertools
 import keyword
 import re
 import tokenize
@@ -41,6 +41,13 @@ _FIELD = re.compile(r"\s+[\"']?[^\W\d][\w-]*[\"']?\s*:(\s|$)")
 _BARE = re.compile(r"[\w-]+")
 _NEEDS_DEF = ("function", "training")
 _MAY_NAME_DEF = (*_NEEDS_DEF, "service")
+_BETWEEN = {
+    tokenize.NEWLINE, tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT,
+    tokenize.ENCODING,
+}  # fmt: skip
+_END = 2**31
+_DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_F_STRINGS = {"FSTRING_START": 1, "FSTRING_END": -1, "TSTRING_START": 1, "TSTRING_END": -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +111,14 @@ def parse_tw(text: str, file: str = "main.tw") -> TwFile:
 
 def _declarations(lines: list[str]) -> Iterator[_Declaration]:
     """Every declaration, told from Python by its shape and by what stands before it."""
-    index = python = 0
+    index, python = 0, _Statements(lines, 0)
     while index < len(lines):
         head = _HEAD.match(lines[index])
         if head is None or keyword.iskeyword(head[1]):
             index += 1
             continue
         last, fields = _block(lines, index + 1)
-        declares = _declares(head, fields) and not _unfinished(lines[python:index])
-        if not declares:
+        if not (_declares(head, fields) and python.begins(index)):
             index += 1
             continue
         name = re.sub(r"(^|\s)#.*", "", head[2]).strip()
@@ -120,7 +126,7 @@ def _declarations(lines: list[str]) -> Iterator[_Declaration]:
         if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
             name = name[1:-1]
         yield _Declaration(index, last, head[1], name, column, bool(fields))
-        index = python = last
+        index, python = last, _Statements(lines, last)
 
 
 def _block(lines: list[str], start: int) -> tuple[int, list[str]]:
@@ -141,7 +147,7 @@ def _block(lines: list[str], start: int) -> tuple[int, list[str]]:
 
 def _declares(head: re.Match[str], fields: list[str]) -> bool:
     word, rest = head[1], head[2].strip()
-    if "=" in rest.partition("#")[0] or rest.endswith("\\") or _unfinished([rest]):
+    if "=" in rest.partition("#")[0] or rest.endswith("\\") or _unfinished(rest):
         return False
     if word in KINDS:
         bare = rest.partition("#")[0].strip()
@@ -149,16 +155,41 @@ def _declares(head: re.Match[str], fields: list[str]) -> bool:
     return bool(fields) and _FIELD.match(fields[0]) is not None
 
 
-def _unfinished(lines: list[str]) -> bool:
-    """Whether these lines of Python end inside a text, brackets or a continued line."""
-    try:
-        for _ in tokenize.generate_tokens(io.StringIO("\n".join(lines) + "\n").readline):
-            pass
-    except tokenize.TokenError as error:
-        return "EOF in multi-line" in str(error) or "triple-quoted" in str(error)
-    except (SyntaxError, ValueError, RecursionError):
-        return False
-    return False
+class _Statements:
+    """Says which lines begin a statement, reading the Python from `start` on only once."""
+
+    def __init__(self, lines: list[str], start: int) -> None:
+        text = itertools.chain((line + "\n" for line in itertools.islice(lines, start, None)), [""])
+        self._tokens = tokenize.generate_tokens(lambda: next(text, ""))
+        self._start = start
+        self._row = -1  # of the last token, counted like `lines`
+        self._depth = 0
+        self._open = self._before = False
+
+    def begins(self, index: int) -> bool:
+        """Whether line `index` is no part of a text, brackets or a continued line before it."""
+        depth = self._depth
+        while self._row < index:
+            self._before = self._open or depth > 0
+            try:
+                token = next(self._tokens)
+            except tokenize.TokenError as error:
+                self._before = "EOF in multi-line" in str(error) or "triple-quoted" in str(error)
+                self._row = _END
+            except (StopIteration, SyntaxError, ValueError, RecursionError):
+                self._before, self._row = False, _END
+            else:
+                depth += _DEPTH.get(token.string, 0) if token.type == tokenize.OP else 0
+                depth += _F_STRINGS.get(tokenize.tok_name[token.type], 0)
+                self._open = token.type not in _BETWEEN
+                self._row = self._start + token.start[0] - 1
+        self._depth = depth
+        return not self._before
+
+
+def _unfinished(line: str) -> bool:
+    """Whether a line of Python leaves a text or brackets open."""
+    return not _Statements([line, "x"], 0).begins(1)
 
 
 def _python(

@@ -121,7 +121,7 @@ def test_json() -> None:
     ("text", "line", "column"),
     [
         ('{"kind": "pool",\n\t"name": "a", "engin": 1}', 2, 15),
-        ('{"kind": "pool",\n"name": "a",}', 2, 13),
+        ('{"kind": "pool",\n"name": "a" "b"}', 2, 13),
         ('{"kind": "pool",\n"name": NaN}', 2, 9),
         ('{"kind": "pool", "name": "a",\n"name": "b"}', 2, 1),
         ("", 1, 1),

@@ -115,7 +115,7 @@ def test_any_value(value: Any) -> None:
 
 
 @given(documents)
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_any_fields(document: dict[str, Any]) -> None:
     spec = survives(from_document, document)
     if spec is not None:
@@ -123,7 +123,7 @@ def test_any_fields(document: dict[str, Any]) -> None:
 
 
 @given(documents)
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_python_call_fails_in_the_same_way(document: dict[str, Any]) -> None:
     model = KINDS.get(document.pop("kind"))
     if model is not None:
@@ -159,7 +159,7 @@ def mutate(document: dict[str, Any], chance: random.Random, value: Any) -> Any:
 
 
 @given(st.sampled_from(ALL), st.randoms(use_true_random=False), values)
-@settings(max_examples=600)
+@settings(max_examples=400)
 def test_any_slip_in_a_good_spec(
     document: dict[str, Any], chance: random.Random, value: Any
 ) -> None:

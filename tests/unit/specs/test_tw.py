@@ -171,6 +171,12 @@ def test_defs_are_found_wherever_a_module_binds_them() -> None:
     assert names("function: q\n    sql: SELECT 1\n") == ["function/q"]
 
 
+def test_the_text_is_read_once() -> None:
+    inside = "def f(x):\n    return '''\nfunction: f\n    a: b\n'''\n"
+    found = parse_tw(inside * 3000 + "queue: night\n    priority: 2\n" * 1)
+    assert found.specs == [QueueSpec(name="night", priority=2)]
+
+
 def test_line_ends_and_byte_order_marks() -> None:
     assert names("\ufeff" + DESIGN.replace("\n", "\r\n")) == ["function/my_logic"]
 
