@@ -1,0 +1,57 @@
+"""Start the node of a data folder, if none lives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+import tradewind
+from tradewind.base import errors
+from tradewind.inside import pack
+from tradewind.supervisor import environments, layout
+
+# Isolated and without site: the node needs the standard library and us, and a fork of it costs what
+# it weighs.
+_START = (
+    "import sys; sys.path.append(sys.argv[2]);"
+    "from tradewind.node.main import main; import json; main(json.loads(sys.argv[1]))"
+)
+
+
+def command(places: layout.Layout, python: str, options: dict[str, Any]) -> list[str]:
+    """The argument vector that starts the node."""
+    config = {
+        "data": places.data,
+        "python": python,
+        "inside": pack.install(places.node),
+        "uv": environments.uv_binary(),
+        **options,
+    }
+    here = os.path.dirname(os.path.dirname(os.path.abspath(tradewind.__file__)))
+    return [sys.executable, "-I", "-S", "-c", _START, json.dumps(config), here]
+
+
+async def start(places: layout.Layout, python: str, options: dict[str, Any]) -> None:
+    """Returns once a node listens: this one, or another that was faster."""
+    try:
+        places.make()
+        argv = command(places, python, options)
+    except OSError as error:
+        raise errors.Broken(f"cannot write below {places.data}: {error}") from error
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        cwd="/",
+    )
+    _out, said = await process.communicate()
+    if process.returncode:
+        raise errors.Broken(
+            f"the node did not start: {said.decode('utf-8', 'replace').strip()[-2000:]}",
+            hint=f"look into {places.log}",
+        )

@@ -1,0 +1,219 @@
+"""Load the entry point, call it with its inputs, keep its result, and tell how it ended."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import importlib.util
+import inspect
+import os
+import runpy
+import sys
+import threading
+import time
+import traceback
+from typing import Any, Callable, Dict, List, Optional
+
+from . import inputs, outputs, tracking
+
+Exit = Dict[str, Any]
+_LONGEST = 20_000
+
+
+class Failure(Exception):
+    """An end that is not the user's exception: which `reason` of an exit it is, and what to do."""
+
+    def __init__(self, reason: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.exit = {"reason": reason, "message": message, "hint": hint}
+
+
+def carry_out(start: Dict[str, Any]) -> int:
+    """Run the entry to its end, report it, and return the exit status."""
+    phases: Dict[str, float] = {}
+    stored: Dict[str, Any] = {}
+    try:
+        _run(start, phases, stored)
+        ended: Exit = {"reason": "ok"}
+    except (Failure, outputs.Unstorable, inputs.Unreadable) as error:
+        ended = error.exit
+        print("tradewind: " + ended["message"], file=sys.stderr)
+    except SystemExit as leaving:
+        ended = _of_system_exit(leaving)
+    except BaseException as error:
+        ended = _of_exception(error, start)
+    status = ended.get("status", 0 if ended["reason"] == "ok" else 1)
+    _leave()
+    _tell(ended, phases, stored)
+    return int(status)
+
+
+def _tell(ended: Exit, phases: Dict[str, float], stored: Dict[str, Any]) -> None:
+    """One packet if it fits; otherwise each output travels in its own."""
+    rounded = {name: round(seconds, 6) for name, seconds in phases.items()}
+    last = {"kind": "end", "exit": ended, "phases": rounded, "outputs": stored}
+    try:
+        tracking.post(last)
+    except ValueError:
+        for slot, output in stored.items():
+            tracking.post({"kind": "output", "slot": slot, "output": output})
+        tracking.post({**last, "outputs": {}})
+
+
+def _leave() -> None:
+    """What the interpreter would do at its end, short of tearing itself down."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except BaseException:
+        traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass  # closed, or replaced by something that cannot be flushed
+
+
+def _run(start: Dict[str, Any], phases: Dict[str, float], stored: Dict[str, Any]) -> None:
+    kind = start["entry"]["kind"]
+    if kind == "command":
+        _execute(start["entry"]["args"])
+    elif kind == "script":
+        _script(start, phases)
+    else:
+        _call(start, phases, stored)
+
+
+def _execute(args: List[str]) -> None:
+    try:
+        os.execvp(args[0], args)
+    except FileNotFoundError:
+        raise Failure("error", "there is no command %r on the path" % args[0]) from None
+    except OSError as error:
+        raise Failure("error", "the command %r cannot start: %s" % (args[0], error)) from None
+
+
+def _script(start: Dict[str, Any], phases: Dict[str, float]) -> None:
+    target = start["entry"]["target"]
+    path = os.path.join(start["bundle"], target)
+    if not os.path.exists(path):
+        raise Failure("error", "the bundle has no file %r" % target)
+    sys.argv = [target, *start["entry"]["args"]]
+    sys.path.insert(0, os.path.dirname(path))
+    began = time.perf_counter()
+    try:
+        runpy.run_path(path, run_name="__main__")
+    finally:
+        phases["call"] = time.perf_counter() - began
+
+
+def _call(start: Dict[str, Any], phases: Dict[str, float], stored: Dict[str, Any]) -> None:
+    began = time.perf_counter()
+    function = load(start)
+    loaded = time.perf_counter()
+    phases["import"] = loaded - began
+    args, kwargs = inputs.bind(function, start)
+    bound = time.perf_counter()
+    phases["inputs"] = bound - loaded
+    try:
+        result = function(*args, **kwargs)
+    finally:
+        called = time.perf_counter()
+        phases["call"] = called - bound
+    stored.update(outputs.keep(result, start))
+    phases["outputs"] = time.perf_counter() - called
+
+
+def load(start: Dict[str, Any]) -> Callable[..., Any]:
+    """The function that the entry names, without the decorator that a Tradewind wraps around it."""
+    target = start["entry"]["target"]
+    place, _colon, name = target.rpartition(":")
+    if not place:
+        raise Failure("error", "the entry %r should read FILE.py:NAME or MODULE:NAME" % target)
+    if start["entry"]["kind"] == "module":
+        found: Any = importlib.import_module(place)
+    else:
+        found = _import_file(os.path.join(start["bundle"], place), place)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            names = [key for key in vars(found) if callable(getattr(found, key)) and key[0] != "_"]
+            hint = "it has: " + ", ".join(sorted(names)[:20]) if names else ""
+            raise Failure("error", "%s has no function %r" % (place, name), hint)
+        found = getattr(found, part)
+    found = inspect.unwrap(found)
+    if not callable(found):
+        raise Failure("error", "%s in %s is not a function" % (name, place))
+    function: Callable[..., Any] = found
+    return function
+
+
+def _import_file(path: str, place: str) -> Any:
+    if not os.path.exists(path):
+        raise Failure("error", "the bundle has no file %r" % place)
+    sys.path.insert(0, os.path.dirname(path))
+    stem = os.path.splitext(os.path.basename(path))[0]
+    name = stem if stem.isidentifier() and stem not in sys.modules else "tradewind_user_" + stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise Failure("error", "%r is not a Python file" % place)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _of_system_exit(leaving: SystemExit) -> Exit:
+    if leaving.code is None or leaving.code == 0:
+        return {"reason": "ok"}
+    if isinstance(leaving.code, int):
+        status = leaving.code & 0xFF
+        return {"reason": "error", "status": status, "message": "exit status %d" % status}
+    print(leaving.code, file=sys.stderr)
+    return {"reason": "error", "status": 1, "message": str(leaving.code)[:_LONGEST]}
+
+
+def _of_exception(error: BaseException, start: Dict[str, Any]) -> Exit:
+    text = _trimmed(error, start)
+    try:
+        sys.stderr.write(text)
+    except (OSError, ValueError):
+        pass  # the user closed it; the exit carries the text
+    kind = type(error)
+    known = kind.__module__ in ("builtins", "__main__")
+    name = kind.__qualname__ if known else kind.__module__ + "." + kind.__qualname__
+    ended = {"reason": "error", "status": 1, "type": name, "traceback": text[-_LONGEST:]}
+    ended["message"] = _message(error)
+    if isinstance(error, MemoryError):
+        ended["reason"] = "memory"
+        ended["hint"] = "raise resources.memory or read the data in parts"
+    elif isinstance(error, ModuleNotFoundError) and error.name:
+        ended["hint"] = "add %r to the dependencies" % error.name.partition(".")[0]
+    return ended
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)[:2000]
+    except Exception:
+        return "(its message could not be printed)"
+
+
+def _trimmed(error: BaseException, start: Dict[str, Any]) -> str:
+    """The traceback without our own frames, and with the bundle's files as the user knows them."""
+    whole = traceback.TracebackException(type(error), error, error.__traceback__)
+    seen: List[int] = []
+    todo: List[Optional[traceback.TracebackException]] = [whole]
+    while todo:
+        part = todo.pop()
+        if part is None or id(part) in seen:
+            continue
+        seen.append(id(part))
+        part.stack[:] = [frame for frame in part.stack if not _ours(frame.filename)]
+        todo += [part.__cause__, part.__context__]
+    text = "".join(whole.format())
+    return text.replace(start["bundle"] + os.sep, "") if start.get("bundle") else text
+
+
+def _ours(filename: str) -> bool:
+    here, runners = os.path.dirname(__file__), ("<frozen runpy>", "<frozen importlib")
+    return filename.startswith((here + os.sep, *runners)) or filename == runpy.__file__

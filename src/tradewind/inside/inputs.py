@@ -1,0 +1,122 @@
+"""Bind a run's inputs, parameters and item to a function's parameters, by name."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pathlib
+import typing
+from typing import Any, Callable, Dict, List, Tuple
+
+from . import tables
+
+
+class Unreadable(Exception):
+    """The function cannot be called with what the run has."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.exit = {"reason": "input", "message": message, "hint": hint}
+
+
+def bind(function: Callable[..., Any], start: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
+    """The arguments of the call.
+
+    Inputs and parameters go to the parameter of their name. An item (of an array) goes to the first
+    parameter that is still free; so does the only input if no parameter has its name. A parameter
+    with the name of a `folder` or `model` output gets the folder to write into.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin without a signature
+        return _positional(start), {}
+    hints = _hints(function)
+    named, anything = _parameters(signature)
+    given: Dict[str, Any] = {}
+    slots = dict(start.get("inputs", {}))
+    given.update(start.get("params", {}))
+    for slot, output in start.get("outputs", {}).items():
+        if output["kind"] in ("folder", "model") and slot in named and slot not in slots:
+            given[slot] = _folder(start, slot)
+    free = [name for name in named if name not in given and name not in slots]
+    if "item" in start:
+        if not free:
+            raise Unreadable("the function has no parameter left for the item of the array")
+        given[free.pop(0)] = start["item"]
+    strangers = [name for name in slots if name not in named]
+    if len(strangers) == 1 and free and not anything:
+        slots[free.pop(0)] = slots.pop(strangers[0])
+    for name, slot in slots.items():
+        given[name] = read(slot, hints.get(name), name)
+    return _arranged(signature, given, named, anything)
+
+
+def _hints(function: Callable[..., Any]) -> Dict[str, Any]:
+    """Annotations, resolved where they can be; otherwise as they are written."""
+    try:
+        return typing.get_type_hints(function)
+    except Exception:
+        return dict(getattr(function, "__annotations__", {}))
+
+
+def _parameters(signature: inspect.Signature) -> Tuple[List[str], bool]:
+    kinds = inspect.Parameter
+    named = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+    ]
+    anything = any(p.kind is kinds.VAR_KEYWORD for p in signature.parameters.values())
+    return named, anything
+
+
+def _arranged(
+    signature: inspect.Signature, given: Dict[str, Any], named: List[str], anything: bool
+) -> Tuple[List[Any], Dict[str, Any]]:
+    unknown = [name for name in given if name not in named]
+    if unknown and not anything:
+        raise Unreadable(
+            "the function has no parameter %s; it takes (%s)"
+            % (", ".join(map(repr, unknown)), ", ".join(named)),
+            "name the input after a parameter: --data NAME=DATASET",
+        )
+    args: List[Any] = []
+    for name, parameter in signature.parameters.items():
+        needed = parameter.default is inspect.Parameter.empty and name in named
+        if needed and name not in given:
+            raise Unreadable(
+                "the function needs %r, and the run has no input or parameter of that name" % name,
+                "bind it: --data %s=DATASET, or give the parameter a default" % name,
+            )
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and name in given:
+            args.append(given.pop(name))
+    return args, given
+
+
+def _positional(start: Dict[str, Any]) -> List[Any]:
+    slots = [read(slot, None, name) for name, slot in start.get("inputs", {}).items()]
+    item = [start["item"]] if "item" in start else []
+    return slots + list(start.get("params", {}).values()) + item
+
+
+def _folder(start: Dict[str, Any], slot: str) -> pathlib.Path:
+    path = pathlib.Path(start["out"], slot)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def read(slot: Dict[str, Any], hint: Any, name: str) -> Any:
+    """One input as the parameter's annotation wants it."""
+    kind = slot["kind"]
+    if kind == "value":
+        return slot.get("value")
+    if kind in ("file", "folder"):
+        path = slot["path"]
+        return os.fspath(path) if hint is str else pathlib.Path(path)
+    try:
+        return tables.read(slot["files"], hint)
+    except tables.NoLibrary as error:
+        raise Unreadable(
+            "the table %r cannot be read here: %s" % (slot.get("source") or name, error),
+            error.hint,
+        ) from None

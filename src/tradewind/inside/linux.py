@@ -1,0 +1,76 @@
+"""The few calls to Linux that the standard library lacks. Elsewhere they do nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any, List, Optional
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_SIGKILL = 9
+
+try:
+    import ctypes
+
+    _libc: Optional[Any] = ctypes.CDLL(None)
+except (ImportError, OSError):  # an interpreter built without ctypes
+    _libc = None
+
+
+def _prctl(option: int, value: int) -> bool:
+    return (
+        _libc is not None
+        and hasattr(_libc, "prctl")
+        and _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) == 0
+    )
+
+
+def become_subreaper() -> bool:
+    """Orphaned descendants become this process's children instead of init's."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent dies; if it is dead already, now."""
+    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    if os.getppid() != parent:
+        os._exit(70)
+
+
+def children(pid: int) -> List[int]:
+    """Pids of the living and dead children of a single-threaded process."""
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return [child for child in _all_pids() if _parent(child) == pid]
+
+
+def _all_pids() -> List[int]:
+    with contextlib.suppress(OSError):
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return []
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return int(file.read().rsplit(b")", 1)[1].split()[1])
+    except (OSError, IndexError, ValueError):
+        return -1
+
+
+def write(path: str, text: str) -> bool:
+    """Write into a kernel file; whether it took it."""
+    try:
+        fd = os.open(path, os.O_WRONLY)
+    except OSError:
+        return False
+    try:
+        os.write(fd, text.encode())
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True

@@ -1,0 +1,175 @@
+"""Keep what a function returned in the staging place, in a form that anything can read again.
+
+table → Parquet · None → null · JSON values → JSON · bytes → a file · NumPy array → .npy ·
+`pathlib.Path` below the working folder → that file or folder. Nothing is pickled. NaN and infinite
+numbers in JSON become null, and the log says so: JSON has no word for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import inspect
+import json
+import math
+import os
+import pathlib
+import shutil
+import sys
+from typing import Any, Dict, List
+
+from . import tables
+
+# A JSON result up to this size travels in the report itself.
+INLINE = 64 * 1024
+_MAY = (
+    "return a table (pyarrow, pandas, polars, DuckDB), JSON values, bytes, a NumPy array, a path or"
+    " None; or write files into a `folder` output"
+)
+
+
+class Unstorable(Exception):
+    """What was returned cannot be kept."""
+
+    def __init__(self, message: str, hint: str = _MAY) -> None:
+        super().__init__(message)
+        self.exit = {"reason": "output", "message": message, "hint": hint}
+
+
+def keep(result: Any, start: Dict[str, Any]) -> Dict[str, Any]:
+    """Slot → what was staged. Several `result` slots take a dict with their names, or a tuple."""
+    slots = [slot for slot, output in start.get("outputs", {}).items() if output["kind"] == "result"]
+    if not slots:
+        slots = [] if start.get("outputs") and result is None else ["result"]
+    if len(slots) <= 1:
+        return {slot: _keep_one(result, slot, start["out"]) for slot in slots}
+    if isinstance(result, tuple) and len(result) == len(slots):
+        result = dict(zip(slots, result))
+    if not isinstance(result, dict) or set(result) != set(slots):
+        raise Unstorable(
+            "the run has the outputs %s, so the function must return a dict with exactly these keys"
+            " (or a tuple in this order), not %s" % (", ".join(slots), _describe(result))
+        )
+    return {slot: _keep_one(result[slot], slot, start["out"]) for slot in slots}
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a dict with the keys " + ", ".join(map(str, list(value)[:20]))
+    return "%s.%s" % (type(value).__module__, type(value).__qualname__)
+
+
+def _keep_one(value: Any, slot: str, out: str) -> Dict[str, Any]:
+    if value is None:
+        return {"kind": "json", "value": None}
+    if inspect.isgenerator(value) or inspect.isasyncgen(value) or inspect.iscoroutine(value):
+        raise Unstorable(
+            "the function returned a %s, which has no value yet" % type(value).__name__,
+            "return list(…) of it, or await it",
+        )
+    folder = os.path.join(out, slot)
+    try:
+        table = tables.write(value, os.path.join(folder, "part-0.parquet"))
+    except tables.NoLibrary as error:
+        raise Unstorable("the table cannot be written: %s" % error, error.hint) from None
+    except OSError:
+        raise
+    except Exception as error:
+        raise Unstorable("the table cannot be written as Parquet: %s" % error) from error
+    if table is not None:
+        return {"kind": "table", "path": folder, **table}
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"kind": "bytes", "path": _write(folder, "result.bin", bytes(value))}
+    if type(value).__module__ == "numpy" and type(value).__name__ == "ndarray" and value.ndim:
+        return _keep_array(value, folder)
+    if isinstance(value, pathlib.PurePath):
+        return _keep_path(pathlib.Path(value), folder)
+    return _keep_json(value, slot, folder)
+
+
+def _write(folder: str, name: str, data: bytes) -> str:
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, name)
+    with open(path, "wb") as file:
+        file.write(data)
+    return path
+
+
+def _keep_array(value: Any, folder: str) -> Dict[str, Any]:
+    if value.dtype.hasobject:
+        raise Unstorable("an array of Python objects cannot be kept without pickle")
+    import numpy
+
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, "result.npy")
+    numpy.save(path, value, allow_pickle=False)
+    return {"kind": "npy", "path": path, "shape": list(value.shape), "dtype": str(value.dtype)}
+
+
+def _keep_path(path: pathlib.Path, folder: str) -> Dict[str, Any]:
+    """Copied, because the user's file may live anywhere."""
+    if not path.exists():
+        raise Unstorable("the function returned the path %s, where there is nothing" % path)
+    os.makedirs(folder, exist_ok=True)
+    if path.is_dir():
+        if path.resolve() != pathlib.Path(folder).resolve():
+            shutil.copytree(str(path), folder, dirs_exist_ok=True)
+        return {"kind": "folder", "path": folder}
+    target = os.path.join(folder, path.name)
+    if path.resolve() != pathlib.Path(target).resolve():
+        shutil.copyfile(str(path), target)
+    return {"kind": "file", "path": target}
+
+
+def _keep_json(value: Any, slot: str, folder: str) -> Dict[str, Any]:
+    blurred: List[str] = []
+    plain = _plain(value, slot, blurred)
+    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    if blurred:
+        print(
+            "tradewind: JSON has no NaN or infinity; kept as null: %s%s"
+            % (", ".join(blurred[:5]), " …" if len(blurred) > 5 else ""),
+            file=sys.stderr,
+        )
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        data = json.dumps(plain, separators=(",", ":")).encode()
+    if len(data) <= INLINE:
+        return {"kind": "json", "value": plain}
+    return {"kind": "json", "path": _write(folder, "result.json", data)}
+
+
+def _plain(value: Any, where: str, blurred: List[str]) -> Any:
+    """JSON values; what has an obvious JSON form gets it."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value if type(value) in (str, bool, int, type(None)) else _base(value)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float(value)
+        blurred.append(where)
+        return None
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, (str, int)):
+                raise Unstorable(
+                    "%s has the key %r of type %s; JSON has text keys only"
+                    % (where, key, type(key).__name__)
+                )
+        return {str(k): _plain(v, "%s.%s" % (where, k), blurred) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v, "%s[%d]" % (where, i), blurred) for i, v in enumerate(value)]
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, pathlib.PurePath):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value), where, blurred)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return _plain(value.tolist(), where, blurred)
+    raise Unstorable("%s is a %s, which cannot be kept" % (where, _describe(value)))
+
+
+def _base(value: Any) -> Any:
+    """The plain value of a subclass of str or int (an enum member, for instance)."""
+    return str.__str__(value) if isinstance(value, str) else int(value)

@@ -1,0 +1,54 @@
+"""Pack this package into one zip file that any interpreter can start (`python FILE …`).
+
+The file also holds a stand-in `tradewind` package, so that a user's file with
+`from tradewind import function, log_metric` imports where Tradewind is not installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+
+_MODULES = (
+    "__init__", "entry", "inputs", "keeper", "linux", "outputs", "process", "start",
+    "tables", "tracking", "wire", "zygote",
+)  # fmt: skip
+_MAIN = """\
+import sys
+from tradewind_inside import start
+
+start.main(sys.argv)
+"""
+
+
+def build() -> bytes:
+    """The file's bytes: equal sources give equal bytes."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    members = {"__main__.py": _MAIN}
+    for name in _MODULES:
+        members["tradewind_inside/%s.py" % name] = _source(here, name)
+    members["tradewind/__init__.py"] = _source(here, "standin")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(members):
+            archive.writestr(zipfile.ZipInfo(path), members[path])
+    return buffer.getvalue()
+
+
+def _source(folder: str, name: str) -> str:
+    with open(os.path.join(folder, name + ".py"), encoding="utf-8") as file:
+        return file.read()
+
+
+def install(folder: str) -> str:
+    """Write the file into `folder` under a name with its digest, once; returns its path."""
+    data = build()
+    path = os.path.join(folder, "inside-%s.zip" % hashlib.sha256(data).hexdigest()[:16])
+    if not os.path.exists(path):
+        staged = "%s.%d" % (path, os.getpid())
+        with open(staged, "wb") as file:
+            file.write(data)
+        os.replace(staged, path)
+    return path

@@ -1,0 +1,183 @@
+"""Parquet files to the kind of table that a function wants, and back.
+
+Which kind a parameter gets: the one of its annotation (`pandas.DataFrame`, `polars.DataFrame`,
+`polars.LazyFrame`, `pyarrow.Table`, a DuckDB relation, an Ibis table, `list[dict]`, `list[Path]`).
+Without an annotation: of the library that the user's file imported, else of the first that is
+installed, in the order of `_ORDER`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pathlib
+import sys
+from typing import Any, Callable, Dict, List, Optional
+
+_ORDER = ("pandas", "polars", "pyarrow", "duckdb")
+# Rows of one row group: what a reader has to hold at least.
+ROWS = 122_880
+
+
+class NoLibrary(Exception):
+    """The library that reads or writes this is not in the environment."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__("%s is not installed in this environment" % library)
+        self.hint = "add %r to the dependencies" % library
+
+
+def _use(library: str) -> Any:
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        if error.name and error.name.partition(".")[0] != library.partition(".")[0]:
+            raise
+        raise NoLibrary(library.partition(".")[0]) from None
+
+
+def _installed(library: str) -> bool:
+    return library in sys.modules or importlib.util.find_spec(library) is not None
+
+
+def read(files: List[str], hint: Any) -> Any:
+    """All files as one table of the wanted kind."""
+    return _READERS[_wanted(hint)](files)
+
+
+def _wanted(hint: Any) -> str:
+    text = hint if isinstance(hint, str) else _name(hint)
+    for sign, kind in _SIGNS:
+        if sign in text:
+            return kind
+    present = [name for name in _ORDER if name in sys.modules]
+    present += [name for name in _ORDER if _installed(name)]
+    for library in present:
+        if library != "pandas" or _installed("pyarrow"):
+            return library
+    raise NoLibrary("pyarrow")
+
+
+def _name(hint: Any) -> str:
+    if hint is None:
+        return ""
+    if isinstance(hint, type) and not getattr(hint, "__args__", None):
+        return "%s.%s" % (hint.__module__, hint.__qualname__)
+    return str(hint)
+
+
+_SIGNS = (
+    ("LazyFrame", "lazy"),
+    ("polars", "polars"),
+    ("pl.DataFrame", "polars"),
+    ("pandas", "pandas"),
+    ("pd.DataFrame", "pandas"),
+    ("pyarrow", "pyarrow"),
+    ("pa.Table", "pyarrow"),
+    ("DuckDBPyRelation", "duckdb"),
+    ("ibis", "ibis"),
+    ("Path", "paths"),
+    ("list[str]", "names"),
+    ("List[str]", "names"),
+    ("list", "rows"),
+    ("List", "rows"),
+)
+
+
+def _arrow(files: List[str]) -> Any:
+    pyarrow, parquet = _use("pyarrow"), _use("pyarrow.parquet")
+    parts = [parquet.ParquetFile(path).read() for path in files]
+    return parts[0] if len(parts) == 1 else pyarrow.concat_tables(parts)
+
+
+def _pandas(files: List[str]) -> Any:
+    _use("pandas")
+    return _arrow(files).to_pandas()
+
+
+def _rows(files: List[str]) -> Any:
+    if _installed("pyarrow"):
+        return _arrow(files).to_pylist()
+    if _installed("polars"):
+        return _use("polars").read_parquet(files).to_dicts()
+    relation = _relation(files) if _installed("duckdb") else _arrow(files)
+    return [dict(zip(relation.columns, row)) for row in relation.fetchall()]
+
+
+def _relation(files: List[str]) -> Any:
+    return _use("duckdb").read_parquet(files)
+
+
+_READERS: Dict[str, Callable[[List[str]], Any]] = {
+    "pyarrow": _arrow,
+    "pandas": _pandas,
+    "polars": lambda files: _use("polars").read_parquet(files),
+    "lazy": lambda files: _use("polars").scan_parquet(files),
+    "duckdb": _relation,
+    "ibis": lambda files: _use("ibis").duckdb.connect().read_parquet(files),
+    "paths": lambda files: [pathlib.Path(path) for path in files],
+    "names": list,
+    "rows": _rows,
+}
+
+
+def write(value: Any, path: str) -> Optional[Dict[str, Any]]:
+    """Write a table as one Parquet file and return its rows and columns; None if it is no table."""
+    writer = _WRITERS.get(_library(value))
+    if writer is None:
+        return None
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return writer(value, path)
+
+
+def _library(value: Any) -> str:
+    kind = type(value)
+    return kind.__module__.partition(".")[0].lstrip("_") + "." + kind.__name__
+
+
+def _write_arrow(table: Any, path: str) -> Dict[str, Any]:
+    _use("pyarrow.parquet").write_table(table, path, row_group_size=ROWS, compression="zstd")
+    columns = [{"name": field.name, "type": str(field.type)} for field in table.schema]
+    return {"rows": table.num_rows, "schema": columns}
+
+
+def _write_pandas(frame: Any, path: str) -> Dict[str, Any]:
+    return _write_arrow(_use("pyarrow").Table.from_pandas(frame), path)
+
+
+def _write_polars(frame: Any, path: str) -> Dict[str, Any]:
+    frame.write_parquet(path, row_group_size=ROWS)
+    columns = [{"name": name, "type": str(kind)} for name, kind in frame.schema.items()]
+    return {"rows": frame.height, "schema": columns}
+
+
+def _write_batches(reader: Any, path: str) -> Dict[str, Any]:
+    return _write_arrow(reader.read_all(), path)
+
+
+def _write_duckdb(relation: Any, path: str) -> Dict[str, Any]:
+    relation.to_parquet(path, compression="zstd", row_group_size=ROWS)
+    rows = _use("duckdb").read_parquet([path]).count("*").fetchone()[0]
+    pairs = zip(relation.columns, relation.types)
+    return {"rows": rows, "schema": [{"name": name, "type": str(kind)} for name, kind in pairs]}
+
+
+def _write_ibis(table: Any, path: str) -> Dict[str, Any]:
+    return _write_batches(table.to_pyarrow_batches(), path)
+
+
+_WRITERS: Dict[str, Callable[[Any, str], Dict[str, Any]]] = {
+    "pyarrow.Table": _write_arrow,
+    "pyarrow.RecordBatch": lambda batch, path: _write_arrow(
+        _use("pyarrow").Table.from_batches([batch]), path
+    ),
+    "pyarrow.RecordBatchReader": _write_batches,
+    "pandas.DataFrame": _write_pandas,
+    "pandas.Series": lambda series, path: _write_pandas(series.to_frame(), path),
+    "polars.DataFrame": _write_polars,
+    "polars.Series": lambda series, path: _write_polars(series.to_frame(), path),
+    "polars.LazyFrame": lambda frame, path: _write_polars(frame.collect(), path),
+    "duckdb.DuckDBPyRelation": _write_duckdb,
+    "ibis.Table": _write_ibis,
+}

@@ -1,0 +1,191 @@
+"""What user code may say and ask while it runs: metrics, parameters, artifacts, progress.
+
+Offered to users as `tradewind.log_metric(…)` and so on, in an environment with Tradewind and in one
+without. It holds no state: the way to the supervisor stands in the process's environment, so it is
+found from any copy of this module and from programs that a `command` starts. Outside a run every
+function does nothing, and says so once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import stat
+import sys
+import time
+from typing import Any, Dict, Optional, Union
+
+from . import wire
+
+_CHANNEL = "TRADEWIND_CHANNEL"
+_PROGRESS_EVERY = 0.1
+_noted = False
+_stopping = False
+_last_progress = 0.0
+
+
+def announce(channel: int) -> None:
+    """Let this process, and what it executes, find the channel."""
+    os.set_inheritable(channel, True)
+    os.environ[_CHANNEL] = "%d:%d" % (channel, os.fstat(channel).st_ino)
+
+
+def post(message: Dict[str, Any]) -> bool:
+    """Tell the supervisor one fact; False when there is none, or it is gone."""
+    fd = _channel()
+    if fd < 0:
+        return False
+    data = json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
+    if len(data) > wire.PACKET:
+        raise ValueError("too long to report: %d bytes, at most %d" % (len(data), wire.PACKET))
+    try:
+        os.write(fd, data)
+    except OSError:
+        return False
+    return True
+
+
+def _channel() -> int:
+    """The descriptor, if it still is the socket it was: user code may have closed everything."""
+    number, _colon, inode = os.environ.get(_CHANNEL, "").partition(":")
+    try:
+        state = os.fstat(int(number))
+    except (ValueError, OSError):
+        return -1
+    return int(number) if stat.S_ISSOCK(state.st_mode) and str(state.st_ino) == inode else -1
+
+
+def _note_absence() -> None:
+    global _noted
+    if not _noted and not in_run():
+        _noted = True
+        print("tradewind: not inside a run, so nothing is recorded", file=sys.stderr)
+
+
+def in_run() -> bool:
+    """Whether this process belongs to a run."""
+    return bool(os.environ.get("TRADEWIND_RUN"))
+
+
+def run_info() -> Dict[str, Any]:
+    """Ids and place of this process: run, task, role, index, attempt, epoch. Empty outside a run."""
+    if not in_run():
+        return {}
+    names = ("run", "task", "role", "index", "attempt", "epoch", "placement")
+    found = {name: os.environ.get("TRADEWIND_" + name.upper(), "") for name in names}
+    whole = ("index", "attempt", "epoch")
+    return {name: int(text or 0) if name in whole else text for name, text in found.items()}
+
+
+def log_metric(name: str, value: Any, step: Optional[int] = None) -> None:
+    """Record one number of this run. A value that is not finite is kept as text."""
+    number = float(value)
+    finite = number == number and abs(number) != float("inf")
+    body = {"kind": "metric", "name": str(name), "value": number if finite else str(number)}
+    if step is not None:
+        body["step"] = int(step)
+    if not post(body):
+        _note_absence()
+
+
+def log_metrics(values: Dict[str, Any], step: Optional[int] = None) -> None:
+    """Record several numbers of one step."""
+    for name, value in values.items():
+        log_metric(name, value, step)
+
+
+def log_param(name: str, value: Any) -> None:
+    """Record one parameter of this run."""
+    plain = value if isinstance(value, (str, int, bool, type(None))) else _text(value)
+    if not post({"kind": "param", "name": str(name), "value": plain}):
+        _note_absence()
+
+
+def log_params(values: Dict[str, Any]) -> None:
+    """Record several parameters."""
+    for name, value in values.items():
+        log_param(name, value)
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, float) and value == value and abs(value) != float("inf"):
+        return value
+    return str(value)
+
+
+def log_artifact(path: Union[str, "os.PathLike[str]"], name: str = "") -> None:
+    """Keep a file or folder of this run: it is copied now, stored when the run succeeds."""
+    source = pathlib.Path(path)
+    label = name or source.name
+    if not in_run():
+        _note_absence()
+        return
+    if not label or label.startswith("/") or ".." in pathlib.PurePosixPath(label).parts:
+        raise ValueError("an artifact's name is a relative path without '..', not %r" % (label,))
+    target = pathlib.Path(os.environ["TRADEWIND_OUT"], "artifacts", label)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        if target.exists():
+            shutil.rmtree(str(target))
+        shutil.copytree(str(source), str(target))
+    else:
+        shutil.copyfile(str(source), str(target))
+    post({"kind": "artifact", "name": label})
+
+
+def progress(done: float, total: float = 0.0) -> None:
+    """Say how far this run is. Cheap: at most ten a second travel."""
+    global _last_progress
+    now = time.monotonic()
+    if now - _last_progress < _PROGRESS_EVERY and not (total and done >= total):
+        return
+    _last_progress = now
+    if not post({"kind": "progress", "done": float(done), "total": float(total)}):
+        _note_absence()
+
+
+def checkpoint_dir() -> Optional[pathlib.Path]:
+    """A folder that survives retries of this task, or None outside a run."""
+    folder = os.environ.get("TRADEWIND_CHECKPOINTS", "")
+    if not folder:
+        _note_absence()
+        return None
+    path = pathlib.Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def output_dir(slot: str) -> pathlib.Path:
+    """The folder whose content becomes the output `slot` (kinds `folder` and `model`)."""
+    if not in_run():
+        _note_absence()
+        return pathlib.Path(slot)
+    path = pathlib.Path(os.environ["TRADEWIND_OUT"], slot)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def params() -> Dict[str, Any]:
+    """The run's parameters, for scripts and commands (a function gets them as arguments)."""
+    found: Dict[str, Any] = json.loads(os.environ.get("TRADEWIND_PARAMS", "{}"))
+    return found
+
+
+def inputs() -> Dict[str, Any]:
+    """The run's inputs, for scripts and commands: name → value, path, or list of Parquet paths."""
+    found: Dict[str, Any] = json.loads(os.environ.get("TRADEWIND_INPUTS", "{}"))
+    return found
+
+
+def stop_requested() -> bool:
+    """Whether this run was asked to write a checkpoint and end (way of stopping `checkpoint`)."""
+    return _stopping or os.environ.get("TRADEWIND_STOPPING") == "1"
+
+
+def note_stop(_signal: int, _frame: Any) -> None:
+    """The signal handler behind `stop_requested`."""
+    global _stopping
+    _stopping = True
+    os.environ["TRADEWIND_STOPPING"] = "1"

@@ -1,0 +1,81 @@
+"""Slow work of a supervisor in a child process, so that its loop goes on answering."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from tradewind.supervisor.loop import Loop
+
+Result = dict[str, Any]
+
+
+class Helper:
+    """Runs `work` in a child; `done` gets what it returned, or `{"error": …}`."""
+
+    def __init__(self, loop: Loop, work: Callable[[], Result], done: Callable[[Result], None]):
+        self._loop, self._done = loop, done
+        self._fd, write = os.pipe()
+        self._data = b""
+        self.pid = os.fork()
+        if self.pid == 0:
+            _carry_out(work, write)
+        os.close(write)
+        loop.watch(self._fd, self._read)
+
+    def _read(self) -> None:
+        data = os.read(self._fd, 1 << 16)
+        if data:
+            self._data += data
+            return
+        self._close()
+        try:
+            result = json.loads(self._data)
+        except ValueError:
+            result = {"error": "the helper process was killed", "reason": "lost"}
+        self._done(result)
+
+    def _close(self) -> None:
+        self._loop.forget(self._fd)
+        os.close(self._fd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+    def kill(self) -> None:
+        """End it and whatever it started; `done` is not called."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self._close()
+
+
+def _carry_out(work: Callable[[], Result], write: int) -> None:
+    """The child's whole life."""
+    try:
+        os.setpgid(0, 0)
+        try:
+            result = work()
+        except Failure as failure:
+            result = failure.result
+        except OSError as error:
+            result = {"error": str(error), "reason": "output", "errno": error.errno}
+        except BaseException as error:
+            result = {"error": f"{type(error).__name__}: {error}", "reason": "error"}
+        data = json.dumps(result).encode()
+        while data:
+            data = data[os.write(write, data) :]
+    finally:
+        os._exit(0)
+
+
+class Failure(Exception):
+    """Work that could not be done, in words for the user; `reason` is one of an exit's."""
+
+    def __init__(self, reason: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.result: Result = {"error": message, "reason": reason, "hint": hint}

@@ -1,0 +1,404 @@
+"""The supervisor of one placement. The node forks it; `run` is its whole life.
+
+Order: stage (bundle, environment) → roles begin → units end → the placement's end is written → exit.
+What must be known later is in the journal; what the node should know at once goes over `link`. If
+the node dies the work goes on, and the link is made again when a node listens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+import time
+from typing import Any, NamedTuple
+
+from tradewind.inside import linux, wire
+from tradewind.supervisor import helper, journal, layout, roles, staging
+from tradewind.supervisor.loop import Loop, Timer
+from tradewind.supervisor.ports import Ports
+from tradewind.supervisor.start import Starter
+from tradewind.supervisor.unit import Exit, Unit
+
+# Facts that may wait a moment, so that a short task's reports travel together.
+SOON, LATER = 0.004, 0.05
+RECONNECT = 0.2
+# Metrics beyond this many bytes of journal are dropped, with a note.
+JOURNAL_CAP = 256 << 20
+
+
+class Settings(NamedTuple):
+    """What the node tells every supervisor."""
+
+    data: str
+    inside: str
+    python: str
+    uv: str = ""
+    log_cap: int = 64 << 20
+    kernel_kills: int = 0
+
+
+def run(
+    settings: Settings, request: dict[str, Any], link: socket.socket | None, kept: list[int]
+) -> None:
+    """Become the supervisor of this request. `kept` are descriptors that must stay open: the lock
+    that says we live. Does not return."""
+    try:
+        os.setsid()
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        close_all_but([0, 1, 2, *kept, *([link.fileno()] if link else [])])
+        linux.become_subreaper()
+        Supervisor(settings, request, link).live_through()
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            import traceback
+
+            text = f"supervisor of {request.get('placement')}: {error!r}\n"
+            os.write(2, (text + traceback.format_exc()).encode())
+    finally:
+        os._exit(0)
+
+
+def close_all_but(kept: list[int]) -> None:
+    """Drop every descriptor that the node had open."""
+    low = 0
+    for fd in sorted(kept):
+        if low < fd:  # an empty range would mean all of them
+            os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+
+
+class Supervisor:
+    """The state of one placement while it runs."""
+
+    def __init__(
+        self, settings: Settings, request: dict[str, Any], link: socket.socket | None
+    ) -> None:
+        self.settings, self.request = settings, request
+        self.placement: str = request["placement"]
+        self.places = layout.Layout(settings.data)
+        self.folder = self.places.attempt(self.placement)
+        self.loop = Loop()
+        self.ports = Ports(self.places.ports)
+        self.starter = Starter(self)
+        self.inside = settings.inside
+        self.python = request["environment"].get("python") or settings.python
+        self.bundle = ""
+        self.kernel_kills = settings.kernel_kills
+        self._journal = journal.Journal(
+            os.path.join(self.folder, layout.JOURNAL), self.placement
+        )
+        self._link = link
+        self._lines = wire.Lines()
+        self._roles: list[roles.Shape] = []
+        self._helper: helper.Helper | None = None
+        self._flush_at: Timer | None = None
+        self._stop: dict[str, Any] | None = None
+        self._progress: dict[tuple[str, int, int], dict[str, Any]] = {}
+        self._running = False
+        self._broken: Exit | None = None
+        self._dropped = False
+        self._ending = False
+
+    # -- the road through a placement ------------------------------------------------------------
+
+    def live_through(self) -> None:
+        """From the start to the end."""
+        self._sign()
+        if self._link is not None:
+            self._link.setblocking(False)
+            self.loop.watch(self._link.fileno(), self._on_link)
+        else:
+            self._reconnect()
+        self._prepare()
+        self.loop.run()
+
+    def _sign(self) -> None:
+        """Who we are, for a node that finds us later."""
+        pid = os.getpid()
+        body = {"pid": pid, "start": layout.start_time(pid), "boot": layout.boot_id()}
+        try:
+            fd = os.open(
+                os.path.join(self.folder, layout.SUPERVISOR), os.O_WRONLY | os.O_CREAT, 0o600
+            )
+            try:
+                os.write(fd, json.dumps(body).encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self._break(error)
+
+    def _prepare(self) -> None:
+        if staging.present(self.places, self.request):
+            self._prepared(self._stage())
+            return
+        from tradewind.supervisor import preparation
+
+        for role in self.request["roles"]:
+            self.attempt(role, 0, 1, {"state": "preparing"})
+        request, settings = self.request, self.settings
+        self._helper = helper.Helper(
+            self.loop, lambda: preparation.prepare(settings, request), self._prepared
+        )
+
+    def _stage(self) -> dict[str, Any]:
+        """The quick way: everything is there already."""
+        made: dict[str, Any] = {"bundle": "", "phases": {}}
+        if self.request.get("bundle"):
+            made["bundle"] = staging.unpacked(self.places, self.request["bundle"])
+        environment = self.request["environment"]
+        if environment.get("lock"):
+            folder = self.places.environment(environment["digest"])
+            with contextlib.suppress(OSError):
+                os.utime(folder)
+            made["python"] = os.path.join(folder, "bin", "python")
+        return made
+
+    def _prepared(self, made: dict[str, Any]) -> None:
+        self._helper = None
+        for name, seconds in made.get("phases", {}).items():
+            self._journal.add("phase", {"name": name, "seconds": round(seconds, 6)})
+        if self._stop is not None or self._broken is not None:
+            self._end("stopped", self._broken or roles.STOPPED)
+            return
+        if "error" in made:
+            ended = {"reason": made["reason"], "message": made["error"]}
+            ended["hint"] = made.get("hint", "")
+            for role in self.request["roles"]:
+                self.attempt(role, 0, 1, {"state": "failed", "exit": ended})
+            self._end("failed", ended)
+            return
+        self.bundle = made["bundle"]
+        if made.get("python"):
+            self.python = made["python"]
+            self._tell({"warm": self.python})
+        self._roles = [roles.make(self, role) for role in self.request["roles"]]
+        for shape in self._roles:
+            if not shape.over:
+                shape.begin()
+
+    def role_ended(self, shape: roles.Shape) -> None:
+        """A role is over: so is the placement when all finite ones are, or one has failed."""
+        if self._ending or not all(hasattr(each, "over") for each in self._roles):
+            return
+        if shape.state in ("failed", "lost"):
+            self._stop_roles("kill", 0.0)
+        live = [each for each in self._roles if not each.over]
+        if live and not any(each.finite for each in live) and any(e.finite for e in self._roles):
+            self._stop_roles("drain", 10.0)
+            live = [each for each in self._roles if not each.over]
+        if not live and self._roles:
+            self._finish()
+
+    def _stop_roles(self, way: str, grace: float) -> None:
+        for shape in self._roles:
+            if not shape.over and not shape.stopping:
+                rule = shape.role.get("stop", {})
+                shape.stop(way, float(rule.get("grace", grace)) if way != "kill" else 0.0)
+
+    def _finish(self) -> None:
+        finite = [shape for shape in self._roles if shape.finite] or self._roles
+        if self._broken is not None:
+            self._end("failed", self._broken)
+            return
+        for state in ("failed", "lost", "stopped"):
+            for shape in self._roles if state in ("failed", "lost") else finite:
+                if shape.state == state:
+                    self._end(state, shape.exit)
+                    return
+        self._end("succeeded", {"reason": "ok"})
+
+    def _end(self, state: str, reason: Exit) -> None:
+        """The last report; then there is nothing left to do."""
+        if self._ending:
+            return
+        self._ending = True
+        self._send_progress()
+        self._journal.add("placement", {"state": state, "reason": reason})
+        self._flush_to_the_end()
+
+    def _flush_to_the_end(self) -> None:
+        try:
+            self._journal.flush()
+        except OSError:
+            self._free_reserve()
+            self.loop.after(0.5, self._flush_to_the_end)
+            return
+        self._tell({"reports": self._journal.seq, "ended": True})
+        self.loop.stop()
+
+    # -- facts -----------------------------------------------------------------------------------
+
+    def attempt(self, role: dict[str, Any], index: int, number: int, body: dict[str, Any]) -> None:
+        """Report that a unit moved."""
+        state = body["state"]
+        if state == "running" and not self._running:
+            self._running = True
+            self._journal.add("placement", {"state": "running"})
+        self._journal.add("attempt", body, role["name"], index, number)
+        self._flush_soon(SOON)
+
+    def fact(self, unit: Unit, kind: str, body: dict[str, Any]) -> None:
+        """Report what the unit itself said."""
+        gang = unit.role["shape"]["shape"] == "gang"
+        index, number = (0, 1) if gang else (unit.index, unit.attempt)
+        if gang and unit.index:
+            body["rank"] = unit.index
+        if kind == "progress":
+            self._progress[unit.role["name"], index, number] = body
+        elif self._journal.written < JOURNAL_CAP:
+            self._journal.add(kind, body, unit.role["name"], index, number)
+        elif not self._dropped:
+            self._dropped = True
+            note = {"name": "tradewind.dropped", "value": "more reports than the journal holds"}
+            self._journal.add("param", note, unit.role["name"], index, number)
+        self._flush_soon(LATER)
+
+    def _send_progress(self) -> None:
+        for (role, index, number), body in self._progress.items():
+            self._journal.add("progress", body, role, index, number)
+        self._progress.clear()
+
+    def _flush_soon(self, seconds: float) -> None:
+        now = time.monotonic()
+        if self._flush_at is None or self._flush_at.at > now + seconds:
+            if self._flush_at is not None:
+                self._flush_at.cancel()
+            self._flush_at = self.loop.after(seconds, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_at = None
+        self._send_progress()
+        try:
+            if self._journal.flush():
+                self._tell({"reports": self._journal.seq})
+        except OSError as error:
+            self._break(error)
+            self._flush_soon(0.5)
+
+    # -- a disk that refuses ---------------------------------------------------------------------
+
+    def disk_exit(self, error: OSError) -> Exit:
+        """What a write error means, naming the disk."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return {
+                "reason": "output",
+                "message": f"the disk that holds {self.places.data} is full",
+                "hint": "free some space there (tw prune), then run it again",
+            }
+        return {"reason": "output", "message": f"cannot write below {self.places.data}: {error}"}
+
+    def _break(self, error: OSError) -> None:
+        """The journal cannot be written: end everything, and keep the space for saying so."""
+        if self._broken is None:
+            self._broken = self.disk_exit(error)
+            self._free_reserve()
+            for unit in self.live():
+                unit.kill(self._broken)
+
+    def _free_reserve(self) -> None:
+        with contextlib.suppress(OSError):
+            os.truncate(self.places.reserve, 0)
+
+    # -- the node --------------------------------------------------------------------------------
+
+    def _on_link(self) -> None:
+        try:
+            data = self._link.recv(65536) if self._link else b""
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._unlink()
+            return
+        for order in self._lines.feed(data):
+            self._obey(order)
+
+    def _unlink(self) -> None:
+        if self._link is not None:
+            self.loop.forget(self._link.fileno())
+            self._link.close()
+            self._link = None
+            self.loop.after(RECONNECT, self._reconnect)
+
+    def _reconnect(self) -> None:
+        """The node died: go on, and tell the next one that we are here."""
+        try:
+            self._link = wire.connect(self.places.socket)
+            wire.send(self._link, {"supervisor": self.placement, "pid": os.getpid()})
+            self._link.setblocking(False)
+            self._lines = wire.Lines()
+            self.loop.watch(self._link.fileno(), self._on_link)
+        except OSError:
+            if self._link is not None:
+                self._link.close()
+            self._link = None
+            self.loop.after(RECONNECT, self._reconnect)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if self._link is not None:
+            with contextlib.suppress(OSError):  # full or gone: the journal has it
+                self._link.send(wire.encode(message))
+
+    def tell_usage(self) -> None:
+        """What the live units use, for the node's status."""
+        units = self.live()
+        self._tell({
+            "usage": {
+                "memory": sum(int(unit.usage.get("memory", 0)) for unit in units),
+                "cpu": round(sum(unit.usage.get("cpu", 0.0) for unit in units), 3),
+                "processes": len(units),
+            }
+        })  # fmt: skip
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        if "stop" in order:
+            self._begin_to_stop(order["stop"])
+        elif "resize" in order:
+            for shape in self._roles:
+                shape.resize(int(order["resize"]))
+                break
+        elif "weigh" in order:
+            self._tell({"weight": sum(unit.weigh() for unit in self.live())})
+        elif "relieve" in order:
+            units = sorted(self.live(), key=Unit.weigh)
+            if units:
+                units[-1].relieve(order["relieve"])
+
+    def _begin_to_stop(self, stop: dict[str, Any]) -> None:
+        self._stop = stop
+        if self._helper is not None:
+            self._helper.kill()
+            self._helper = None
+            for role in self.request["roles"]:
+                self.attempt(role, 0, 1, {"state": "stopped", "exit": roles.STOPPED})
+            self._end("stopped", roles.STOPPED)
+            return
+        for shape in self._roles:
+            if not shape.over:
+                shape.stop(stop.get("way", "kill"), float(stop.get("grace", 10.0)))
+
+    # -- what the others ask ---------------------------------------------------------------------
+
+    def live(self) -> list[Unit]:
+        """The units that run now."""
+        return [unit for shape in self._roles for unit in shape.units]
+
+    def helpers(self) -> set[int]:
+        """Children that are ours and no unit's."""
+        return {self._helper.pid} if self._helper else set()
+
+    def checkpoints(self, role: str, index: int) -> str:
+        """A folder that all tries of this unit share, in this placement and later ones. A gang has
+        one for all its members."""
+        shape = next(r["shape"]["shape"] for r in self.request["roles"] if r["name"] == role)
+        unit = f"{role}-{0 if shape == 'gang' else index}"
+        run = layout.safe(f"{self.request['run']}-{self.request['task']}")
+        return os.path.join(self.places.checkpoints, run, unit)

@@ -1,0 +1,54 @@
+"""Free ports on the loopback for units, held for as long as their supervisor lives.
+
+Chosen below the range from which the kernel takes ports for outgoing connections. A port that one
+supervisor has given out is locked in a file that all of them share (a byte per port), so two units
+never get the same, though neither has opened it yet.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import socket
+
+_FIRST, _LAST = 20_000, 32_000
+
+
+class Ports:
+    """The ports of one supervisor. The locks go when its process does."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self._random = random.Random()
+
+    def reserve(self) -> int:
+        """A port that nobody listens on and nobody else was given."""
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        for _try in range(200):
+            port = self._random.randrange(_FIRST, _LAST)
+            try:
+                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            except OSError:
+                continue
+            if _free(port):
+                return port
+            self.release(port)
+        raise OSError("no free port between %d and %d" % (_FIRST, _LAST))
+
+    def release(self, port: int) -> None:
+        """Let others have it."""
+        if self._fd >= 0:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, port)
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

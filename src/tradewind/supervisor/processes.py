@@ -1,0 +1,84 @@
+"""What a tree of processes uses, read from /proc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def tree(root: int) -> Iterator[int]:
+    """The root and all its descendants, as far as they can be seen."""
+    todo = [root]
+    while todo:
+        pid = todo.pop()
+        yield pid
+        try:
+            threads = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue
+        for thread in threads:
+            try:
+                with open(f"/proc/{pid}/task/{thread}/children") as file:
+                    todo += map(int, file.read().split())
+            except (OSError, ValueError):
+                continue
+
+
+def memory(pid: int) -> int:
+    """Bytes that only this process has in memory, and what it shares by shared memory."""
+    total = 0
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith((b"RssAnon:", b"RssShmem:")):
+                    total += int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        return 0
+    return total
+
+
+def seconds(pid: int) -> float:
+    """Core-seconds of this process and of those of its children that it has waited for."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rsplit(b")", 1)[1].split()
+        return sum(map(int, fields[11:15])) / _TICK
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def weigh(keeper: int) -> tuple[int, float]:
+    """Bytes and core-seconds of everything below a keeper."""
+    below = [pid for pid in tree(keeper) if pid != keeper]
+    return sum(map(memory, below)), sum(map(seconds, below))
+
+
+def available() -> int:
+    """Bytes of the machine's memory that could still be given out; -1 where that is unknown."""
+    try:
+        with open("/proc/meminfo", "rb") as file:
+            for line in file:
+                if line.startswith(b"MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return -1
+
+
+def installed() -> int:
+    """Bytes of memory this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def kernel_kills() -> int:
+    """How many processes the kernel has killed for want of memory since boot."""
+    try:
+        with open("/proc/vmstat", "rb") as file:
+            for line in file:
+                if line.startswith(b"oom_kill "):
+                    return int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return 0

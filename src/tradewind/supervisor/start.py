@@ -1,0 +1,263 @@
+"""What a unit is told when it starts, the words for how it ended, and the way to its interpreter."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+from tradewind.inside import linux, wire
+from tradewind.supervisor import staging
+from tradewind.supervisor.helper import Failure
+
+if TYPE_CHECKING:
+    from tradewind.supervisor.main import Supervisor
+    from tradewind.supervisor.unit import Unit
+
+Exit = dict[str, Any]
+NICE = 5
+# Of the node's own environment, what no user process should see.
+_HIDDEN = ("PYTHON", "TRADEWIND_", "VIRTUAL_ENV", "__PYVENV")
+
+
+class Unstartable(Exception):
+    """The unit cannot start; `exit` says why."""
+
+    def __init__(self, reason: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.exit: Exit = {"reason": reason, "message": message, "hint": hint}
+
+
+def clean_environment(python: str) -> dict[str, str]:
+    """The environment of an interpreter for user code."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(_HIDDEN)}
+    folder = os.path.dirname(python)
+    path = env.get("PATH", os.defpath)
+    if path.split(os.pathsep)[0] != folder:
+        env["PATH"] = folder + os.pathsep + path
+    env["PYTHONUNBUFFERED"] = "1"
+    return env
+
+
+def message(unit: Unit) -> dict[str, Any]:
+    """The start message for a unit (see `inside.keeper`)."""
+    host, role = unit.host, unit.role
+    try:
+        slots = staging.inputs(
+            host.places, host.request["blobs"], role.get("inputs", {}), unit.folder
+        )
+    except Failure as failure:
+        found = failure.result
+        raise Unstartable(found["reason"], found["error"], found.get("hint", "")) from failure
+    entry, group = role["entry"], unit.group()
+    made: dict[str, Any] = {
+        "entry": entry,
+        "params": role.get("params", {}),
+        "inputs": slots,
+        "outputs": role.get("outputs", {}),
+        "out": os.path.join(unit.folder, "out"),
+        "bundle": host.bundle,
+        "path": [host.bundle] if host.bundle else [],
+        "cwd": _work_folder(unit),
+        "env": {},
+        "nice": NICE,
+        "cgroups": group.paths if group else [],
+        "way": role.get("stop", {}).get("way", "kill"),
+        "command": entry["kind"] == "command",
+    }
+    items = role.get("items") or ()
+    if role["shape"]["shape"] == "array" and unit.index < len(items):
+        made["item"] = items[unit.index]
+    made["env"] = _variables(unit, made, slots)
+    return made
+
+
+def _variables(unit: Unit, made: dict[str, Any], slots: dict[str, Any]) -> dict[str, str]:
+    host, role, request = unit.host, unit.role, unit.host.request
+    env = {
+        "TRADEWIND_RUN": request["run"],
+        "TRADEWIND_TASK": request["task"],
+        "TRADEWIND_PLACEMENT": request["placement"],
+        "TRADEWIND_ROLE": role["name"],
+        "TRADEWIND_INDEX": str(unit.index),
+        "TRADEWIND_ATTEMPT": str(unit.attempt),
+        "TRADEWIND_EPOCH": "1",
+        "TRADEWIND_OUT": made["out"],
+        "TRADEWIND_CHECKPOINTS": host.checkpoints(role["name"], unit.index),
+        "TRADEWIND_BUNDLE": host.bundle,
+        "TRADEWIND_CPU": str(role.get("resources", {}).get("cpu", 1.0)),
+    }
+    if made["params"]:
+        env["TRADEWIND_PARAMS"] = json.dumps(made["params"])
+    if slots:
+        plain = {n: s.get("files", s.get("path", s.get("value"))) for n, s in slots.items()}
+        text = json.dumps(plain)
+        if len(text) < 100_000:  # one variable may hold 128 KiB
+            env["TRADEWIND_INPUTS"] = text
+    if "item" in made:
+        env["TRADEWIND_ITEM"] = json.dumps(made["item"])
+    env.update(unit.extra)
+    env.update(role.get("env", {}))
+    return env
+
+
+def _work_folder(unit: Unit) -> str:
+    """The process's working folder: its own to write into, with the bundle's files linked in."""
+    if not unit.host.bundle and unit.role["entry"]["kind"] in ("function", "module"):
+        return unit.folder
+    folder = os.path.join(unit.folder, "work")
+    os.makedirs(folder, exist_ok=True)
+    if unit.host.bundle:
+        for name in os.listdir(unit.host.bundle):
+            with contextlib.suppress(FileExistsError):
+                os.symlink(os.path.join(unit.host.bundle, name), os.path.join(folder, name))
+    return folder
+
+
+class Starter:
+    """The way to an interpreter: the warm one of the environment, else a fresh one."""
+
+    def __init__(self, host: Supervisor) -> None:
+        self._host = host
+        self._keepers: list[int] = []
+
+    def open(self, log: int, cold: bool) -> tuple[socket.socket, bool]:
+        """A connection to a new keeper, and whether its interpreter is a fresh one."""
+        if not cold:
+            with contextlib.suppress(OSError):
+                return wire.connect(self._host.places.zygote(self._host.python)), False
+        return self._spawn(log), True
+
+    def _spawn(self, log: int) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        python = self._host.python
+        try:
+            pid = os.posix_spawn(
+                python,
+                [python, self._host.inside, "keeper"],
+                clean_environment(python),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, log, 1),
+                    (os.POSIX_SPAWN_DUP2, log, 2),
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+                ],
+                setsigdef=[signal.SIGCHLD, signal.SIGPIPE],
+            )
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._keepers.append(pid)
+        return ours
+
+    def purge(self, keeper: int) -> None:
+        """After a keeper's unnatural death: reap it and kill what it would have had to reap. The
+        zygote does that for its own; started programs are found by their environment too."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        mine = {unit.keeper for unit in self._host.live()} - {keeper}
+        for child in linux.children(os.getpid()):
+            if child not in mine and child not in self._host.helpers():
+                _kill(child)
+        marker = f"TRADEWIND_PLACEMENT={self._host.placement}".encode()
+        kept = {unit.pid for unit in self._host.live() if unit.keeper != keeper} | mine
+        for pid in _marked(marker):
+            if not kept.intersection(_ancestors(pid)):
+                _kill(pid)
+
+
+def _marked(marker: bytes) -> list[int]:
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        with contextlib.suppress(OSError):
+            if name.isdigit() and int(name) != os.getpid():
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    if marker in file.read().split(b"\0"):
+                        found.append(int(name))
+    return found
+
+
+def _ancestors(pid: int) -> list[int]:
+    line = [pid]
+    while line[-1] > 1:
+        try:
+            with open(f"/proc/{line[-1]}/stat", "rb") as file:
+                line.append(int(file.read().rsplit(b")", 1)[1].split()[1]))
+        except (OSError, IndexError, ValueError):
+            break
+    return line
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+# -- the words for an end --------------------------------------------------------------------------
+
+
+def memory_exit(used: int, limit: int) -> Exit:
+    """Over its memory, with figures."""
+    from tradewind.base.units import format_bytes
+
+    if limit:
+        text = f"used {format_bytes(max(used, limit))} of its {format_bytes(limit)}"
+    else:
+        text = f"used {format_bytes(used)}, and the machine had no memory left"
+    hint = "raise resources.memory or read the data in parts"
+    return {"reason": "memory", "message": f"{text}; {hint}", "hint": hint}
+
+
+def timeout_exit(timeout: float) -> Exit:
+    """Over its wall time."""
+    from tradewind.base.units import format_duration
+
+    return {
+        "reason": "timeout",
+        "message": f"ran longer than its timeout of {format_duration(timeout)}",
+        "hint": "raise `timeout`, or make the work smaller",
+    }
+
+
+def signal_exit(number: int) -> Exit:
+    """Ended by a signal that we did not send."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    hints = {
+        "SIGSEGV": "a native library crashed; its version may not fit the others",
+        "SIGKILL": "somebody, or the kernel for want of memory, killed it",
+        "SIGILL": "a native library was built for another processor",
+    }
+    return {
+        "reason": "signal",
+        "signal": name,
+        "message": f"ended by {name}",
+        "hint": hints.get(name, ""),
+    }
+
+
+def lost_exit(unit: Unit, status: dict[str, Any]) -> Exit:
+    """The keeper is gone. Before the start that means: this interpreter cannot be started."""
+    if unit.pid:
+        return {"reason": "lost", "message": "the process that kept it was killed"}
+    words = status.get("error") or _log_tail(unit.folder) or "it ended at once"
+    return {
+        "reason": "environment",
+        "message": f"the interpreter {unit.host.python} cannot be started: {words}",
+    }
+
+
+def _log_tail(folder: str) -> str:
+    from tradewind.supervisor import logs
+
+    start = max(0, logs.length(folder) - 2000)
+    data = b"".join(part for _offset, part in logs.read(folder, start))
+    return data.decode("utf-8", "replace").strip()
