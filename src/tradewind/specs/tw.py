@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import itertools
 import keyword
 import re
 import tokenize
@@ -159,7 +158,7 @@ class _Statements:
     """Says which lines begin a statement, reading the Python from `start` on only once."""
 
     def __init__(self, lines: list[str], start: int) -> None:
-        text = itertools.chain((line + "\n" for line in itertools.islice(lines, start, None)), [""])
+        text = (lines[index] + "\n" for index in range(start, len(lines)))
         self._tokens = tokenize.generate_tokens(lambda: next(text, ""))
         self._start = start
         self._row = -1  # of the last token, counted like `lines`
