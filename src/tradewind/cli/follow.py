@@ -1,0 +1,184 @@
+"""Following a run to its end: live in a terminal, plain lines elsewhere.
+
+The run's own words go to stdout, ours to stderr. Ctrl-C leaves the run going and says how to stop
+it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tradewind.base import units
+from tradewind.base.errors import TradewindError
+from tradewind.cli.show import Out, lasted, money
+from tradewind.sdk.handles import failure
+from tradewind.sdk.runs import ENDED
+
+if TYPE_CHECKING:
+    from tradewind.sdk.client import Client
+
+Json = dict[str, Any]
+
+FAILED = 1
+INTERRUPTED = 130
+_PERIOD = 0.25
+_PLAIN_PERIOD = 1.0
+_LAST_LINES_SECONDS = 3.0
+_TRACE_LINES = 25
+_PREVIEW = 2000
+
+
+class Screen(Protocol):
+    """Where a run is shown while it goes on."""
+
+    period: float
+
+    def say(self, text: str) -> None:
+        """A piece of the run's own words."""
+
+    def update(self, body: Json) -> None:
+        """How it is now."""
+
+
+class Plain:
+    """One line for each change, on stderr."""
+
+    period = _PLAIN_PERIOD
+
+    def __init__(self, out: Out) -> None:
+        """Nothing has been seen yet."""
+        self._out = out
+        self._seen: dict[str, tuple[str, str]] = {}
+
+    def say(self, text: str) -> None:
+        """On to stdout."""
+        if self._out.text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    def update(self, body: Json) -> None:
+        """A line if state or reason has changed; one for each step of a pipeline too."""
+        for each in (body, *(body.get("children") or ())):
+            mark = (str(each["state"]), str(each.get("waiting") or ""))
+            if self._seen.get(each["id"]) != mark:
+                self._seen[each["id"]] = mark
+                self._out.note(headline(each))
+
+
+def headline(body: Json) -> str:
+    """A run in one line."""
+    parts = [str(body["name"]), str(body["id"]), str(body["state"])]
+    if body.get("waiting") and body["state"] not in ENDED:
+        parts.append(f"({body['waiting']})")
+    if body.get("cached_from"):
+        parts.append(f"(from the cache: {body['cached_from']})")
+    if body["state"] in ENDED:
+        parts.append(f"in {lasted(body)}")
+    return " ".join(parts)
+
+
+@contextlib.contextmanager
+def _screen(out: Out) -> Iterator[Screen]:
+    if out.live and out.text:
+        from tradewind.cli.live import Live
+
+        with Live() as live:
+            yield live
+    else:
+        yield Plain(out)
+
+
+def to_end(client: Client, body: Json, out: Out, *, logs: bool = True) -> Json | None:
+    """The run as it ended; None when the person went away before."""
+    try:
+        with _screen(out) as screen, _words(client, body, screen, logs and out.text):
+            return _until_ended(client, body, screen)
+    except KeyboardInterrupt:
+        run = body["id"]
+        out.note(f"\ndetached: {body['name']} goes on as {run}")
+        out.note(f"  `tw attach {run}` comes back to it, `tw stop {run}` stops it")
+        return None
+
+
+def _until_ended(client: Client, body: Json, screen: Screen) -> Json:
+    whole = body["kind"] == "pipeline"
+    while True:
+        screen.update(body)
+        if body["state"] in ENDED:
+            return client.runs.get(body["id"])
+        body = client.runs.wait(body["id"], screen.period)
+        if whole or body["state"] in ENDED:
+            body = client.runs.get(body["id"])
+
+
+@contextlib.contextmanager
+def _words(client: Client, body: Json, screen: Screen, wanted: bool) -> Iterator[None]:
+    """Show what the run says while this lasts."""
+    if not wanted or body["kind"] in {"pipeline", "dataset"}:
+        yield
+        return
+    ended = threading.Event()
+
+    def read() -> None:
+        with contextlib.suppress(TradewindError, OSError, ValueError):
+            for chunk in client.runs.logs(body["id"], follow=True):
+                screen.say(chunk.decode(errors="replace"))
+        ended.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    yield
+    ended.wait(_LAST_LINES_SECONDS)
+
+
+def finish(client: Client, body: Json, out: Out) -> int:
+    """Say how a run ended; the exit status."""
+    good = body["state"] == "succeeded"
+    if not out.text:
+        results = client.runs.results(body["id"]) if good else {}
+        out.value({**body, "results": results})
+        return 0 if good else FAILED
+    if not good:
+        _say_failure(body, out)
+        return FAILED
+    price = money(body.get("price"))
+    cached = f", from the cache of {body['cached_from']}" if body.get("cached_from") else ""
+    cost = f", {price}" if price != "-" else ""
+    out.note(out.style(f"{body['name']} succeeded", "green") + f" in {lasted(body)}{cost}{cached}")
+    phases = [p for p in body.get("phases") or () if p.get("seconds", 0) >= 0.0005]
+    if phases:
+        told = ", ".join(f"{p['name']} {units.format_duration(p['seconds'])}" for p in phases)
+        out.note(out.style(f"  where the time went: {told}", "dim"))
+    for slot, result in client.runs.results(body["id"]).items():
+        _say_result(slot, result, out)
+    return 0
+
+
+def _say_result(slot: str, body: Json, out: Out) -> None:
+    import json
+
+    if body.get("value") is not None:
+        text = json.dumps(body["value"], ensure_ascii=False)
+        out.line(text if len(text) <= _PREVIEW else text[:_PREVIEW] + " …")
+    elif body.get("name") and body.get("version"):
+        rows = f", {body['rows']:,} rows" if isinstance(body.get("rows"), int) else ""
+        out.note(f"  {slot}: {body['name']}@{body['version']}{rows}")
+        noun = "model" if body.get("kind") == "model" else "dataset"
+        out.note(out.style(f"  next: tw describe {noun}/{body['name']}", "dim"))
+    elif "value" not in body:
+        size = body.get("size")
+        more = f", {units.format_bytes(size)}" if isinstance(size, int) else ""
+        out.note(f"  {slot}: {body.get('kind', 'a result')}{more}")
+
+
+def _say_failure(body: Json, out: Out) -> None:
+    found = failure(body)
+    trace = str(getattr(found, "traceback", "")).rstrip().splitlines()
+    if len(trace) > _TRACE_LINES:
+        trace = ["  …", *trace[-_TRACE_LINES:]]
+    for line in trace:
+        out.note(out.style(line, "dim"))
+    out.error(found)

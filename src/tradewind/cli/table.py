@@ -1,0 +1,45 @@
+"""The verbs, in the order in which one meets them: name → (module, one line of help).
+
+This is all that `tw --help` reads.
+"""
+
+from __future__ import annotations
+
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "Run something": {
+        "run": ("run", "run a spec, a stored spec or any Python script, once"),
+        "quote": ("quote", "what it would cost and take, with an id to hold us to"),
+        "plan": ("plan", "where and how it would be carried out, and why"),
+        "render": ("render", "the native requests that would be sent"),
+        "bundle": ("bundle", "which files would travel, which not, and why"),
+    },
+    "Watch and steer runs": {
+        "get": ("get", "list runs, datasets, models, services, pools, specs"),
+        "describe": ("describe", "all about one of them: time, price, reasons"),
+        "logs": ("logs", "what a run said (-f to follow)"),
+        "attach": ("attach", "follow a run as `tw run` does"),
+        "wait": ("wait", "wait for runs to end"),
+        "stop": ("stop", "stop runs"),
+        "delete": ("delete", "delete ended runs or stored specs"),
+        "events": ("events", "what happened, and what happens (-f)"),
+        "top": ("top", "what runs use now"),
+    },
+    "Keep specs": {
+        "apply": ("apply", "store specs and make them true"),
+        "diff": ("diff", "what apply would change"),
+        "schema": ("schema", "the JSON Schema of specs, for editors"),
+    },
+    "The platform": {
+        "up": ("up", "start the local server"),
+        "down": ("down", "stop the local server"),
+        "status": ("status", "how the server is"),
+        "open": ("open", "open the console in the browser, signed in"),
+        "doctor": ("doctor", "check this machine and say what to mend"),
+        "prune": ("prune", "free what nothing needs"),
+        "completion": ("completion", "completion for bash, zsh or fish"),
+    },
+}
+
+VERBS: dict[str, tuple[str, str]] = {
+    name: entry for group in GROUPS.values() for name, entry in group.items()
+}

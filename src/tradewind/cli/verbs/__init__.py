@@ -1,0 +1,1 @@
+"""One file for each verb: `arguments` declares what it takes, `main` does it."""

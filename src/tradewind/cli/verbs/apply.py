@@ -1,0 +1,81 @@
+"""Store specs as revisions and make them true. Equal specs stay as they are.
+
+tw apply pipeline.yaml pools.yaml
+tw apply flow.py --dry-run
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from tradewind.base.errors import Refused, UserError
+from tradewind.cli.show import Out
+from tradewind.sdk import loading, local
+from tradewind.sdk.client import Client
+
+Json = dict[str, Any]
+
+_SIGNS = {"created": "+", "changed": "~", "unchanged": " "}
+_COLOURS = {"created": "green", "changed": "yellow", "unchanged": "dim"}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("file", nargs="*", metavar="FILE", help="specs, or Python with decorators")
+    parser.add_argument("-f", action="append", metavar="FILE", help="the same")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would change")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask about production")
+    parser.add_argument("--root", metavar="DIR", help="the folder that travels")
+
+
+def main(args: argparse.Namespace, out: Out) -> None:
+    """Say what changes, ask where it is production, store."""
+    with local.connect() as client:
+        documents = documents_of([*args.file, *(args.f or ())], client, args.root)
+        if not args.dry_run:
+            _confirm(client, documents, args, out)
+        show(client.specs.apply(documents, dry_run=args.dry_run), out)
+
+
+def documents_of(files: list[str], client: Client, root: str | None) -> list[Json]:
+    """Every spec of these files, its code sent."""
+    if not files:
+        raise UserError("no file is named", hint="tw apply FILE…")
+    works = [work for file in files for work in loading.load(file, client, root)]
+    return [loading.finish(client, work) for work in works]
+
+
+def _confirm(client: Client, documents: list[Json], args: argparse.Namespace, out: Out) -> None:
+    guarded = {(d["kind"], d["name"]) for d in documents if d.get("production")}
+    if not guarded:
+        return
+    changes = client.specs.apply(documents, dry_run=True)
+    touched = [
+        f"{each['kind']}/{each['name']}"
+        for each in changes
+        if each["change"] != "unchanged" and (each["kind"], each["name"]) in guarded
+    ]
+    if touched and not out.confirm(f"{', '.join(touched)} is production. Change it?", args.yes):
+        raise Refused(f"{', '.join(touched)} is marked as production", hint="--yes changes it")
+
+
+def show(changes: list[Json], out: Out) -> None:
+    """What changed, field by field."""
+    if not out.text:
+        out.value(changes)
+        return
+    for each in changes:
+        change = str(each["change"])
+        head = f"{_SIGNS.get(change, ' ')} {each['kind']}/{each['name']}"
+        revision = f" (revision {each['revision']})" if each.get("revision") else ""
+        out.line(out.style(f"{head} {change}{revision}", _COLOURS.get(change, "")))
+        if change == "changed":
+            for field in each.get("diff") or ():
+                out.line(f"    {field['field']}: {_short(field['old'])} → {_short(field['new'])}")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,63 @@
+"""How the server is: where, since when, what it holds, what limits hold. Starts nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from tradewind.base import units
+from tradewind.cli.show import Out
+from tradewind.sdk import local
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Nothing."""
+
+
+def main(args: argparse.Namespace, out: Out) -> None:
+    """Ask, show."""
+    with local.connect(start=False) as client:
+        body = client.server.status()
+        url = client.url
+    if not out.text:
+        out.value({"url": url, **body})
+        return
+    counts = body.get("counts") or {}
+    disk = body.get("disk") or {}
+    out.facts(
+        [
+            ("server", url),
+            ("version", body.get("version")),
+            ("process", body.get("pid")),
+            ("up for", units.format_duration(float(body.get("uptime") or 0))),
+            ("data", body.get("data")),
+            ("store", _flat(body.get("store"))),
+            ("disk free", units.format_bytes(int(disk["free"])) if disk.get("free") else ""),
+            ("runs", ", ".join(f"{n} {state}" for state, n in counts.items() if n)),
+            ("pools", "\n".join(_pool(pool) for pool in body.get("pools") or ())),
+            ("node", _lines(body.get("node") or {})),
+        ]
+    )
+
+
+def _pool(pool: dict[str, Any]) -> str:
+    price = pool.get("price")
+    cost = f", {units.format_money(int(price))} an hour" if price else ""
+    return f"{pool['name']} ({pool['engine']}{cost})"
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        shown = dict(value)
+        if isinstance(shown.get("size"), int):
+            shown["size"] = units.format_bytes(shown["size"])
+        return ", ".join(f"{name} {part}" for name, part in shown.items())
+    return str(value or "")
+
+
+def _lines(body: dict[str, Any]) -> str:
+    return "\n".join(
+        f"{name}: {part if isinstance(part, str | int | float) else json.dumps(part)}"
+        for name, part in body.items()
+    )

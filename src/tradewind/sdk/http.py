@@ -1,0 +1,258 @@
+"""The one place that speaks HTTP: requests, errors mapped back to the tree, streams that reconnect.
+
+A transport may be given, so that the same client talks to an application in this process.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from tradewind.base import errors
+from tradewind.base.errors import Bug, TradewindError, TryAgain, Unreachable
+
+PREFIX = "/api/v1"
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 60.0
+# A server that restarts is away for a moment: a call that may be repeated is, after these delays.
+RETRY_SECONDS = (0.1, 0.4, 1.0)
+# A stream that breaks is taken up again where it was, this long after the break.
+RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+Params = Mapping[str, Any]
+
+
+def loopback(url: str) -> bool:
+    """Whether this address is this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def path_of(*parts: object) -> str:
+    """A path below the API's prefix, each part quoted: a name with a slash stays one part."""
+    return "/".join((PREFIX, *(quote(str(part), safe="@:") for part in parts)))
+
+
+class Http:
+    """One server and one token."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str = "",
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Nothing is sent yet."""
+        self.url = url.rstrip("/")
+        self.sleep = sleep
+        here = loopback(self.url)
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            transport=transport,
+            # No proxy stands between us and this machine; and the certificates take time to load.
+            trust_env=not here,
+            verify=not here,
+        )
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._http.close()
+
+    def get(self, path: str, params: Params | None = None, *, timeout: float = READ_SECONDS) -> Any:
+        """The JSON of a query."""
+        return self.call("GET", path, params=params, timeout=timeout)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: Any = None,
+        content: bytes | None = None,
+        repeat: bool | None = None,
+        timeout: float = READ_SECONDS,
+    ) -> Any:
+        """One call; `repeat` says that it may be sent twice (by default all but POST)."""
+        delays = RETRY_SECONDS if (method != "POST" if repeat is None else repeat) else ()
+        if method == "POST" and body is None:
+            body = {}  # the server takes JSON only
+        response = self._repeated(method, path, delays, params, body, content, timeout)
+        return _json(response) if response.content else None
+
+    def data(self, path: str) -> bytes:
+        """The bytes of a file."""
+        return self._repeated("GET", path, RETRY_SECONDS, None, None, None, READ_SECONDS).content
+
+    def date(self) -> str:
+        """The server's time, as it writes it in the head of an answer."""
+        path = "/readyz"
+        found = self._repeated("GET", path, RETRY_SECONDS, None, None, None, READ_SECONDS)
+        return str(found.headers.get("date", ""))
+
+    def exists(self, path: str) -> bool:
+        """What HEAD says of this path."""
+        try:
+            self._repeated("HEAD", path, RETRY_SECONDS, None, None, None, READ_SECONDS)
+        except errors.NotFound:
+            return False
+        return True
+
+    def _repeated(
+        self,
+        method: str,
+        path: str,
+        delays: tuple[float, ...],
+        params: Params | None,
+        body: Any,
+        content: bytes | None,
+        timeout: float,
+    ) -> httpx.Response:
+        for delay in (*delays, None):
+            try:
+                with mapped(self.url):
+                    response = self._http.request(
+                        method,
+                        path,
+                        params=_given(params),
+                        json=body,
+                        content=content,
+                        headers={"Content-Type": "application/octet-stream"} if content else None,
+                        timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
+                    )
+                raise_for(response)
+                return response
+            except TryAgain as error:
+                wait = max(delay or 0.0, error.after or 0.0)
+                if delay is None or wait > RETRY_SECONDS[-1]:
+                    raise
+                self.sleep(wait)
+        raise AssertionError("unreachable")
+
+    def stream(self, path: str, params: Callable[[], Params]) -> Iterator[bytes]:
+        """The bytes of a stream, as they come. After a break it is asked for again: `params` is
+        called anew each time and says where to go on. A break long enough is raised."""
+        delays = iter(RECONNECT_SECONDS)
+        while True:
+            try:
+                with (
+                    mapped(self.url),
+                    self._http.stream(
+                        "GET",
+                        path,
+                        params=_given(params()),
+                        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+                    ) as response,
+                ):
+                    if response.is_error:
+                        response.read()
+                    raise_for(response)
+                    for chunk in response.iter_raw():
+                        delays = iter(RECONNECT_SECONDS)
+                        yield chunk
+                return
+            except TryAgain:
+                delay = next(delays, None)
+                if delay is None:
+                    raise
+                self.sleep(delay)
+
+
+def _given(params: Params | None) -> dict[str, Any]:
+    """Without what is not given; truth as the wire writes it."""
+    pairs = (params or {}).items()
+    return {
+        key: str(value).lower() if isinstance(value, bool) else value
+        for key, value in pairs
+        if value is not None and value != ""
+    }
+
+
+@contextmanager
+def mapped(url: str) -> Iterator[None]:
+    """What httpx raises, as our errors."""
+    try:
+        yield
+    except httpx.ConnectError as error:
+        raise Unreachable(
+            f"no server answers at {url}",
+            hint="start the local one with `tw up`, or point TRADEWIND_URL at another",
+        ) from error
+    except httpx.TimeoutException as error:
+        raise Unreachable(f"the server at {url} did not answer in time") from error
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise errors.UserError(
+            f"{url!r} is no URL of a server", hint="it looks like http://127.0.0.1:7777"
+        ) from error
+    except httpx.TransportError as error:
+        raise Unreachable(
+            f"the connection to {url} broke: {error or type(error).__name__}"
+        ) from error
+
+
+_BY_STATUS: dict[int, type[TradewindError]] = {
+    401: errors.Unauthenticated,
+    403: errors.NotAllowed,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    429: errors.TryAgain,
+    502: errors.Unreachable,
+    503: errors.TryAgain,
+    504: errors.TryAgain,
+}
+
+
+def raise_for(response: httpx.Response) -> None:
+    """Raise the error that this answer carries, if it carries one."""
+    if not response.is_error:
+        return
+    try:
+        body = response.json()["error"]
+        found = errors.from_json(body) if isinstance(body, dict) else None
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if found is None:
+        status = response.status_code
+        kind = _BY_STATUS.get(status, errors.UserError if status < 500 else errors.Broken)
+        asked = f"{response.request.method} {response.request.url.path}"
+        text = response.text.strip()[:200] or response.reason_phrase
+        found = kind(f"the server answered {asked} with {status}: {text}")
+    raise found
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise Bug(
+            f"the answer to {response.request.url.path} is no JSON",
+            hint="is this a Tradewind server? TRADEWIND_URL says which is asked",
+        ) from error
+
+
+class Lines:
+    """The values of a stream of JSON lines; blank ones keep the connection alive."""
+
+    def __init__(self) -> None:
+        """Nothing is held yet."""
+        self._rest = b""
+
+    def clear(self) -> None:
+        """Forget half a line: the stream begins anew."""
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> Iterator[Any]:
+        """The values that this chunk completes."""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield json.loads(line)

@@ -1,0 +1,76 @@
+"""Specs, quotes and blobs over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tradewind.base.ids import digest_bytes
+from tradewind.sdk.http import Http, path_of
+
+Json = dict[str, Any]
+
+
+class Specs:
+    """`/specs`: what `apply` keeps, with numbered revisions."""
+
+    def __init__(self, http: Http) -> None:
+        """Made by the client."""
+        self._http = http
+
+    def apply(self, documents: Sequence[Json], *, dry_run: bool = False) -> list[Json]:
+        """Make them true, or say what would change: kind, name, revision, change, diff."""
+        body = {"specs": list(documents), "dry_run": dry_run}
+        changes: list[Json] = self._http.call("PUT", path_of("specs"), body=body)
+        return changes
+
+    def list(self, kind: str = "") -> list[Json]:
+        """The newest revision of each."""
+        found: list[Json] = self._http.get(path_of("specs"), {"kind": kind})
+        return found
+
+    def get(self, kind: str, name: str, revision: int | None = None) -> Json:
+        """One spec, its newest revision or the one named."""
+        found: Json = self._http.get(path_of("specs", kind, name), {"revision": revision})
+        return found
+
+    def delete(self, kind: str, name: str) -> None:
+        """Take it away; runs that it made stay."""
+        self._http.call("DELETE", path_of("specs", kind, name))
+
+
+class Quotes:
+    """`POST /quotes` and `POST /render`: what it would cost, what would be sent."""
+
+    def __init__(self, http: Http) -> None:
+        """Made by the client."""
+        self._http = http
+
+    def ask(self, document: Json) -> Json:
+        """The plans worth choosing between, with an id to hold the server to."""
+        quote: Json = self._http.call("POST", path_of("quotes"), body={"spec": document})
+        return quote
+
+    def render(self, document: Json, pool: str = "") -> list[Json]:
+        """The native requests that a run would send."""
+        body = {"spec": document, **({"pool": pool} if pool else {})}
+        requests: list[Json] = self._http.call("POST", path_of("render"), body=body)["requests"]
+        return requests
+
+
+class Blobs:
+    """`/blobs`: bytes by hash."""
+
+    def __init__(self, http: Http) -> None:
+        """Made by the client."""
+        self._http = http
+        self._known: set[str] = set()
+
+    def put(self, data: bytes) -> str:
+        """Store these bytes if the server lacks them; their digest."""
+        digest = digest_bytes(data)
+        path = path_of("blobs", digest)
+        if digest not in self._known and not self._http.exists(path):
+            self._http.call("PUT", path, content=data)
+        self._known.add(digest)
+        return digest
