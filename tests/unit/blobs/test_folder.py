@@ -128,10 +128,11 @@ def test_a_full_disk_says_so_and_leaves_nothing(
     source = tmp_path / "source"
     source.write_bytes(b"data")
     monkeypatch.setattr(Path, "rename", full)
-    for put in (lambda: blobs.put_bytes(b"data"), lambda: blobs.put_file(source)):
-        with pytest.raises(errors.Broken, match="disk is full") as caught:
-            put()
-        assert "free some space" in caught.value.hint
+    with pytest.raises(errors.Broken, match="disk is full") as caught:
+        blobs.put_bytes(b"data")
+    assert "free some space" in caught.value.hint
+    with pytest.raises(errors.Broken, match="disk is full"):
+        blobs.put_file(source)
     with pytest.raises(errors.Broken):
         blobs.put_file(source, move=True)
     assert source.exists()

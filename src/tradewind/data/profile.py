@@ -1,0 +1,203 @@
+"""Statistics of each column of a version, and its content hash.
+
+The files are read by column, each column once for the figures of all rows and once for its values;
+nothing is held but aggregates. `distinct` and `top` are exact up to 2 million rows. Beyond that
+`distinct` comes from DuckDB's HyperLogLog (`distinct_exact: false`; within about 5 % on the
+flights) and `top` are the values of its approximate top list with their exact counts.
+
+    count      rows with a value         nulls   rows without
+    min, max   numbers, times (ISO 8601, UTC), texts (first 200 characters)
+    mean, std  numbers and bools (the share of true); std is of the sample
+    quantiles  numbers, at 5, 25, 50, 75, 95 %; exact up to 2 million rows, else a t-digest
+    nan        floats that are no number or infinite: not in the figures above
+    top        at most 10 values, most frequent first
+Columns of lists, structs, maps and bytes have `count` and `nulls` only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradewind.data import parquet
+from tradewind.data.digest import TableDigest
+from tradewind.data.duck import connect, quoted
+from tradewind.data.types import arrow, name_of, schema_json, stored_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EXACT_ROWS = 2_000_000
+TOP = 10
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_LONGEST = 200
+_LARGEST = 1e150  # the squares of larger numbers are no floats: they have no deviation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnProfile:
+    """One column's statistics."""
+
+    name: str
+    type: str
+    count: int
+    nulls: int
+    distinct: int | None = None
+    distinct_exact: bool = True
+    min: Any = None
+    max: Any = None
+    mean: float | None = None
+    std: float | None = None
+    quantiles: tuple[float, ...] = ()
+    nan: int = 0
+    top: tuple[tuple[Any, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A version's statistics. `digest` is the content hash (tradewind.data.digest)."""
+
+    rows: int
+    schema: list[dict[str, str]]
+    digest: str
+    columns: tuple[ColumnProfile, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which versions carry it."""
+        body = asdict(self)
+        body["columns"] = [_lean(column) for column in body["columns"]]
+        return body
+
+
+def _lean(column: dict[str, Any]) -> dict[str, Any]:
+    """Without what does not apply to the column's type."""
+    empty: tuple[Any, ...] = (None, (), [])
+    kept = {name: value for name, value in column.items() if value not in empty}
+    if not kept.get("nan"):
+        kept.pop("nan", None)
+    if "distinct" not in kept:
+        kept.pop("distinct_exact")
+    return kept
+
+
+def profile(files: Sequence[Path | str], digest: str = "") -> Profile:
+    """Statistics of these Parquet files as one table; `digest` if it is known already."""
+    schema = stored_schema(parquet.schema_of(files))
+    if not digest:
+        running = TableDigest(schema)
+        for batch in parquet.batches(files, schema):
+            running.update(batch)
+        digest = running.value()
+    with connect({"t": files}) as connection:
+        rows = connection.execute("SELECT count(*) FROM t").fetchall()[0][0]
+        figures = _figures(connection, schema, exact=rows <= EXACT_ROWS)
+        columns = tuple(
+            _column(connection, one, rows, figures[number]) for number, one in enumerate(schema)
+        )
+    return Profile(rows=rows, schema=schema_json(schema), digest=digest, columns=columns)
+
+
+def group(kind: pa.DataType) -> str:
+    """`number`, `float`, `bool`, `time`, `text` or `other`: which statistics a column has."""
+    is_ = arrow().types
+    if is_.is_floating(kind):
+        return "float"
+    if is_.is_integer(kind) or is_.is_decimal(kind):
+        return "number"
+    if is_.is_boolean(kind):
+        return "bool"
+    if is_.is_date(kind) or is_.is_timestamp(kind):
+        return "time"
+    return "text" if is_.is_string(kind) else "other"
+
+
+def _figures(connection: Any, schema: pa.Schema, exact: bool) -> list[list[Any]]:
+    """[count, nan, min, max, mean, std, quantiles] of every column, in one reading of the files."""
+    quantile = "quantile_cont" if exact else "approx_quantile"
+    wanted: list[str] = []
+    for one in schema:
+        name, sort = quoted(one.name), group(one.type)
+        number = f"CAST({name} AS DOUBLE)"
+        finite = f" FILTER (WHERE isfinite({name}))" if sort == "float" else ""
+        wanted.append(f"count({name})")
+        wanted.append(f"count({name}) FILTER (WHERE NOT isfinite({name}))" if finite else "0")
+        if sort == "other":
+            wanted += ["NULL", "NULL"]
+        elif sort in ("text", "time"):
+            wanted += [f"CAST(min({name}) AS VARCHAR)", f"CAST(max({name}) AS VARCHAR)"]
+        else:
+            wanted += [f"min({name}){finite}", f"max({name}){finite}"]
+        if sort in ("number", "float", "bool"):
+            number = f"CAST(CAST({name} AS INT) AS DOUBLE)" if sort == "bool" else number
+            small = f" FILTER (WHERE abs({number}) < {_LARGEST})"
+            wanted += [f"avg({number}){finite}", f"stddev_samp({number}){small}"]
+        else:
+            wanted += ["NULL", "NULL"]
+        has = sort in ("number", "float")
+        wanted.append(f"{quantile}({number}, {list(QUANTILES)}){finite}" if has else "NULL")
+    row = connection.execute(f"SELECT {', '.join(wanted)} FROM t").fetchall()[0]
+    return [list(row[start : start + 7]) for start in range(0, len(row), 7)]
+
+
+def _column(connection: Any, one: pa.Field, rows: int, figures: list[Any]) -> ColumnProfile:
+    count, nan, low, high, mean, std, quantiles = figures
+    if any(isinstance(end, float) and abs(end) >= _LARGEST for end in (low, high)):
+        std = None
+    distinct: int | None = None
+    top: tuple[tuple[Any, int], ...] = ()
+    if group(one.type) != "other":
+        distinct, top = _values(connection, one, rows <= EXACT_ROWS)
+    return ColumnProfile(
+        name=one.name,
+        type=name_of(one.type),
+        count=count,
+        nulls=rows - count,
+        distinct=distinct,
+        distinct_exact=rows <= EXACT_ROWS,
+        min=_plain(low, one.type),
+        max=_plain(high, one.type),
+        mean=_finite(mean),
+        std=_finite(std),
+        quantiles=tuple(value for value in quantiles or () if math.isfinite(value)),
+        nan=nan,
+        top=top,
+    )
+
+
+def _values(connection: Any, one: pa.Field, exact: bool) -> tuple[int, tuple[tuple[Any, int], ...]]:
+    name = quoted(one.name)
+    shown = "CAST(v AS VARCHAR)" if group(one.type) in ("text", "time") else "v"
+    if exact:
+        source, distinct = "t", "count(*) OVER ()"
+    else:
+        source = f"t WHERE {name} IN (SELECT unnest(approx_top_k({name}, {TOP})) FROM t)"
+        distinct = f"(SELECT approx_count_distinct({name}) FROM t)"
+    found = connection.execute(
+        f"WITH g AS (SELECT {name} AS v, count(*) AS n FROM {source} GROUP BY 1) "
+        f"SELECT {shown}, n, {distinct} FROM g WHERE v IS NOT NULL "
+        f"ORDER BY n DESC, v LIMIT {TOP}"
+    ).fetchall()
+    top = tuple((_plain(value, one.type), count) for value, count, _ in found)
+    return (found[0][2] if found else 0), top
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _plain(value: Any, kind: pa.DataType) -> Any:
+    """A value as JSON has it. Times are ISO 8601; a decimal keeps its digits as text."""
+    sort = group(kind)
+    if value is None:
+        return None
+    if sort == "text":
+        return value[:_LONGEST]
+    if sort == "time":
+        text = value.replace(" ", "T")
+        return text[:-3] + "Z" if text.endswith("+00") else text
+    if sort == "float":
+        return value if math.isfinite(value) else str(value)
+    return str(value) if arrow().types.is_decimal(kind) else value
