@@ -7,6 +7,8 @@ from pathlib import Path
 from tradewind.base.clock import Clock
 from tradewind.store.base import Store
 
+__all__ = ["Store", "open"]
+
 
 def open(where: str | Path, clock: Clock) -> Store:
     """Open the database at a file's path (SQLite) or at a `postgresql://` URL.

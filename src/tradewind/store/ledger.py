@@ -51,7 +51,7 @@ def _put_usage(connection: Connection, usage: Sequence[rows.Usage]) -> None:
     # The bill outlives its runs, so it remembers the tree by itself.
     c = tables.runs.c
     query = select(c.id, c.root).where(c.id.in_(sorted({line.run for line in usage})))
-    roots: dict[str, str] = dict(connection.execute(query).tuples().all())
+    roots: dict[str, str] = {row.id: row.root for row in connection.execute(query)}
     values = [
         {**{name: getattr(line, name) for name in _USAGE}, "root": roots.get(line.run, line.run)}
         for line in usage

@@ -45,7 +45,7 @@ def fenced(connection: Connection, fresh: Sequence[Placement]) -> set[str]:
         return set()
     c = tables.leases.c
     query = select(c.pool, c.number).where(c.pool.in_(sorted(pools))).with_for_update(read=True)
-    newest = dict(connection.execute(query).tuples().all())
+    newest = {row.pool: row.number for row in connection.execute(query)}
     return {p.id for p in fresh if p.lease and p.lease < newest.get(p.pool, 0)}
 
 

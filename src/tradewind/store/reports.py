@@ -90,7 +90,7 @@ class SqlReports:
         c = tables.params.c
         query = select(c.name, c.value).where(c.run == run_id)
         with self._database.read() as connection:
-            return dict(connection.execute(query.order_by(c.name)).tuples().all())
+            return {r.name: r.value for r in connection.execute(query.order_by(c.name))}
 
     def phases(self, run_id: str) -> list[rows.Phase]:
         c = tables.phases.c

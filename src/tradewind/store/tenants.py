@@ -91,5 +91,6 @@ class SqlSettings:
         c = tables.settings.c
         query = select(c.key, c.value).where(c.key.startswith(prefix, autoescape=True))
         with self._database.read() as connection:
-            found = connection.execute(query).tuples().all()
-        return {key: value for key, value in sorted(found, key=_first) if key.startswith(prefix)}
+            found = connection.execute(query).all()
+        # SQLite's LIKE does not know case.
+        return {r.key: r.value for r in sorted(found, key=_first) if r.key.startswith(prefix)}
