@@ -173,15 +173,19 @@ def batches(
     schema: pa.Schema | None = None,
     columns: Sequence[str] | None = None,
     rows: int = ROWS_PER_GROUP,
+    check: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of these files, in order, fitted to `schema` if one is given."""
+    """The rows of these files, in order, fitted to `schema` if one is given. `check` files that we
+    did not write: texts in Parquet may be no text."""
     pa = arrow()
     for path in files:
         with open_file(path) as reader:
             try:
                 for batch in reader.iter_batches(rows, columns=columns):
+                    if check:
+                        batch.validate(full=True)
                     yield batch if schema is None else fit(batch, schema)
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 text = f"the Parquet file is damaged: {first_line(error)}"
                 where = errors.Location(file=str(path))
                 raise errors.InvalidData(text, where=where) from error

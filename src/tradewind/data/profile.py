@@ -88,7 +88,7 @@ def profile(files: Sequence[Path | str], digest: str = "") -> Profile:
     schema = stored_schema(parquet.schema_of(files))
     if not digest:
         running = TableDigest(schema)
-        for batch in parquet.batches(files, schema):
+        for batch in parquet.batches(files, schema, check=True):
             running.update(batch)
         digest = running.value()
     with connect({"t": files}) as connection:

@@ -75,6 +75,8 @@ def _not_empty(path: Path) -> None:
             )
 
 
+_DAMAGED = (EOFError, MemoryError, zipfile.BadZipFile)
+
 Opened = tuple["pa.Schema", Callable[[], Iterator["pa.RecordBatch"]]]
 
 
@@ -85,7 +87,11 @@ def _columnar(files: Sequence[Path], options: Options, opener: Callable[[Path], 
     first: Any = None
     for path in files:
         _not_empty(path)
-        schema = types.stored_schema(opener(path)[0], str(path))
+        try:
+            schema = types.stored_schema(opener(path)[0], str(path))
+        except UnicodeDecodeError as error:
+            where = errors.Location(file=str(path))
+            raise errors.InvalidData("a column's name is not UTF-8 text", where=where) from error
         if first is None:
             first = schema
             continue
@@ -127,7 +133,7 @@ def _parquet(path: Path) -> Opened:
         raise _cannot_seek(path, "Parquet file")
     with parquet.open_file(path) as reader:
         schema = reader.schema_arrow
-    return schema, lambda: parquet.batches([path])
+    return schema, lambda: parquet.batches([path], check=True)
 
 
 def _cannot_seek(path: Path, kind: str) -> errors.InvalidData:
@@ -154,7 +160,8 @@ def _ipc(path: Path) -> Opened:
                     batch.validate(full=True)
                     for start in range(0, batch.num_rows, parquet.ROWS_PER_GROUP):
                         yield batch.slice(start, parquet.ROWS_PER_GROUP)
-            except (pa.ArrowException, ValueError, KeyError) as error:
+            # A damaged length asks for more memory than there is.
+            except (pa.ArrowException, ValueError, KeyError, MemoryError) as error:
                 text = f"the Arrow file is damaged: {first_line(error)}"
                 raise errors.InvalidData(text, where=where) from error
 
@@ -182,7 +189,7 @@ def _open_ipc(path: Path) -> Iterator[Any]:
             else:
                 stream = opened.enter_context(streams.open_bytes(path))
                 reader = pa.ipc.open_stream(pa.PythonFile(stream, mode="r"))
-        except (pa.ArrowException, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (pa.ArrowException, ValueError, OSError, *_DAMAGED) as error:
             text = f"this is not a whole Arrow file: {first_line(error)}"
             raise errors.InvalidData(text, where=where) from error
         yield opened.enter_context(reader)

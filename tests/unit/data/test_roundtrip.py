@@ -3,6 +3,7 @@
 import datetime as dt
 import decimal
 import json
+import random
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,27 @@ def test_the_hash_of_nested_columns_is_independent_of_cuts() -> None:
     for batch in other.to_batches():
         running.update(batch)
     assert running.value() not in found
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow", "s.arrow"])
+def test_a_damaged_file_is_a_table_or_a_located_error(tmp_path: Path, name: str) -> None:
+    import pyarrow.parquet
+
+    table = pa.table({"a": list(range(50)), "s": [f"x{n}" for n in range(50)], "l": [[1]] * 50})
+    pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
+    with pa.ipc.new_file(str(tmp_path / "t.arrow"), table.schema) as sink:
+        sink.write_table(table)
+    with pa.ipc.new_stream(str(tmp_path / "s.arrow"), table.schema) as sink:
+        sink.write_table(table)
+    chance, good, refused = random.Random(5), (tmp_path / name).read_bytes(), 0
+    for _ in range(60):
+        bad = bytearray(good)
+        for _ in range(chance.randint(1, 4)):
+            bad[chance.randrange(len(bad))] = chance.randrange(256)
+        (tmp_path / name).write_bytes(bad)
+        try:
+            importing.import_dataset({"source": name}, tmp_path / "staged", tmp_path)
+        except errors.InvalidData as error:
+            assert error.where is not None and error.where.file == str(tmp_path / name)
+            refused += 1
+    assert refused
