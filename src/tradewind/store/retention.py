@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from sqlalchemy import Connection, delete, func, select, text
 
 from tradewind.store import rows, tables, wake
@@ -15,8 +17,8 @@ def prune(database: Database, older_than: float, keep: int) -> rows.Pruned:
     removed = rows.Pruned(runs=0, events=0)
     roots = _old_trees(database, older_than, keep)
     for start in range(0, len(roots), _AT_ONCE):
-        some = roots[start : start + _AT_ONCE]
-        runs, events = database.write(lambda connection, some=some: _delete(connection, some))  # type: ignore[misc]
+        work = partial(_delete, roots=roots[start : start + _AT_ONCE])
+        runs, events = database.write(work)
         removed = rows.Pruned(runs=removed.runs + runs, events=removed.events + events)
     quotes = tables.quotes.c
     promised = select(tables.promises.c.quote)

@@ -153,6 +153,8 @@ class SqlRuns(RunQueries):
 
 
 def _ask_stop(connection: Connection, ids: Collection[str], by: str, now: float) -> None:
+    if not ids:
+        return
     c = _RUNS.c
     first = c.stop_at == 0
     wake.poke(
