@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict
 
 from . import inputs, outputs, tracking
 
@@ -28,10 +28,10 @@ class Failure(Exception):
         self.exit = {"reason": reason, "message": message, "hint": hint}
 
 
-def carry_out(start: Dict[str, Any]) -> int:
+def carry_out(start: dict[str, Any]) -> int:
     """Run the entry to its end, report it, and return the exit status."""
-    phases: Dict[str, float] = {}
-    stored: Dict[str, Any] = {}
+    phases: dict[str, float] = {}
+    stored: dict[str, Any] = {}
     try:
         _run(start, phases, stored)
         ended: Exit = {"reason": "ok"}
@@ -48,7 +48,7 @@ def carry_out(start: Dict[str, Any]) -> int:
     return int(status)
 
 
-def _tell(ended: Exit, phases: Dict[str, float], stored: Dict[str, Any]) -> None:
+def _tell(ended: Exit, phases: dict[str, float], stored: dict[str, Any]) -> None:
     """One packet if it fits; otherwise each output travels in its own."""
     rounded = {name: round(seconds, 6) for name, seconds in phases.items()}
     last = {"kind": "end", "exit": ended, "phases": rounded, "outputs": stored}
@@ -74,7 +74,7 @@ def _leave() -> None:
             pass  # closed, or replaced by something that cannot be flushed
 
 
-def _run(start: Dict[str, Any], phases: Dict[str, float], stored: Dict[str, Any]) -> None:
+def _run(start: dict[str, Any], phases: dict[str, float], stored: dict[str, Any]) -> None:
     kind = start["entry"]["kind"]
     if kind == "command":
         _execute(start["entry"]["args"])
@@ -84,20 +84,20 @@ def _run(start: Dict[str, Any], phases: Dict[str, float], stored: Dict[str, Any]
         _call(start, phases, stored)
 
 
-def _execute(args: List[str]) -> None:
+def _execute(args: list[str]) -> None:
     try:
         os.execvp(args[0], args)
     except FileNotFoundError:
-        raise Failure("error", "there is no command %r on the path" % args[0]) from None
+        raise Failure("error", f"there is no command {args[0]!r} on the path") from None
     except OSError as error:
-        raise Failure("error", "the command %r cannot start: %s" % (args[0], error)) from None
+        raise Failure("error", f"the command {args[0]!r} cannot start: {error}") from None
 
 
-def _script(start: Dict[str, Any], phases: Dict[str, float]) -> None:
+def _script(start: dict[str, Any], phases: dict[str, float]) -> None:
     target = start["entry"]["target"]
     path = os.path.join(start["bundle"], target)
     if not os.path.exists(path):
-        raise Failure("error", "the bundle has no file %r" % target)
+        raise Failure("error", f"the bundle has no file {target!r}")
     sys.argv = [target, *start["entry"]["args"]]
     sys.path.insert(0, os.path.dirname(path))
     began = time.perf_counter()
@@ -107,7 +107,7 @@ def _script(start: Dict[str, Any], phases: Dict[str, float]) -> None:
         phases["call"] = time.perf_counter() - began
 
 
-def _call(start: Dict[str, Any], phases: Dict[str, float], stored: Dict[str, Any]) -> None:
+def _call(start: dict[str, Any], phases: dict[str, float], stored: dict[str, Any]) -> None:
     began = time.perf_counter()
     function = load(start)
     loaded = time.perf_counter()
@@ -124,12 +124,12 @@ def _call(start: Dict[str, Any], phases: Dict[str, float], stored: Dict[str, Any
     phases["outputs"] = time.perf_counter() - called
 
 
-def load(start: Dict[str, Any]) -> Callable[..., Any]:
+def load(start: dict[str, Any]) -> Callable[..., Any]:
     """The function that the entry names, without the decorator that a Tradewind wraps around it."""
     target = start["entry"]["target"]
     place, _colon, name = target.rpartition(":")
     if not place:
-        raise Failure("error", "the entry %r should read FILE.py:NAME or MODULE:NAME" % target)
+        raise Failure("error", f"the entry {target!r} should read FILE.py:NAME or MODULE:NAME")
     if start["entry"]["kind"] == "module":
         found: Any = importlib.import_module(place)
     else:
@@ -138,24 +138,24 @@ def load(start: Dict[str, Any]) -> Callable[..., Any]:
         if not hasattr(found, part):
             names = [key for key in vars(found) if callable(getattr(found, key)) and key[0] != "_"]
             hint = "it has: " + ", ".join(sorted(names)[:20]) if names else ""
-            raise Failure("error", "%s has no function %r" % (place, name), hint)
+            raise Failure("error", f"{place} has no function {name!r}", hint)
         found = getattr(found, part)
     found = inspect.unwrap(found)
     if not callable(found):
-        raise Failure("error", "%s in %s is not a function" % (name, place))
+        raise Failure("error", f"{name} in {place} is not a function")
     function: Callable[..., Any] = found
     return function
 
 
 def _import_file(path: str, place: str) -> Any:
     if not os.path.exists(path):
-        raise Failure("error", "the bundle has no file %r" % place)
+        raise Failure("error", f"the bundle has no file {place!r}")
     sys.path.insert(0, os.path.dirname(path))
     stem = os.path.splitext(os.path.basename(path))[0]
     name = stem if stem.isidentifier() and stem not in sys.modules else "tradewind_user_" + stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise Failure("error", "%r is not a Python file" % place)
+        raise Failure("error", f"{place!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -172,7 +172,7 @@ def _of_system_exit(leaving: SystemExit) -> Exit:
     return {"reason": "error", "status": 1, "message": str(leaving.code)[:_LONGEST]}
 
 
-def _of_exception(error: BaseException, start: Dict[str, Any]) -> Exit:
+def _of_exception(error: BaseException, start: dict[str, Any]) -> Exit:
     text = _trimmed(error, start)
     try:
         sys.stderr.write(text)
@@ -187,7 +187,7 @@ def _of_exception(error: BaseException, start: Dict[str, Any]) -> Exit:
         ended["reason"] = "memory"
         ended["hint"] = "raise resources.memory or read the data in parts"
     elif isinstance(error, ModuleNotFoundError) and error.name:
-        ended["hint"] = "add %r to the dependencies" % error.name.partition(".")[0]
+        ended["hint"] = "add {!r} to the dependencies".format(error.name.partition(".")[0])
     return ended
 
 
@@ -198,11 +198,11 @@ def _message(error: BaseException) -> str:
         return "(its message could not be printed)"
 
 
-def _trimmed(error: BaseException, start: Dict[str, Any]) -> str:
+def _trimmed(error: BaseException, start: dict[str, Any]) -> str:
     """The traceback without our own frames, and with the bundle's files as the user knows them."""
     whole = traceback.TracebackException(type(error), error, error.__traceback__)
-    seen: List[int] = []
-    todo: List[Optional[traceback.TracebackException]] = [whole]
+    seen: list[int] = []
+    todo: list[traceback.TracebackException | None] = [whole]
     while todo:
         part = todo.pop()
         if part is None or id(part) in seen:

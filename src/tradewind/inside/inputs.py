@@ -6,7 +6,7 @@ import inspect
 import os
 import pathlib
 import typing
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable
 
 from . import tables
 
@@ -19,7 +19,7 @@ class Unreadable(Exception):
         self.exit = {"reason": "input", "message": message, "hint": hint}
 
 
-def bind(function: Callable[..., Any], start: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
+def bind(function: Callable[..., Any], start: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The arguments of the call.
 
     Inputs and parameters go to the parameter of their name. An item (of an array) goes to the first
@@ -30,9 +30,13 @@ def bind(function: Callable[..., Any], start: Dict[str, Any]) -> Tuple[List[Any]
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin without a signature
         return _positional(start), {}
-    hints = _hints(function)
+    hints = _hints(function) if start.get("inputs") else {}
     named, anything = _parameters(signature)
-    given: Dict[str, Any] = {}
+    # `**tables: list[Path]` says how every input without a parameter of its own is wanted.
+    kinds = inspect.Parameter
+    rest = [p.name for p in signature.parameters.values() if p.kind is kinds.VAR_KEYWORD]
+    others = hints.get(rest[0]) if rest else None
+    given: dict[str, Any] = {}
     slots = dict(start.get("inputs", {}))
     given.update(start.get("params", {}))
     for slot, output in start.get("outputs", {}).items():
@@ -47,11 +51,11 @@ def bind(function: Callable[..., Any], start: Dict[str, Any]) -> Tuple[List[Any]
     if len(strangers) == 1 and free and not anything:
         slots[free.pop(0)] = slots.pop(strangers[0])
     for name, slot in slots.items():
-        given[name] = read(slot, hints.get(name), name)
+        given[name] = read(slot, hints.get(name, others), name)
     return _arranged(signature, given, named, anything)
 
 
-def _hints(function: Callable[..., Any]) -> Dict[str, Any]:
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """Annotations, resolved where they can be; otherwise as they are written."""
     try:
         return typing.get_type_hints(function)
@@ -59,7 +63,7 @@ def _hints(function: Callable[..., Any]) -> Dict[str, Any]:
         return dict(getattr(function, "__annotations__", {}))
 
 
-def _parameters(signature: inspect.Signature) -> Tuple[List[str], bool]:
+def _parameters(signature: inspect.Signature) -> tuple[list[str], bool]:
     kinds = inspect.Parameter
     named = [
         name
@@ -71,41 +75,42 @@ def _parameters(signature: inspect.Signature) -> Tuple[List[str], bool]:
 
 
 def _arranged(
-    signature: inspect.Signature, given: Dict[str, Any], named: List[str], anything: bool
-) -> Tuple[List[Any], Dict[str, Any]]:
+    signature: inspect.Signature, given: dict[str, Any], named: list[str], anything: bool
+) -> tuple[list[Any], dict[str, Any]]:
     unknown = [name for name in given if name not in named]
     if unknown and not anything:
         raise Unreadable(
-            "the function has no parameter %s; it takes (%s)"
-            % (", ".join(map(repr, unknown)), ", ".join(named)),
+            "the function has no parameter {}; it takes ({})".format(
+                ", ".join(map(repr, unknown)), ", ".join(named)
+            ),
             "name the input after a parameter: --data NAME=DATASET",
         )
-    args: List[Any] = []
+    args: list[Any] = []
     for name, parameter in signature.parameters.items():
         needed = parameter.default is inspect.Parameter.empty and name in named
         if needed and name not in given:
             raise Unreadable(
-                "the function needs %r, and the run has no input or parameter of that name" % name,
-                "bind it: --data %s=DATASET, or give the parameter a default" % name,
+                f"the function needs {name!r}, and the run has no input or parameter of that name",
+                f"bind it: --data {name}=DATASET, or give the parameter a default",
             )
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and name in given:
             args.append(given.pop(name))
     return args, given
 
 
-def _positional(start: Dict[str, Any]) -> List[Any]:
+def _positional(start: dict[str, Any]) -> list[Any]:
     slots = [read(slot, None, name) for name, slot in start.get("inputs", {}).items()]
     item = [start["item"]] if "item" in start else []
     return slots + list(start.get("params", {}).values()) + item
 
 
-def _folder(start: Dict[str, Any], slot: str) -> pathlib.Path:
+def _folder(start: dict[str, Any], slot: str) -> pathlib.Path:
     path = pathlib.Path(start["out"], slot)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def read(slot: Dict[str, Any], hint: Any, name: str) -> Any:
+def read(slot: dict[str, Any], hint: Any, name: str) -> Any:
     """One input as the parameter's annotation wants it."""
     kind = slot["kind"]
     if kind == "value":
@@ -117,6 +122,6 @@ def read(slot: Dict[str, Any], hint: Any, name: str) -> Any:
         return tables.read(slot["files"], hint)
     except tables.NoLibrary as error:
         raise Unreadable(
-            "the table %r cannot be read here: %s" % (slot.get("source") or name, error),
+            "the table {!r} cannot be read here: {}".format(slot.get("source") or name, error),
             error.hint,
         ) from None

@@ -1,11 +1,14 @@
-"""One keeper per unit: it forks the user's process, waits for it, and leaves nothing behind.
+"""A keeper forks the user's process, waits for it, and leaves nothing behind. Then it may keep another.
 
 It is a child subreaper, so whatever the user's process started (daemons in sessions of their own
-too) ends up as its child once orphaned, and is killed before the unit's end is told. It speaks to
-the supervisor over `conn`: it gets one start message with file descriptors, then lines:
+too) ends up as its child once orphaned, and is killed before the unit's end is told. It never calls
+user code itself, so it is as good as new for the next unit. It speaks to the supervisor over `conn`,
+in frames one way and lines the other:
 
-    supervisor → keeper   {"signal": 15, "group": false} · {"kill": true}
-    keeper → supervisor   {"started": pid} · {"exit": status, "signal": n, "cpu": s, "memory": B}
+    supervisor → keeper   a start (`supervisor.start`) with two descriptors, for the log and the
+                          channel · {"unit": n, "signal": 15, "group": false} · {"unit": n, "kill": true}
+    keeper → supervisor   {"started": pid, "keeper": pid}
+                          {"exit": status, "signal": n, "cpu": s, "memory": B}
 
 If the supervisor goes away everything is killed. If the keeper is killed, the kernel kills the
 user's process (`die_with_parent`) and the zygote, or the supervisor, kills what it had started.
@@ -19,7 +22,7 @@ import select
 import signal
 import socket
 import time
-from typing import Any, Tuple
+from typing import Any
 
 from . import linux, process, wire
 
@@ -32,22 +35,34 @@ def keep(conn: socket.socket) -> None:
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         linux.become_subreaper()
-        start, (log, channel) = wire.receive_start(conn, _FDS)
-        keeper = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            conn.close()
-            linux.die_with_parent(keeper)
-            process.run(start, log, channel)
-        os.close(log)
-        os.close(channel)
-        _tell(conn, {"started": pid, "keeper": keeper})
-        _watch(conn, pid, start.get("command", False))
-        status = 0
-    except EOFError:
+        linux.name("tw-keeper")
+        while True:
+            start, fds = wire.receive_frame(conn, _FDS)
+            if fds:  # else an order for a unit that has ended meanwhile
+                _keep_one(conn, start, fds)
+    except (EOFError, ConnectionError):
         status = 0
     finally:
         os._exit(status)
+
+
+def _keep_one(conn: socket.socket, start: dict[str, Any], fds: list[int]) -> None:
+    log, channel = fds
+    keeper = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        conn.close()
+        linux.die_with_parent(keeper)
+        process.run(start, log, channel)
+    os.close(log)
+    os.close(channel)
+    _tell(conn, {"started": pid, "keeper": keeper})
+    status, used = _watch(conn, pid, start["unit"])
+    usage = {"cpu": used.ru_utime + used.ru_stime + purge(), "memory": used.ru_maxrss * 1024}
+    if os.WIFSIGNALED(status):
+        _tell(conn, {"exit": -1, "signal": os.WTERMSIG(status), **usage})
+    else:
+        _tell(conn, {"exit": os.WEXITSTATUS(status), "signal": 0, **usage})
 
 
 def _tell(conn: socket.socket, message: wire.Message) -> None:
@@ -55,32 +70,24 @@ def _tell(conn: socket.socket, message: wire.Message) -> None:
         wire.send(conn, message)
 
 
-def _watch(conn: socket.socket, pid: int, command: bool) -> None:
-    lines = wire.Lines()
+def _watch(conn: socket.socket, pid: int, unit: int) -> tuple[int, Any]:
+    """Obey until the process has ended; its status and what it used."""
     poller = select.poll()
     poller.register(conn, select.POLLIN)
     died = _death_fd(pid)
     if died is not None:
         poller.register(died, select.POLLIN)
-    listening = True
-    while True:
-        events = dict(poller.poll(None if died is not None else 10))
-        if listening and conn.fileno() in events:
-            listening = _obey(conn, lines, pid)
-            if not listening:
+    try:
+        while True:
+            events = dict(poller.poll(None if died is not None else 10))
+            if conn.fileno() in events and not _obey(conn, pid, unit):
                 poller.unregister(conn)
-        done, status, used = _reap(pid)
-        if done:
-            break
-    leftovers = purge()
-    usage = {
-        "cpu": used.ru_utime + used.ru_stime + leftovers,
-        "memory": used.ru_maxrss * 1024,
-    }
-    if os.WIFSIGNALED(status):
-        _tell(conn, {"exit": -1, "signal": os.WTERMSIG(status), **usage})
-    else:
-        _tell(conn, {"exit": os.WEXITSTATUS(status), "signal": 0, **usage})
+            done, status, used = _reap(pid)
+            if done:
+                return status, used
+    finally:
+        if died is not None:
+            os.close(died)
 
 
 def _death_fd(pid: int) -> Any:
@@ -93,7 +100,7 @@ def _death_fd(pid: int) -> Any:
         return None
 
 
-def _reap(pid: int) -> Tuple[bool, int, Any]:
+def _reap(pid: int) -> tuple[bool, int, Any]:
     """Whether the user's process has ended. Orphans that ended meanwhile are reaped on the way."""
     while True:
         found, status, used = os.wait4(-1, os.WNOHANG)
@@ -103,16 +110,16 @@ def _reap(pid: int) -> Tuple[bool, int, Any]:
             return False, 0, None
 
 
-def _obey(conn: socket.socket, lines: wire.Lines, pid: int) -> bool:
+def _obey(conn: socket.socket, pid: int, unit: int) -> bool:
     """Carry out what the supervisor says; False once it is gone."""
     try:
-        data = conn.recv(65536)
-    except OSError:
-        data = b""
-    if not data:
+        order, fds = wire.receive_frame(conn, _FDS)
+    except (EOFError, OSError):
         os.kill(pid, signal.SIGKILL)
         return False
-    for order in lines.feed(data):
+    for fd in fds:
+        os.close(fd)
+    if order.get("unit") == unit:
         if order.get("kill"):
             os.kill(pid, signal.SIGKILL)
         elif "signal" in order:

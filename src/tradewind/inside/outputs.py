@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import importlib
 import inspect
 import json
 import math
 import os
 import pathlib
-import shutil
 import sys
-from typing import Any, Dict, List
+from typing import Any
 
 from . import tables
 
@@ -36,9 +36,11 @@ class Unstorable(Exception):
         self.exit = {"reason": "output", "message": message, "hint": hint}
 
 
-def keep(result: Any, start: Dict[str, Any]) -> Dict[str, Any]:
+def keep(result: Any, start: dict[str, Any]) -> dict[str, Any]:
     """Slot → what was staged. Several `result` slots take a dict with their names, or a tuple."""
-    slots = [slot for slot, output in start.get("outputs", {}).items() if output["kind"] == "result"]
+    slots = [
+        slot for slot, output in start.get("outputs", {}).items() if output["kind"] == "result"
+    ]
     if not slots:
         slots = [] if start.get("outputs") and result is None else ["result"]
     if len(slots) <= 1:
@@ -47,8 +49,8 @@ def keep(result: Any, start: Dict[str, Any]) -> Dict[str, Any]:
         result = dict(zip(slots, result))
     if not isinstance(result, dict) or set(result) != set(slots):
         raise Unstorable(
-            "the run has the outputs %s, so the function must return a dict with exactly these keys"
-            " (or a tuple in this order), not %s" % (", ".join(slots), _describe(result))
+            "the run has the outputs {}, so the function must return a dict with exactly these keys"
+            " (or a tuple in this order), not {}".format(", ".join(slots), _describe(result))
         )
     return {slot: _keep_one(result[slot], slot, start["out"]) for slot in slots}
 
@@ -56,26 +58,28 @@ def keep(result: Any, start: Dict[str, Any]) -> Dict[str, Any]:
 def _describe(value: Any) -> str:
     if isinstance(value, dict):
         return "a dict with the keys " + ", ".join(map(str, list(value)[:20]))
-    return "%s.%s" % (type(value).__module__, type(value).__qualname__)
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def _keep_one(value: Any, slot: str, out: str) -> Dict[str, Any]:
+def _keep_one(value: Any, slot: str, out: str) -> dict[str, Any]:
     if value is None:
         return {"kind": "json", "value": None}
     if inspect.isgenerator(value) or inspect.isasyncgen(value) or inspect.iscoroutine(value):
         raise Unstorable(
-            "the function returned a %s, which has no value yet" % type(value).__name__,
+            f"the function returned a {type(value).__name__}, which has no value yet",
             "return list(…) of it, or await it",
         )
     folder = os.path.join(out, slot)
+    if getattr(type(value), "tradewind_staged", "") == "table":
+        return _keep_staged(value, folder)
     try:
         table = tables.write(value, os.path.join(folder, "part-0.parquet"))
     except tables.NoLibrary as error:
-        raise Unstorable("the table cannot be written: %s" % error, error.hint) from None
+        raise Unstorable(f"the table cannot be written: {error}", error.hint) from None
     except OSError:
         raise
     except Exception as error:
-        raise Unstorable("the table cannot be written as Parquet: %s" % error) from error
+        raise Unstorable(f"the table cannot be written as Parquet: {error}") from error
     if table is not None:
         return {"kind": "table", "path": folder, **table}
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -87,6 +91,14 @@ def _keep_one(value: Any, slot: str, out: str) -> Dict[str, Any]:
     return _keep_json(value, slot, folder)
 
 
+def _keep_staged(table: Any, folder: str) -> dict[str, Any]:
+    """Its files move together, under names that keep their order."""
+    os.makedirs(folder, exist_ok=True)
+    for number, path in enumerate(table.files):
+        os.rename(path, os.path.join(folder, "part-%05d.parquet" % number))
+    return {"kind": "table", "path": folder, **table.told}
+
+
 def _write(folder: str, name: str, data: bytes) -> str:
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, name)
@@ -95,10 +107,10 @@ def _write(folder: str, name: str, data: bytes) -> str:
     return path
 
 
-def _keep_array(value: Any, folder: str) -> Dict[str, Any]:
+def _keep_array(value: Any, folder: str) -> dict[str, Any]:
     if value.dtype.hasobject:
         raise Unstorable("an array of Python objects cannot be kept without pickle")
-    import numpy
+    numpy = importlib.import_module("numpy")
 
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, "result.npy")
@@ -106,10 +118,12 @@ def _keep_array(value: Any, folder: str) -> Dict[str, Any]:
     return {"kind": "npy", "path": path, "shape": list(value.shape), "dtype": str(value.dtype)}
 
 
-def _keep_path(path: pathlib.Path, folder: str) -> Dict[str, Any]:
+def _keep_path(path: pathlib.Path, folder: str) -> dict[str, Any]:
     """Copied, because the user's file may live anywhere."""
     if not path.exists():
-        raise Unstorable("the function returned the path %s, where there is nothing" % path)
+        raise Unstorable(f"the function returned the path {path}, where there is nothing")
+    import shutil
+
     os.makedirs(folder, exist_ok=True)
     if path.is_dir():
         if path.resolve() != pathlib.Path(folder).resolve():
@@ -121,14 +135,15 @@ def _keep_path(path: pathlib.Path, folder: str) -> Dict[str, Any]:
     return {"kind": "file", "path": target}
 
 
-def _keep_json(value: Any, slot: str, folder: str) -> Dict[str, Any]:
-    blurred: List[str] = []
+def _keep_json(value: Any, slot: str, folder: str) -> dict[str, Any]:
+    blurred: list[str] = []
     plain = _plain(value, slot, blurred)
     text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     if blurred:
         print(
-            "tradewind: JSON has no NaN or infinity; kept as null: %s%s"
-            % (", ".join(blurred[:5]), " …" if len(blurred) > 5 else ""),
+            "tradewind: JSON has no NaN or infinity; kept as null: {}{}".format(
+                ", ".join(blurred[:5]), " …" if len(blurred) > 5 else ""
+            ),
             file=sys.stderr,
         )
     try:
@@ -140,7 +155,7 @@ def _keep_json(value: Any, slot: str, folder: str) -> Dict[str, Any]:
     return {"kind": "json", "path": _write(folder, "result.json", data)}
 
 
-def _plain(value: Any, where: str, blurred: List[str]) -> Any:
+def _plain(value: Any, where: str, blurred: list[str]) -> Any:
     """JSON values; what has an obvious JSON form gets it."""
     if value is None or isinstance(value, (str, bool, int)):
         return value if type(value) in (str, bool, int, type(None)) else _base(value)
@@ -153,10 +168,9 @@ def _plain(value: Any, where: str, blurred: List[str]) -> Any:
         for key in value:
             if not isinstance(key, (str, int)):
                 raise Unstorable(
-                    "%s has the key %r of type %s; JSON has text keys only"
-                    % (where, key, type(key).__name__)
+                    f"{where} has the key {key!r} of type {type(key).__name__}; JSON has text keys only"
                 )
-        return {str(k): _plain(v, "%s.%s" % (where, k), blurred) for k, v in value.items()}
+        return {str(k): _plain(v, f"{where}.{k}", blurred) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(v, "%s[%d]" % (where, i), blurred) for i, v in enumerate(value)]
     if isinstance(value, (datetime.date, datetime.time)):
@@ -167,7 +181,7 @@ def _plain(value: Any, where: str, blurred: List[str]) -> Any:
         return _plain(dataclasses.asdict(value), where, blurred)
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return _plain(value.tolist(), where, blurred)
-    raise Unstorable("%s is a %s, which cannot be kept" % (where, _describe(value)))
+    raise Unstorable(f"{where} is a {_describe(value)}, which cannot be kept")
 
 
 def _base(value: Any) -> Any:

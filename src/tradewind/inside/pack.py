@@ -12,7 +12,7 @@ import os
 import zipfile
 
 _MODULES = (
-    "__init__", "entry", "inputs", "keeper", "linux", "outputs", "process", "start",
+    "__init__", "entry", "inputs", "keeper", "linux", "outputs", "process", "staged", "start",
     "tables", "tracking", "wire", "zygote",
 )  # fmt: skip
 _MAIN = """\
@@ -28,7 +28,7 @@ def build() -> bytes:
     here = os.path.dirname(os.path.abspath(__file__))
     members = {"__main__.py": _MAIN}
     for name in _MODULES:
-        members["tradewind_inside/%s.py" % name] = _source(here, name)
+        members[f"tradewind_inside/{name}.py"] = _source(here, name)
     members["tradewind/__init__.py"] = _source(here, "standin")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -45,7 +45,7 @@ def _source(folder: str, name: str) -> str:
 def install(folder: str) -> str:
     """Write the file into `folder` under a name with its digest, once; returns its path."""
     data = build()
-    path = os.path.join(folder, "inside-%s.zip" % hashlib.sha256(data).hexdigest()[:16])
+    path = os.path.join(folder, f"inside-{hashlib.sha256(data).hexdigest()[:16]}.zip")
     if not os.path.exists(path):
         staged = "%s.%d" % (path, os.getpid())
         with open(staged, "wb") as file:

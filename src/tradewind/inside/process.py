@@ -7,12 +7,12 @@ import os
 import resource
 import signal
 import sys
-from typing import Any, Dict, TextIO
+from typing import Any, TextIO
 
 from . import entry, linux, tracking
 
 
-def run(start: Dict[str, Any], log: int, channel: int) -> None:
+def run(start: dict[str, Any], log: int, channel: int) -> None:
     """Become the user's process. Does not return."""
     status = 70
     try:
@@ -20,13 +20,14 @@ def run(start: Dict[str, Any], log: int, channel: int) -> None:
         status = entry.carry_out(start)
     except BaseException as error:  # our own mistake: say it where the user looks
         with contextlib.suppress(OSError):
-            os.write(2, ("tradewind could not start this process: %r\n" % (error,)).encode())
+            os.write(2, (f"tradewind could not start this process: {error!r}\n").encode())
     finally:
         os._exit(status)
 
 
-def _settle(start: Dict[str, Any], log: int, channel: int) -> None:
+def _settle(start: dict[str, Any], log: int, channel: int) -> None:
     os.setsid()
+    linux.name("tw-task")
     _limit(start)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -35,8 +36,8 @@ def _settle(start: Dict[str, Any], log: int, channel: int) -> None:
     os.dup2(log, 2)
     os.close(log)
     # New streams: the zygote's were made for other files.
-    sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[assignment, misc]
+    sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[assignment, misc]
     os.environ.update(start["env"])
     tracking.announce(channel)
     os.chdir(start["cwd"])
@@ -49,7 +50,7 @@ def _stream(fd: int) -> TextIO:
     return open(fd, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
-def _limit(start: Dict[str, Any]) -> None:
+def _limit(start: dict[str, Any]) -> None:
     """What can be held from inside: cgroups made for us, niceness, a place in the kernel's queue of
     victims before everything else on the machine, and resource limits."""
     for group in start.get("cgroups", ()):

@@ -41,7 +41,19 @@ __all__ = [
 ]
 
 _DECLARATIONS = frozenset(
-    "dataset function training pipeline model service step tuning notebook federation edge".split()
+    [
+        "dataset",
+        "function",
+        "training",
+        "pipeline",
+        "model",
+        "service",
+        "step",
+        "tuning",
+        "notebook",
+        "federation",
+        "edge",
+    ]
 )
 
 
@@ -61,6 +73,6 @@ def __getattr__(name: str) -> Any:
     if name in _DECLARATIONS:
         return _Undeclared()
     raise AttributeError(
-        "this environment has only a stand-in for Tradewind, without %r; add 'tradewind' to the"
-        " dependencies to use it inside a run" % name
+        f"this environment has only a stand-in for Tradewind, without {name!r}; add 'tradewind' to the"
+        " dependencies to use it inside a run"
     )

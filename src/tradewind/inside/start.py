@@ -6,10 +6,9 @@ import os
 import socket
 import sys
 import types
-from typing import List
 
 
-def main(argv: List[str]) -> None:
+def main(argv: list[str]) -> None:
     """Become a zygote (listener on descriptor 3, life line on 0) or one keeper (socket on 3)."""
     packed = sys.path.pop(0)
     sys.path.append(packed)  # user code finds its own packages first, then our stand-in

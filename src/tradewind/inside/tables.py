@@ -13,7 +13,7 @@ import importlib.util
 import os
 import pathlib
 import sys
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable
 
 _ORDER = ("pandas", "polars", "pyarrow", "duckdb")
 # Rows of one row group: what a reader has to hold at least.
@@ -24,8 +24,8 @@ class NoLibrary(Exception):
     """The library that reads or writes this is not in the environment."""
 
     def __init__(self, library: str) -> None:
-        super().__init__("%s is not installed in this environment" % library)
-        self.hint = "add %r to the dependencies" % library
+        super().__init__(f"{library} is not installed in this environment")
+        self.hint = f"add {library!r} to the dependencies"
 
 
 def _use(library: str) -> Any:
@@ -41,7 +41,7 @@ def _installed(library: str) -> bool:
     return library in sys.modules or importlib.util.find_spec(library) is not None
 
 
-def read(files: List[str], hint: Any) -> Any:
+def read(files: list[str], hint: Any) -> Any:
     """All files as one table of the wanted kind."""
     return _READERS[_wanted(hint)](files)
 
@@ -63,7 +63,7 @@ def _name(hint: Any) -> str:
     if hint is None:
         return ""
     if isinstance(hint, type) and not getattr(hint, "__args__", None):
-        return "%s.%s" % (hint.__module__, hint.__qualname__)
+        return f"{hint.__module__}.{hint.__qualname__}"
     return str(hint)
 
 
@@ -85,18 +85,18 @@ _SIGNS = (
 )
 
 
-def _arrow(files: List[str]) -> Any:
+def _arrow(files: list[str]) -> Any:
     pyarrow, parquet = _use("pyarrow"), _use("pyarrow.parquet")
     parts = [parquet.ParquetFile(path).read() for path in files]
     return parts[0] if len(parts) == 1 else pyarrow.concat_tables(parts)
 
 
-def _pandas(files: List[str]) -> Any:
+def _pandas(files: list[str]) -> Any:
     _use("pandas")
     return _arrow(files).to_pandas()
 
 
-def _rows(files: List[str]) -> Any:
+def _rows(files: list[str]) -> Any:
     if _installed("pyarrow"):
         return _arrow(files).to_pylist()
     if _installed("polars"):
@@ -105,11 +105,11 @@ def _rows(files: List[str]) -> Any:
     return [dict(zip(relation.columns, row)) for row in relation.fetchall()]
 
 
-def _relation(files: List[str]) -> Any:
+def _relation(files: list[str]) -> Any:
     return _use("duckdb").read_parquet(files)
 
 
-_READERS: Dict[str, Callable[[List[str]], Any]] = {
+_READERS: dict[str, Callable[[list[str]], Any]] = {
     "pyarrow": _arrow,
     "pandas": _pandas,
     "polars": lambda files: _use("polars").read_parquet(files),
@@ -122,7 +122,7 @@ _READERS: Dict[str, Callable[[List[str]], Any]] = {
 }
 
 
-def write(value: Any, path: str) -> Optional[Dict[str, Any]]:
+def write(value: Any, path: str) -> dict[str, Any] | None:
     """Write a table as one Parquet file and return its rows and columns; None if it is no table."""
     writer = _WRITERS.get(_library(value))
     if writer is None:
@@ -136,38 +136,38 @@ def _library(value: Any) -> str:
     return kind.__module__.partition(".")[0].lstrip("_") + "." + kind.__name__
 
 
-def _write_arrow(table: Any, path: str) -> Dict[str, Any]:
+def _write_arrow(table: Any, path: str) -> dict[str, Any]:
     _use("pyarrow.parquet").write_table(table, path, row_group_size=ROWS, compression="zstd")
     columns = [{"name": field.name, "type": str(field.type)} for field in table.schema]
     return {"rows": table.num_rows, "schema": columns}
 
 
-def _write_pandas(frame: Any, path: str) -> Dict[str, Any]:
+def _write_pandas(frame: Any, path: str) -> dict[str, Any]:
     return _write_arrow(_use("pyarrow").Table.from_pandas(frame), path)
 
 
-def _write_polars(frame: Any, path: str) -> Dict[str, Any]:
+def _write_polars(frame: Any, path: str) -> dict[str, Any]:
     frame.write_parquet(path, row_group_size=ROWS)
     columns = [{"name": name, "type": str(kind)} for name, kind in frame.schema.items()]
     return {"rows": frame.height, "schema": columns}
 
 
-def _write_batches(reader: Any, path: str) -> Dict[str, Any]:
+def _write_batches(reader: Any, path: str) -> dict[str, Any]:
     return _write_arrow(reader.read_all(), path)
 
 
-def _write_duckdb(relation: Any, path: str) -> Dict[str, Any]:
+def _write_duckdb(relation: Any, path: str) -> dict[str, Any]:
     relation.to_parquet(path, compression="zstd", row_group_size=ROWS)
     rows = _use("duckdb").read_parquet([path]).count("*").fetchone()[0]
     pairs = zip(relation.columns, relation.types)
     return {"rows": rows, "schema": [{"name": name, "type": str(kind)} for name, kind in pairs]}
 
 
-def _write_ibis(table: Any, path: str) -> Dict[str, Any]:
+def _write_ibis(table: Any, path: str) -> dict[str, Any]:
     return _write_batches(table.to_pyarrow_batches(), path)
 
 
-_WRITERS: Dict[str, Callable[[Any, str], Dict[str, Any]]] = {
+_WRITERS: dict[str, Callable[[Any, str], dict[str, Any]]] = {
     "pyarrow.Table": _write_arrow,
     "pyarrow.RecordBatch": lambda batch, path: _write_arrow(
         _use("pyarrow").Table.from_batches([batch]), path

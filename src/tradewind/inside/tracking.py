@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import shutil
 import stat
 import sys
 import time
-from typing import Any, Dict, Optional, Union
+from typing import Any
 
 from . import wire
 
@@ -32,7 +31,7 @@ def announce(channel: int) -> None:
     os.environ[_CHANNEL] = "%d:%d" % (channel, os.fstat(channel).st_ino)
 
 
-def post(message: Dict[str, Any]) -> bool:
+def post(message: dict[str, Any]) -> bool:
     """Tell the supervisor one fact; False when there is none, or it is gone."""
     fd = _channel()
     if fd < 0:
@@ -69,7 +68,7 @@ def in_run() -> bool:
     return bool(os.environ.get("TRADEWIND_RUN"))
 
 
-def run_info() -> Dict[str, Any]:
+def run_info() -> dict[str, Any]:
     """Ids and place of this process: run, task, role, index, attempt, epoch. Empty outside a run."""
     if not in_run():
         return {}
@@ -79,7 +78,7 @@ def run_info() -> Dict[str, Any]:
     return {name: int(text or 0) if name in whole else text for name, text in found.items()}
 
 
-def log_metric(name: str, value: Any, step: Optional[int] = None) -> None:
+def log_metric(name: str, value: Any, step: int | None = None) -> None:
     """Record one number of this run. A value that is not finite is kept as text."""
     number = float(value)
     finite = number == number and abs(number) != float("inf")
@@ -90,7 +89,7 @@ def log_metric(name: str, value: Any, step: Optional[int] = None) -> None:
         _note_absence()
 
 
-def log_metrics(values: Dict[str, Any], step: Optional[int] = None) -> None:
+def log_metrics(values: dict[str, Any], step: int | None = None) -> None:
     """Record several numbers of one step."""
     for name, value in values.items():
         log_metric(name, value, step)
@@ -103,7 +102,7 @@ def log_param(name: str, value: Any) -> None:
         _note_absence()
 
 
-def log_params(values: Dict[str, Any]) -> None:
+def log_params(values: dict[str, Any]) -> None:
     """Record several parameters."""
     for name, value in values.items():
         log_param(name, value)
@@ -115,7 +114,7 @@ def _text(value: Any) -> Any:
     return str(value)
 
 
-def log_artifact(path: Union[str, "os.PathLike[str]"], name: str = "") -> None:
+def log_artifact(path: str | os.PathLike[str], name: str = "") -> None:
     """Keep a file or folder of this run: it is copied now, stored when the run succeeds."""
     source = pathlib.Path(path)
     label = name or source.name
@@ -123,7 +122,9 @@ def log_artifact(path: Union[str, "os.PathLike[str]"], name: str = "") -> None:
         _note_absence()
         return
     if not label or label.startswith("/") or ".." in pathlib.PurePosixPath(label).parts:
-        raise ValueError("an artifact's name is a relative path without '..', not %r" % (label,))
+        raise ValueError(f"an artifact's name is a relative path without '..', not {label!r}")
+    import shutil
+
     target = pathlib.Path(os.environ["TRADEWIND_OUT"], "artifacts", label)
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
@@ -146,7 +147,7 @@ def progress(done: float, total: float = 0.0) -> None:
         _note_absence()
 
 
-def checkpoint_dir() -> Optional[pathlib.Path]:
+def checkpoint_dir() -> pathlib.Path | None:
     """A folder that survives retries of this task, or None outside a run."""
     folder = os.environ.get("TRADEWIND_CHECKPOINTS", "")
     if not folder:
@@ -167,15 +168,15 @@ def output_dir(slot: str) -> pathlib.Path:
     return path
 
 
-def params() -> Dict[str, Any]:
+def params() -> dict[str, Any]:
     """The run's parameters, for scripts and commands (a function gets them as arguments)."""
-    found: Dict[str, Any] = json.loads(os.environ.get("TRADEWIND_PARAMS", "{}"))
+    found: dict[str, Any] = json.loads(os.environ.get("TRADEWIND_PARAMS", "{}"))
     return found
 
 
-def inputs() -> Dict[str, Any]:
+def inputs() -> dict[str, Any]:
     """The run's inputs, for scripts and commands: name → value, path, or list of Parquet paths."""
-    found: Dict[str, Any] = json.loads(os.environ.get("TRADEWIND_INPUTS", "{}"))
+    found: dict[str, Any] = json.loads(os.environ.get("TRADEWIND_INPUTS", "{}"))
     return found
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import struct
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, Sequence
 
 Message = Dict[str, Any]
 
@@ -77,25 +77,25 @@ class Lines:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, data: bytes) -> List[Message]:
+    def feed(self, data: bytes) -> list[Message]:
         """The messages completed by `data`."""
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
         return [json.loads(line) for line in lines if line]
 
 
-def send_start(sock: socket.socket, message: Message, fds: Sequence[int]) -> None:
-    """A start message of any size, with file descriptors."""
+def send_frame(sock: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
+    """A message of any size, with file descriptors, on a blocking stream."""
     body = json.dumps(message, separators=(",", ":")).encode()
     rights = array.array("i", fds).tobytes()
     data = _HEADER.pack(len(body)) + body
-    sent = sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    sent = sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if fds else [])
     if sent < len(data):
         sock.sendall(data[sent:])
 
 
-def receive_start(sock: socket.socket, count: int) -> Tuple[Message, List[int]]:
-    """The inverse of `send_start`. Raises EOFError if the sender went away."""
+def receive_frame(sock: socket.socket, count: int = 0) -> tuple[Message, list[int]]:
+    """The inverse of `send_frame`. Raises EOFError if the sender went away."""
     fds = array.array("i")
     size = socket.CMSG_SPACE(count * fds.itemsize)
     head, ancillary, _flags, _address = sock.recvmsg(_HEADER.size, size)
@@ -114,5 +114,5 @@ def receive_start(sock: socket.socket, count: int) -> Tuple[Message, List[int]]:
 def _more(sock: socket.socket, count: int) -> bytes:
     data = sock.recv(count)
     if not data:
-        raise EOFError("the sender of a start message went away")
+        raise EOFError("the sender of a message went away")
     return data

@@ -15,13 +15,11 @@ import select
 import signal
 import socket
 import time
-from typing import Set, Tuple
-
-from . import keeper, linux
 
 # Imported so that the user's processes find them in memory.
 from . import entry as _entry  # noqa: F401
 from . import inputs as _inputs  # noqa: F401
+from . import keeper, linux
 from . import outputs as _outputs  # noqa: F401
 from . import tables as _tables  # noqa: F401
 from . import tracking as _tracking  # noqa: F401
@@ -30,13 +28,14 @@ from . import tracking as _tracking  # noqa: F401
 def serve(listener: socket.socket, life: int, idle: float) -> None:
     """Fork a keeper for every connection, until the node is gone or nothing came for `idle` s."""
     linux.become_subreaper()
+    linux.name("tw-warm")
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     os.set_blocking(wake_read, False)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
     null = os.open(os.devnull, os.O_RDONLY)
-    keepers: Set[int] = set()
+    keepers: set[int] = set()
     poller = select.poll()
     for fd in (listener.fileno(), life, wake_read):
         poller.register(fd, select.POLLIN)
@@ -59,7 +58,7 @@ def serve(listener: socket.socket, life: int, idle: float) -> None:
             return
 
 
-def _fork(listener: socket.socket, null: int, life: int, ours: Tuple[int, int]) -> int:
+def _fork(listener: socket.socket, null: int, life: int, ours: tuple[int, int]) -> int:
     conn, _address = listener.accept()
     pid = os.fork()
     if pid == 0:
@@ -75,7 +74,7 @@ def _fork(listener: socket.socket, null: int, life: int, ours: Tuple[int, int]) 
     return pid
 
 
-def _reap(keepers: Set[int]) -> None:
+def _reap(keepers: set[int]) -> None:
     """Forget keepers that ended; one that was killed may have left orphans, which came to us."""
     killed = False
     with contextlib.suppress(ChildProcessError):

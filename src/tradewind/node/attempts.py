@@ -23,13 +23,22 @@ class Attempt:
     """One open placement."""
 
     __slots__ = (
-        "ended", "folder", "lines", "link", "offset", "pid", "pidfd", "placement", "sent", "seen",
-        "usage", "weight",
+        "ended",
+        "folder",
+        "lines",
+        "link",
+        "offset",
+        "pid",
+        "placement",
+        "seen",
+        "sent",
+        "usage",
+        "weight",
     )  # fmt: skip
 
     def __init__(self, placement: str, folder: str) -> None:
         self.placement, self.folder = placement, folder
-        self.pid, self.pidfd = 0, -1
+        self.pid = 0
         self.link: socket.socket | None = None
         self.lines: Any = None
         self.ended = False  # the journal holds the end, or will never grow again
@@ -110,18 +119,6 @@ def write_request(folder: str, request: dict[str, Any]) -> int:
     return fd
 
 
-def take(folder: str) -> int:
-    """The locked descriptor of a request whose supervisor is dead; -1 while it lives."""
-    path = os.path.join(folder, layout.REQUEST)
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        return -1
-    return fd
-
-
 def request_of(folder: str) -> dict[str, Any] | None:
     """What was asked; None if the node died while it wrote that (it was never acknowledged)."""
     try:
@@ -130,17 +127,6 @@ def request_of(folder: str) -> dict[str, Any] | None:
         return request
     except (OSError, ValueError):
         return None
-
-
-def signature(folder: str) -> tuple[int, bool]:
-    """The supervisor's pid, if it signed; and whether that very process lives."""
-    try:
-        with open(os.path.join(folder, layout.SUPERVISOR), "rb") as file:
-            body = json.loads(file.read())
-    except (OSError, ValueError):
-        return 0, False
-    alive = body["boot"] == layout.boot_id() and layout.start_time(body["pid"]) == body["start"]
-    return int(body["pid"]), alive
 
 
 def close_journal(attempt: Attempt, reason: str) -> None:

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from tradewind import __version__
 from tradewind.inside import linux, wire
@@ -24,15 +24,25 @@ from tradewind.supervisor import (
     journal,
     layout,
     limits,
-    main as supervisor,
+    logs,
     processes,
     readiness,
+)
+from tradewind.supervisor import (
+    main as supervisor,
 )
 from tradewind.supervisor.loop import Loop
 
 _PRELOADED = (journal, readiness)  # what supervisors will need, once, before the fork
 GUARD, IDLE = 0.25, 15.0
 _RESERVE = 1 << 20
+
+
+class Worker(NamedTuple):
+    """A supervisor between two placements."""
+
+    pid: int
+    sock: socket.socket
 
 
 class Node:
@@ -45,7 +55,7 @@ class Node:
             inside=config["inside"],
             python=config["python"],
             uv=config.get("uv", ""),
-            log_cap=int(config.get("log_cap", supervisor.Settings._field_defaults["log_cap"])),
+            log_cap=int(config.get("log_cap", logs.CAP)),
         )
         self.keep = pruning.Keep(**config.get("keep", {}))
         self.loop = Loop()
@@ -54,6 +64,7 @@ class Node:
         )
         self.open: dict[str, attempts.Attempt] = {}
         self._fresh: dict[str, attempts.Attempt] = {}  # with reports not acknowledged
+        self._idle: list[Worker] = []
         self._observers: list[tuple[server.Client, Any]] = []
         self._boot = layout.boot_id()
         self._since = time.time()
@@ -106,24 +117,18 @@ class Node:
             return
         attempt = self.open[placement] = attempts.Attempt(placement, folder)
         self._fresh[placement] = attempt
-        held = attempts.take(folder)
+        held = supervisor.take(folder)
         if held < 0:
             self._follow(attempt)
-        elif not attempts.signature(folder)[0] and not os.path.exists(attempt.journal):
+        elif not os.path.exists(attempt.journal):  # it never began
             self._fork(attempt, request, held)
         else:
             self._bury(attempt, held)
 
     def _follow(self, attempt: attempts.Attempt) -> None:
-        """Its supervisor lives: it will make a link; until then its pid is watched."""
-        pid, alive = attempts.signature(attempt.folder)
-        attempt.pid = pid
-        if alive and hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):
-                attempt.pidfd = os.pidfd_open(pid)
-                self.loop.watch(attempt.pidfd, lambda: self._supervisor_gone(attempt))
-                return
-        self.loop.after(0.2, lambda: self._supervisor_gone(attempt, again=True))
+        """Its supervisor lives and will make a link; until then its lock is watched."""
+        if attempt.link is None:
+            self.loop.after(0.2, lambda: self._supervisor_gone(attempt))
 
     def _bury(self, attempt: attempts.Attempt, held: int) -> None:
         """Its supervisor is dead. The journal says whether it came to its end."""
@@ -199,17 +204,54 @@ class Node:
         attempt = attempts.Attempt(placement, self.places.attempt(placement))
         held = attempts.write_request(attempt.folder, request)
         self.open[placement] = attempt
-        self._fork(attempt, request, held)
+        if not self._hand_over(attempt, held):
+            self._fork(attempt, request, held)
         if not self._guarding:
             self._guard()
         return {"node": os.getpid(), "placement": placement}
+
+    def _hand_over(self, attempt: attempts.Attempt, held: int) -> bool:
+        """Let a supervisor that is idle serve this placement. It takes the lock itself; if it dies
+        before that, the placement has no journal and a new one is forked."""
+        while self._idle:
+            worker = self._idle.pop()
+            self.loop.forget(worker.sock.fileno())
+            order = {"serve": attempt.placement, "kernel_kills": self._kernel_kills}
+            fcntl.flock(held, fcntl.LOCK_UN)
+            try:
+                worker.sock.sendall(wire.encode(order))
+            except OSError:
+                worker.sock.close()
+                fcntl.flock(held, fcntl.LOCK_EX)
+                continue
+            os.close(held)
+            attempt.pid = worker.pid
+            self._link(attempt, worker.sock)
+            return True
+        return False
+
+    def _rest(self, attempt: attempts.Attempt) -> None:
+        """Its supervisor is done with it and may serve another."""
+        if attempt.link is not None:
+            worker = Worker(attempt.pid, attempt.link)
+            attempt.link = None
+            self._idle.append(worker)
+            self.loop.watch(worker.sock.fileno(), lambda: self._worker_gone(worker))
+
+    def _worker_gone(self, worker: Worker) -> None:
+        """It waited long enough and ended, or it was killed."""
+        self.loop.forget(worker.sock.fileno())
+        worker.sock.close()
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self.reap()
 
     def _fork(self, attempt: attempts.Attempt, request: dict[str, Any], held: int) -> None:
         ours, theirs = socket.socketpair()
         settings = self.settings._replace(kernel_kills=self._kernel_kills)
         pid = os.fork()
         if pid == 0:
-            supervisor.run(settings, request, theirs, [held])
+            supervisor.run(settings, request, theirs, held)
         theirs.close()
         os.close(held)
         attempt.pid = pid
@@ -240,7 +282,8 @@ class Node:
             return
         if attempt.link is not None:
             with contextlib.suppress(OSError):
-                attempt.link.sendall(wire.encode(order))
+                line = {**order, "placement": placement}
+                attempt.link.sendall(wire.encode(line))
                 return
         attempt.want(order)
 
@@ -263,7 +306,10 @@ class Node:
         for message in attempt.lines.feed(data):
             if "reports" in message:
                 attempt.seen = max(attempt.seen, int(message["reports"]))
-                attempt.ended = attempt.ended or bool(message.get("ended"))
+                if message.get("ended"):
+                    attempt.ended = True
+                    if not message["last"]:
+                        self._rest(attempt)
                 self._mark(attempt)
             elif "usage" in message:
                 attempt.usage = message["usage"]
@@ -277,24 +323,20 @@ class Node:
             self.loop.forget(attempt.link.fileno())
             attempt.link.close()
             attempt.link = None
-        if attempt.pidfd >= 0:
-            self.loop.forget(attempt.pidfd)
-            os.close(attempt.pidfd)
-            attempt.pidfd = -1
 
-    def _supervisor_gone(self, attempt: attempts.Attempt, again: bool = False) -> None:
-        """The link or the process ended: see what the journal says, once the lock is free."""
-        if attempt.pidfd >= 0:
-            self._unlink(attempt)
-        if attempt.ended or self.open.get(attempt.placement) is not attempt:
+    def _supervisor_gone(self, attempt: attempts.Attempt) -> None:
+        """There is no link: see whether it lives, by its lock, and what the journal says if not."""
+        if attempt.ended or attempt.link is not None:
             return
-        if attempt.link is not None:
+        if self.open.get(attempt.placement) is not attempt:
             return
-        held = attempts.take(attempt.folder)
+        held = supervisor.take(attempt.folder)
         if held < 0:
-            self.loop.after(0.2 if again else 0.01, lambda: self._supervisor_gone(attempt, True))
-            return
-        self._bury(attempt, held)
+            self._follow(attempt)
+        elif not os.path.exists(attempt.journal):  # it never began
+            self._fork(attempt, attempts.request_of(attempt.folder) or {}, held)
+        else:
+            self._bury(attempt, held)
 
     def _mark(self, attempt: attempts.Attempt) -> None:
         self._fresh[attempt.placement] = attempt
@@ -441,6 +483,7 @@ def main(config: dict[str, Any]) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     linux.become_subreaper()
+    linux.name("tw-node")
     make_reserve(places)
     node = Node(config)
     node.begin()

@@ -34,7 +34,9 @@ def uv_binary() -> str:
     return shutil.which("uv") or ""
 
 
-def resolve(requirements: list[str] | os.PathLike[str] | str, python: str = "", uv: str = "") -> str:
+def resolve(
+    requirements: list[str] | os.PathLike[str] | str, python: str = "", uv: str = ""
+) -> str:
     """The lock (exact versions with hashes) for requirements: a list as in `dependencies`, or the
     path of a requirements or pyproject file. Raises errors.UserError in the resolver's own words."""
     from tradewind.base import errors

@@ -9,7 +9,6 @@ import re
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 REQUEST = "request.json"
-SUPERVISOR = "supervisor.json"
 JOURNAL = "reports.jsonl"
 WANTED = "wanted.json"
 
@@ -56,7 +55,7 @@ class Layout:
 
     def zygote(self, python: str) -> str:
         """The socket of the warm interpreter for this python."""
-        return os.path.join(self.warm, "%08x.sock" % _short_hash(python))
+        return os.path.join(self.warm, f"{_short_hash(python):08x}.sock")
 
 
 def _short_hash(text: str) -> int:
@@ -75,8 +74,10 @@ def safe(name: str) -> str:
 
 
 def unit(role: str, index: int, attempt: int) -> str:
-    """The folder of one try at one unit, below its placement's."""
-    return os.path.join("units", f"{safe(role)}-{index}-{attempt}")
+    """The name of one try at one unit. Below its placement's folder this is the working folder of its
+    process; what we keep of it stands beside, under the name and a suffix (`.log.…`, `.usage`,
+    `.out`): user code never finds our files among its own."""
+    return f"{safe(role)}-{index}-{attempt}"
 
 
 def boot_id() -> str:
@@ -84,15 +85,6 @@ def boot_id() -> str:
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
     return ""
-
-
-def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 when there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rsplit(b")", 1)[1].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 def blob(blobs: str, digest: str) -> str:

@@ -112,7 +112,9 @@ class Group:
 
     def _limit(self, memory: int) -> None:
         one = self._version == 1
-        linux.write(self._memory + ("/memory.limit_in_bytes" if one else "/memory.max"), str(memory))
+        linux.write(
+            self._memory + ("/memory.limit_in_bytes" if one else "/memory.max"), str(memory)
+        )
         # No swapping around the limit, where the kernel counts swap.
         linux.write(
             self._memory + ("/memory.memsw.limit_in_bytes" if one else "/memory.swap.max"),

@@ -1,7 +1,7 @@
 """A unit's output, raw, in segment files with a cap; and the reader that follows them.
 
 The first segment is kept, and the newest ones; between them a line says how much is left out. A
-segment's name is the number of bytes that came before it.
+segment's name is the unit's (see `layout.unit`) and the number of bytes that came before it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 
 CAP = 64 << 20
 SEGMENT = 8 << 20
-_PREFIX = "log."
+_INFIX = ".log."
 
 
 class LogWriter:
     """Writes one unit's output. A full disk loses log bytes, never the unit."""
 
-    def __init__(self, folder: str, cap: int = CAP, segment: int = 0) -> None:
-        self._folder = folder
+    def __init__(self, unit: str, cap: int = CAP, segment: int = 0) -> None:
+        self._unit = unit
         self._segment = segment or max(1 << 16, min(SEGMENT, cap // 8))
         self._keep = max(2, cap // self._segment)
         self._fd = -1
@@ -41,16 +41,16 @@ class LogWriter:
 
     def _next(self) -> None:
         self.close()
-        path = os.path.join(self._folder, f"{_PREFIX}{self.total:015d}")
+        path = _path(self._unit, self.total)
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError:
             self._fd = -1
         self._size = 0
-        present = segments(self._folder)
+        present = segments(self._unit)
         for start in present[1 : max(1, len(present) - (self._keep - 1))]:
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self._folder, f"{_PREFIX}{start:015d}"))
+                os.unlink(_path(self._unit, start))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -59,31 +59,42 @@ class LogWriter:
             self._fd = -1
 
 
-def segments(folder: str) -> list[int]:
-    """The offsets at which the present segments start, in order."""
+def _path(unit: str, start: int) -> str:
+    return f"{unit}{_INFIX}{start:015d}"
+
+
+def segments(unit: str) -> list[int]:
+    """The offsets at which the present segments of a unit start, in order."""
+    folder, name = os.path.split(unit)
+    prefix = name + _INFIX
     try:
         names = os.listdir(folder)
     except OSError:
         return []
-    return sorted(int(n[len(_PREFIX) :]) for n in names if n.startswith(_PREFIX))
+    return sorted(int(each[len(prefix) :]) for each in names if each.startswith(prefix))
 
 
-def length(folder: str) -> int:
+def exists(unit: str) -> bool:
+    """Whether this try has begun."""
+    return os.path.isdir(unit) or bool(segments(unit))
+
+
+def length(unit: str) -> int:
     """How many bytes the unit has written."""
-    present = segments(folder)
+    present = segments(unit)
     if not present:
         return 0
-    path = os.path.join(folder, f"{_PREFIX}{present[-1]:015d}")
+    path = _path(unit, present[-1])
     try:
         return present[-1] + os.stat(path).st_size
     except OSError:
         return present[-1]
 
 
-def read(folder: str, offset: int, chunk: int = 1 << 16) -> Iterator[tuple[int, bytes]]:
+def read(unit: str, offset: int, chunk: int = 1 << 16) -> Iterator[tuple[int, bytes]]:
     """What is there from `offset`: pairs of the next offset and bytes. Where segments were left
     out, a line says so and the offset jumps."""
-    present = segments(folder)
+    present = segments(unit)
     for position, start in enumerate(present):
         following = present[position + 1] if position + 1 < len(present) else None
         if following is not None and following <= offset:
@@ -93,7 +104,7 @@ def read(folder: str, offset: int, chunk: int = 1 << 16) -> Iterator[tuple[int, 
             yield start, gap.encode()
             offset = start
         try:
-            file = open(os.path.join(folder, f"{_PREFIX}{start:015d}"), "rb")
+            file = open(_path(unit, start), "rb")
         except OSError:
             continue  # rotated away while we read: the next turn says how much
         with file:

@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
-import signal
+import select
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tradewind.inside import linux, wire
-from tradewind.supervisor import helper, journal, layout, roles, staging
+from tradewind.supervisor import helper, journal, layout, logs, roles, staging
 from tradewind.supervisor.loop import Loop, Timer
 from tradewind.supervisor.ports import Ports
-from tradewind.supervisor.start import Starter
+from tradewind.supervisor.start import Keepers, Starter
 from tradewind.supervisor.unit import Exit, Unit
 
 # Facts that may wait a moment, so that a short task's reports travel together.
 SOON, LATER = 0.004, 0.05
 RECONNECT = 0.2
+# How many placements more a supervisor serves, and how long it waits for one.
+REUSED, IDLE = 200, 1.0
 # Metrics beyond this many bytes of journal are dropped, with a note.
 JOURNAL_CAP = 256 << 20
 
@@ -37,23 +41,31 @@ class Settings(NamedTuple):
     inside: str
     python: str
     uv: str = ""
-    log_cap: int = 64 << 20
+    log_cap: int = logs.CAP
     kernel_kills: int = 0
 
 
-def run(
-    settings: Settings, request: dict[str, Any], link: socket.socket | None, kept: list[int]
-) -> None:
-    """Become the supervisor of this request. `kept` are descriptors that must stay open: the lock
-    that says we live. Does not return."""
+def run(settings: Settings, request: dict[str, Any], link: socket.socket | None, held: int) -> None:
+    """Become the supervisor of this request. `held` is the lock that says we live. Does not return.
+
+    A fork costs more than all the rest of a short placement. So a supervisor that has ended one
+    placement serves another if the node has one within a moment; it keeps no state between them.
+    """
     try:
         os.setsid()
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        close_all_but([0, 1, 2, *kept, *([link.fileno()] if link else [])])
+        close_all_but([0, 1, 2, held, *([link.fileno()] if link else [])])
         linux.become_subreaper()
-        Supervisor(settings, request, link).live_through()
+        linux.name("tw-supervisor")
+        keepers, orders = Keepers(), Orders(link)
+        for left in range(REUSED, -1, -1):
+            ended = Supervisor(settings, request, orders, keepers, last=not left)
+            ended.live_through()
+            os.close(held)
+            keepers.trim(1)
+            following = _next(settings, orders) if left and not ended.last else None
+            if following is None:
+                break
+            request, held, settings = following
     except BaseException as error:
         with contextlib.suppress(OSError):
             import traceback
@@ -62,6 +74,67 @@ def run(
             os.write(2, (text + traceback.format_exc()).encode())
     finally:
         os._exit(0)
+
+
+def _next(settings: Settings, orders: Orders) -> tuple[dict[str, Any], int, Settings] | None:
+    """The next placement to serve, with its lock; None if there is none, or the node is gone."""
+    places = layout.Layout(settings.data)
+    for message in orders.wait(IDLE):
+        if "serve" in message:
+            folder = places.attempt(message["serve"])
+            held = take(folder)
+            if held < 0 or os.path.exists(os.path.join(folder, layout.JOURNAL)):
+                return None
+            with open(os.path.join(folder, layout.REQUEST), "rb") as file:
+                request = json.loads(file.read())
+            return request, held, settings._replace(kernel_kills=message["kernel_kills"])
+    return None
+
+
+class Orders:
+    """What the node says, over the link that this process was forked with."""
+
+    def __init__(self, link: socket.socket | None) -> None:
+        self.link = link
+        self._lines = wire.Lines()
+        self._told: list[dict[str, Any]] = []
+
+    def receive(self) -> bool:
+        """Take what has come; False once the node is gone."""
+        try:
+            data = self.link.recv(65536) if self.link else b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            data = b""
+        self._told += self._lines.feed(data)
+        return bool(data)
+
+    def taken(self) -> Iterator[dict[str, Any]]:
+        """What has been received and not been taken yet."""
+        while self._told:
+            yield self._told.pop(0)
+
+    def wait(self, seconds: float) -> Iterator[dict[str, Any]]:
+        """The next orders, as long as some come in time."""
+        limit = time.monotonic() + seconds
+        while self.link is not None:
+            yield from self.taken()
+            if not select.select([self.link], [], [], max(0.0, limit - time.monotonic()))[0]:
+                return
+            if not self.receive():
+                return
+
+
+def take(folder: str) -> int:
+    """The lock on a placement, as a descriptor; -1 while a supervisor lives that holds it."""
+    fd = os.open(os.path.join(folder, layout.REQUEST), os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return -1
+    return fd
 
 
 def close_all_but(kept: list[int]) -> None:
@@ -78,7 +151,12 @@ class Supervisor:
     """The state of one placement while it runs."""
 
     def __init__(
-        self, settings: Settings, request: dict[str, Any], link: socket.socket | None
+        self,
+        settings: Settings,
+        request: dict[str, Any],
+        orders: Orders,
+        keepers: Keepers,
+        last: bool,
     ) -> None:
         self.settings, self.request = settings, request
         self.placement: str = request["placement"]
@@ -86,16 +164,14 @@ class Supervisor:
         self.folder = self.places.attempt(self.placement)
         self.loop = Loop()
         self.ports = Ports(self.places.ports)
-        self.starter = Starter(self)
+        self.starter = Starter(self, keepers)
+        self.last = last
         self.inside = settings.inside
         self.python = request["environment"].get("python") or settings.python
         self.bundle = ""
         self.kernel_kills = settings.kernel_kills
-        self._journal = journal.Journal(
-            os.path.join(self.folder, layout.JOURNAL), self.placement
-        )
-        self._link = link
-        self._lines = wire.Lines()
+        self._journal = journal.Journal(os.path.join(self.folder, layout.JOURNAL), self.placement)
+        self._orders = orders
         self._roles: list[roles.Shape] = []
         self._helper: helper.Helper | None = None
         self._flush_at: Timer | None = None
@@ -110,29 +186,14 @@ class Supervisor:
 
     def live_through(self) -> None:
         """From the start to the end."""
-        self._sign()
-        if self._link is not None:
-            self._link.setblocking(False)
-            self.loop.watch(self._link.fileno(), self._on_link)
+        if self._orders.link is not None:
+            self._orders.link.setblocking(False)
+            self.loop.watch(self._orders.link.fileno(), self._on_link)
         else:
             self._reconnect()
         self._prepare()
+        self._carry_out()
         self.loop.run()
-
-    def _sign(self) -> None:
-        """Who we are, for a node that finds us later."""
-        pid = os.getpid()
-        body = {"pid": pid, "start": layout.start_time(pid), "boot": layout.boot_id()}
-        try:
-            fd = os.open(
-                os.path.join(self.folder, layout.SUPERVISOR), os.O_WRONLY | os.O_CREAT, 0o600
-            )
-            try:
-                os.write(fd, json.dumps(body).encode())
-            finally:
-                os.close(fd)
-        except OSError as error:
-            self._break(error)
 
     def _prepare(self) -> None:
         if staging.present(self.places, self.request):
@@ -230,7 +291,9 @@ class Supervisor:
             self._free_reserve()
             self.loop.after(0.5, self._flush_to_the_end)
             return
-        self._tell({"reports": self._journal.seq, "ended": True})
+        self._journal.close()
+        self.ports.close()
+        self._tell({"reports": self._journal.seq, "ended": True, "last": self.last})
         self.loop.stop()
 
     # -- facts -----------------------------------------------------------------------------------
@@ -309,43 +372,40 @@ class Supervisor:
     # -- the node --------------------------------------------------------------------------------
 
     def _on_link(self) -> None:
-        try:
-            data = self._link.recv(65536) if self._link else b""
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
+        if not self._orders.receive():
             self._unlink()
-            return
-        for order in self._lines.feed(data):
-            self._obey(order)
+        self._carry_out()
+
+    def _carry_out(self) -> None:
+        for order in self._orders.taken():
+            if order.get("placement") == self.placement:
+                self._obey(order)
 
     def _unlink(self) -> None:
-        if self._link is not None:
-            self.loop.forget(self._link.fileno())
-            self._link.close()
-            self._link = None
-            self.loop.after(RECONNECT, self._reconnect)
+        link, self._orders.link = self._orders.link, None
+        if link is not None:
+            self.loop.forget(link.fileno())
+            link.close()
+        self.loop.after(RECONNECT, self._reconnect)
 
     def _reconnect(self) -> None:
         """The node died: go on, and tell the next one that we are here."""
         try:
-            self._link = wire.connect(self.places.socket)
-            wire.send(self._link, {"supervisor": self.placement, "pid": os.getpid()})
-            self._link.setblocking(False)
-            self._lines = wire.Lines()
-            self.loop.watch(self._link.fileno(), self._on_link)
+            link = wire.connect(self.places.socket)
         except OSError:
-            if self._link is not None:
-                self._link.close()
-            self._link = None
             self.loop.after(RECONNECT, self._reconnect)
+            return
+        with contextlib.suppress(OSError):
+            wire.send(link, {"supervisor": self.placement, "pid": os.getpid()})
+        self.last = True  # that node knows us as this placement's only
+        link.setblocking(False)
+        self._orders.link = link
+        self.loop.watch(link.fileno(), self._on_link)
 
     def _tell(self, message: dict[str, Any]) -> None:
-        if self._link is not None:
+        if self._orders.link is not None:
             with contextlib.suppress(OSError):  # full or gone: the journal has it
-                self._link.send(wire.encode(message))
+                self._orders.link.send(wire.encode(message))
 
     def tell_usage(self) -> None:
         """What the live units use, for the node's status."""

@@ -112,7 +112,7 @@ def _store_one(output: dict[str, Any], blobs: str) -> dict[str, Any]:
         name = os.path.relpath(path, root) if os.path.isdir(root) else os.path.basename(path)
         made["files"].append({**move(blobs, path), "path": name})
     if made["kind"] == "table" and len(made["files"]) == 1:
-        made["files"][0]["rows"] = made["rows"]
+        made["files"][0]["rows"] = made.get("rows")
     return made
 
 

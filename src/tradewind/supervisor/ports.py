@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
 import socket
 
 _FIRST, _LAST = 20_000, 32_000
@@ -21,14 +20,13 @@ class Ports:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd = -1
-        self._random = random.Random()
 
     def reserve(self) -> int:
         """A port that nobody listens on and nobody else was given."""
         if self._fd < 0:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         for _try in range(200):
-            port = self._random.randrange(_FIRST, _LAST)
+            port = _FIRST + int.from_bytes(os.urandom(4), "big") % (_LAST - _FIRST)
             try:
                 fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
             except OSError:
@@ -37,6 +35,12 @@ class Ports:
                 return port
             self.release(port)
         raise OSError("no free port between %d and %d" % (_FIRST, _LAST))
+
+    def close(self) -> None:
+        """Let others have them all."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def release(self, port: int) -> None:
         """Let others have it."""

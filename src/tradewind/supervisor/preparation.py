@@ -33,7 +33,7 @@ def prepare(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
     slots = [slot for role in request["roles"] for slot in role.get("inputs", {}).values()]
     folders = [slot for slot in slots if slot["kind"] == "folder"]
     for slot in folders:
-        staging.unpack(places, blobs, slot["digest"], slot.get("source") or "a folder input")
+        staging.bring_folder(places, blobs, slot)
     if folders:
         made["phases"]["inputs"] = time.monotonic() - began
     return made

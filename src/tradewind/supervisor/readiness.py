@@ -42,7 +42,9 @@ class Probe:
     def _give_up(self) -> None:
         self._close()
         if self._alive():
-            what = f"GET {self._path} did not answer 200" if self._path else "its port stayed closed"
+            what = (
+                f"GET {self._path} did not answer 200" if self._path else "its port stayed closed"
+            )
             self._never(f"not ready after {self._timeout:g} s: {what} (port {self._port})")
 
     def _ask(self) -> None:

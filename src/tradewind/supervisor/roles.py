@@ -105,7 +105,9 @@ class Gang(Shape):
             self.host.attempt(self.role, 0, 1, {"state": "running", "pid": pid, **self._epoch()})
 
     def _epoch(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "width": self.width} if self.width > 1 or self.epoch > 1 else {}
+        return (
+            {"epoch": self.epoch, "width": self.width} if self.width > 1 or self.epoch > 1 else {}
+        )
 
     def _unit_ended(self, unit: Unit) -> None:
         self.units.remove(unit)

@@ -103,7 +103,7 @@ def inputs(
             files = [need(blobs, digest, f"a file of {source}") for digest in slot["files"]]
             made[name]["files"] = files
         elif kind == "folder":
-            made[name]["path"] = unpack(places, blobs, slot["digest"], source)
+            made[name]["path"] = bring_folder(places, blobs, slot)
         else:
             made[name]["path"] = _named(need(blobs, slot["digest"], source), slot, name, folder)
     return made
@@ -112,12 +112,39 @@ def inputs(
 def _named(path: str, slot: dict[str, Any], name: str, folder: str) -> str:
     """A `file` input under the name that people gave it: many readers go by the suffix."""
     label = os.path.basename(str(slot.get("meta", {}).get("name") or name)) or name
-    home = os.path.join(folder, "inputs", layout.safe(name))
+    home = os.path.join(folder + ".in", layout.safe(name))
     os.makedirs(home, exist_ok=True)
     link = os.path.join(home, label)
     with contextlib.suppress(FileExistsError):
         os.symlink(path, link)
     return link
+
+
+def bring_folder(places: layout.Layout, blobs: str, slot: dict[str, Any]) -> str:
+    """A `folder` input: an archive, or the stored files of an earlier output, linked together."""
+    source = slot.get("source") or "a folder input"
+    names = slot.get("meta", {}).get("paths")
+    if names is None:
+        return unpack(places, blobs, slot["digest"], source)
+    folder = unpacked(places, slot["digest"])
+    if folder:
+        return folder
+    folder = places.unpacked(slot["digest"])
+    staged = f"{folder}.{os.getpid()}.part"
+    root = os.path.realpath(staged)
+    for name, digest in zip(names, slot["files"], strict=True):
+        target = os.path.realpath(os.path.join(root, name))
+        if not target.startswith(root + os.sep):
+            raise Failure("input", f"{source} holds {name!r}, which leads out of it")
+        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        os.link(need(blobs, digest, f"{name} of {source}"), target)
+    try:
+        os.rename(staged, folder)
+    except OSError:
+        if not os.path.isdir(folder):
+            raise
+        remove(staged)  # somebody else was faster
+    return folder
 
 
 def present(places: layout.Layout, request: dict[str, Any]) -> bool:

@@ -58,7 +58,7 @@ def message(unit: Unit) -> dict[str, Any]:
         "params": role.get("params", {}),
         "inputs": slots,
         "outputs": role.get("outputs", {}),
-        "out": os.path.join(unit.folder, "out"),
+        "out": unit.folder + ".out",
         "bundle": host.bundle,
         "path": [host.bundle] if host.bundle else [],
         "cwd": _work_folder(unit),
@@ -106,32 +106,104 @@ def _variables(unit: Unit, made: dict[str, Any], slots: dict[str, Any]) -> dict[
 
 def _work_folder(unit: Unit) -> str:
     """The process's working folder: its own to write into, with the bundle's files linked in."""
-    if not unit.host.bundle and unit.role["entry"]["kind"] in ("function", "module"):
-        return unit.folder
-    folder = os.path.join(unit.folder, "work")
-    os.makedirs(folder, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(unit.folder, 0o700)
     if unit.host.bundle:
         for name in os.listdir(unit.host.bundle):
             with contextlib.suppress(FileExistsError):
-                os.symlink(os.path.join(unit.host.bundle, name), os.path.join(folder, name))
-    return folder
+                os.symlink(os.path.join(unit.host.bundle, name), os.path.join(unit.folder, name))
+    return unit.folder
+
+
+class Keeper:
+    """A connection to a keeper, which keeps one unit after the other."""
+
+    def __init__(self, conn: socket.socket, python: str, cold: bool) -> None:
+        self.conn, self.python, self.cold = conn, python, cold
+        self.lines = wire.Lines()
+        self.unit = 0
+        self.pid = 0  # if it is our own child
+
+
+class Keepers:
+    """The idle ones. They outlive a placement when their supervisor does."""
+
+    MOST = 4
+
+    def __init__(self) -> None:
+        self._idle: list[Keeper] = []
+
+    def take(self, python: str) -> Keeper | None:
+        """One of this interpreter, if there is any."""
+        for keeper in self._idle:
+            if keeper.python == python:
+                self._idle.remove(keeper)
+                return keeper
+        return None
+
+    def put(self, keeper: Keeper) -> None:
+        """Keep it for the next unit; the longest idle one goes if there are too many."""
+        self._idle.append(keeper)
+        self.trim(self.MOST)
+
+    def pids(self) -> set[int]:
+        """Those that are children of this process."""
+        return {keeper.pid for keeper in self._idle}
+
+    def trim(self, most: int) -> None:
+        """Let go of all but the newest."""
+        while len(self._idle) > most:
+            self._idle.pop(0).conn.close()
 
 
 class Starter:
-    """The way to an interpreter: the warm one of the environment, else a fresh one."""
+    """The way to an interpreter: a keeper that is idle, else a new one of the environment's warm
+    interpreter, else a fresh interpreter."""
 
-    def __init__(self, host: Supervisor) -> None:
-        self._host = host
-        self._keepers: list[int] = []
+    def __init__(self, host: Supervisor, keepers: Keepers) -> None:
+        self._host, self._keepers = host, keepers
 
-    def open(self, log: int, cold: bool) -> tuple[socket.socket, bool]:
-        """A connection to a new keeper, and whether its interpreter is a fresh one."""
+    def begin(
+        self, message: dict[str, Any], log: int, channel: socket.socket, cold: bool
+    ) -> Keeper:
+        """Send a start message to a keeper; `cold` wants a fresh interpreter."""
+        python = self._host.python
+        keeper = None if cold else self._keepers.take(python)
+        if keeper is not None and self._send(keeper, message, log, channel):
+            return keeper
         if not cold:
             with contextlib.suppress(OSError):
-                return wire.connect(self._host.places.zygote(self._host.python)), False
-        return self._spawn(log), True
+                conn = wire.connect(self._host.places.zygote(python))
+                keeper = Keeper(conn, python, False)
+                if self._send(keeper, message, log, channel):
+                    return keeper
+        keeper = self._spawn(log)
+        if not self._send(keeper, message, log, channel):
+            raise Unstartable("environment", f"the interpreter {python} cannot be started")
+        return keeper
 
-    def _spawn(self, log: int) -> socket.socket:
+    def _send(
+        self, keeper: Keeper, message: dict[str, Any], log: int, channel: socket.socket
+    ) -> bool:
+        keeper.unit += 1
+        try:
+            keeper.conn.setblocking(True)
+            fds = [log, channel.fileno()]
+            wire.send_frame(keeper.conn, {**message, "unit": keeper.unit}, fds)
+            keeper.conn.setblocking(False)
+        except OSError:
+            keeper.conn.close()
+            return False
+        return True
+
+    def give_back(self, keeper: Keeper, healthy: bool) -> None:
+        """A unit has ended: its keeper may keep another."""
+        if healthy:
+            self._keepers.put(keeper)
+        else:
+            keeper.conn.close()
+
+    def _spawn(self, log: int) -> Keeper:
         ours, theirs = socket.socketpair()
         python = self._host.python
         try:
@@ -147,13 +219,15 @@ class Starter:
                 ],
                 setsigdef=[signal.SIGCHLD, signal.SIGPIPE],
             )
-        except OSError:
+        except OSError as error:
             ours.close()
-            raise
+            text = f"the interpreter {python} cannot be started: {error.strerror}"
+            raise Unstartable("environment", text) from error
         finally:
             theirs.close()
-        self._keepers.append(pid)
-        return ours
+        keeper = Keeper(ours, python, True)
+        keeper.pid = pid
+        return keeper
 
     def purge(self, keeper: int) -> None:
         """After a keeper's unnatural death: reap it and kill what it would have had to reap. The
@@ -161,7 +235,7 @@ class Starter:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        mine = {unit.keeper for unit in self._host.live()} - {keeper}
+        mine = {unit.keeper for unit in self._host.live()} - {keeper} | self._keepers.pids()
         for child in linux.children(os.getpid()):
             if child not in mine and child not in self._host.helpers():
                 _kill(child)

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tradewind.inside import wire
-from tradewind.supervisor import layout, limits, logs, outputs, processes, start
+from tradewind.supervisor import layout, limits, logs, outputs, processes, start, tables
 from tradewind.supervisor.helper import Helper
 
 if TYPE_CHECKING:
-    from tradewind.supervisor.main import Supervisor
     from tradewind.supervisor.loop import Timer
+    from tradewind.supervisor.main import Supervisor
 
 Exit = dict[str, Any]
 # How often memory is looked at where the kernel does not enforce it, and how often it is recorded.
@@ -73,7 +73,6 @@ class Unit:
     def start(self) -> None:
         """Start the process. A failure to do so is the unit's end."""
         try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
             self._log = logs.LogWriter(self.folder, self.host.settings.log_cap)
             self._message = start.message(self)
             self._connect()
@@ -106,29 +105,20 @@ class Unit:
         os.set_blocking(self._log_read, False)
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.setblocking(False)
-        self._lines = wire.Lines()
         try:
-            self._conn, self._cold = self.host.starter.open(log, self._cold)
-            wire.send_start(self._conn, self._message, [log, theirs.fileno()])
-        except OSError:
-            if self._cold:
-                raise
-            self._cold = True
-            self._conn, _cold = self.host.starter.open(log, True)
-            wire.send_start(self._conn, self._message, [log, theirs.fileno()])
+            self._keeper = self.host.starter.begin(self._message, log, theirs, self._cold)
         finally:
             os.close(log)
             theirs.close()
-        self._conn.setblocking(False)
         loop = self.host.loop
-        loop.watch(self._conn.fileno(), self._on_keeper)
+        loop.watch(self._keeper.conn.fileno(), self._on_keeper)
         loop.watch(self._channel.fileno(), self._on_channel)
         loop.watch(self._log_read, self._on_log)
 
     def _release(self) -> None:
-        for fd in (self._conn.fileno(), self._channel.fileno(), self._log_read):
+        for fd in (self._keeper.conn.fileno(), self._channel.fileno(), self._log_read):
             self.host.loop.forget(fd)
-        self._conn.close()
+        self.host.starter.give_back(self._keeper, healthy=bool(self._status))
         self._channel.close()
         os.close(self._log_read)
 
@@ -136,7 +126,7 @@ class Unit:
 
     def _on_keeper(self) -> None:
         try:
-            data = self._conn.recv(65536)
+            data = self._keeper.conn.recv(65536)
         except BlockingIOError:
             return
         except OSError:
@@ -144,7 +134,7 @@ class Unit:
         if not data:
             self._keeper_gone()
             return
-        for message in self._lines.feed(data):
+        for message in self._keeper.lines.feed(data):
             if "started" in message:
                 self._on_started(message)
             elif "exit" in message:
@@ -159,7 +149,10 @@ class Unit:
             self._order({"kill": True})
         self.on_start(self)
 
-    def _on_log(self) -> bool:
+    def _on_log(self) -> None:
+        self._take_log()
+
+    def _take_log(self) -> bool:
         try:
             data = os.read(self._log_read, _CHUNK)
         except BlockingIOError:
@@ -170,7 +163,10 @@ class Unit:
         self._log.write(data)
         return True
 
-    def _on_channel(self) -> bool:
+    def _on_channel(self) -> None:
+        self._take_packet()
+
+    def _take_packet(self) -> bool:
         try:
             packet = self._channel.recv(wire.PACKET + 4096)
         except BlockingIOError:
@@ -203,7 +199,7 @@ class Unit:
 
     def _keeper_gone(self) -> None:
         """The keeper was killed, or never came to life."""
-        if not self.pid and not self._cold and self._cause is None:
+        if not self.pid and not self._keeper.cold and self._cause is None:
             self._drain()
             self._release()
             self._cold = True
@@ -215,13 +211,15 @@ class Unit:
                 self._conclude()
             return
         self.host.starter.purge(self.keeper)
+        self._drain()
+        self._release()
         self._status = {"exit": -1, "signal": 0, "lost": True}
-        self._finish()
+        self._conclude()
 
     def _drain(self) -> None:
-        while self._on_channel():
+        while self._take_packet():
             pass
-        while self._on_log():
+        while self._take_log():
             pass
 
     def _finish(self) -> None:
@@ -244,10 +242,8 @@ class Unit:
             self._clean()
             self._ended(self)
             return
-        out = os.path.join(self.folder, "out")
-        self._staged.update(
-            outputs.folders(out, self.role.get("outputs", {}), self._artifacts)
-        )
+        out = self.folder + ".out"
+        self._staged.update(outputs.folders(out, self.role.get("outputs", {}), self._artifacts))
         self._store()
 
     def _count_usage(self, status: dict[str, Any]) -> None:
@@ -299,13 +295,21 @@ class Unit:
         began = time.monotonic()
         blobs, staged = self.host.request["blobs"], self._staged
 
+        request, declared = self.host.request, self.role.get("outputs", {})
+        versions = tables.wanted(declared, staged)
+
         def work() -> dict[str, Any]:
-            return {"outputs": outputs.store(staged, blobs)}
+            made = outputs.store(staged, blobs)
+            for slot in versions:
+                made[slot] |= tables.commit(slot, made[slot], declared, request, self.folder)
+            return {"outputs": made}
 
         def done(result: dict[str, Any]) -> None:
             self._helper = None
             if "error" in result:
                 self.exit = {"reason": "output", "message": result["error"]}
+                if result.get("hint"):
+                    self.exit["hint"] = result["hint"]
                 if result.get("errno"):
                     self.exit = self.host.disk_exit(OSError(result["errno"], result["error"]))
             self.outputs = result.get("outputs", {})
@@ -315,7 +319,7 @@ class Unit:
             self._ended(self)
 
         try:
-            if outputs.staged_size(staged) > outputs.SLOW:
+            if versions or outputs.staged_size(staged) > outputs.SLOW:
                 self._helper = Helper(self.host.loop, work, done)
                 return
             result = work()
@@ -325,7 +329,7 @@ class Unit:
 
     def _clean(self) -> None:
         """Staged files that were not moved into the store are nobody's."""
-        out = os.path.join(self.folder, "out")
+        out = self.folder + ".out"
         if os.path.isdir(out):
             import shutil
 
@@ -357,7 +361,7 @@ class Unit:
 
     def _order(self, order: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
-            self._conn.sendall(wire.encode(order))
+            wire.send_frame(self._keeper.conn, {"unit": self._keeper.unit, **order})
 
     def _give_up(self) -> None:
         for pid in (self.pid, self.keeper):
@@ -405,7 +409,6 @@ class Unit:
 
     def _record(self, memory: int, seconds: float) -> None:
         line = {"at": round(time.time(), 3), "memory": memory, "cpu": round(seconds, 3)}
-        path = os.path.join(self.folder, "usage.jsonl")
-        with contextlib.suppress(OSError), open(path, "ab") as file:
+        with contextlib.suppress(OSError), open(self.folder + ".usage", "ab") as file:
             file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
         self.host.tell_usage()

@@ -37,7 +37,9 @@ class LocalEngine:
         self._python = python or sys.executable
         self._options = options or {}
         self._context = render.Context(
-            blobs=os.path.join(self._places.data, "blobs"), python=self._python
+            blobs=os.path.join(self._places.data, "blobs"),
+            tables=os.path.join(self._places.data, "tables"),
+            python=self._python,
         )
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
@@ -99,7 +101,7 @@ class LocalEngine:
         self._client = None
 
     async def _ask(self, verb: str, patience: float = 30.0, /, **fields: Any) -> dict[str, Any]:
-        """Every verb may be said twice; so a node that died in between is started and asked again."""
+        """Every verb may be said twice; so a node that died is started and asked again."""
         for last in (False, False, True):
             client = await self._connected()
             try:
@@ -149,4 +151,3 @@ class LocalEngine:
                     return
                 await client.close()
         raise errors.Broken("a node of another version does not let go of this data folder")
-

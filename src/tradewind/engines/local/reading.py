@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 
-from tradewind.supervisor import journal, layout, logs
+from tradewind.supervisor import layout, logs
 
 EVERY = 0.1
 
@@ -20,7 +20,7 @@ async def read(
         over = not follow or _over(places, placement)
         while True:
             folder = _unit(places, placement, role, index, number)
-            later = os.path.isdir(_unit(places, placement, role, index, number + 1))
+            later = logs.exists(_unit(places, placement, role, index, number + 1))
             for after, data in logs.read(folder, max(0, offset - before)):
                 offset = before + after
                 yield data

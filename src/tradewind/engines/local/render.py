@@ -14,6 +14,7 @@ class Context:
     """Where things are on this machine. `python` is the pool's default interpreter."""
 
     blobs: str
+    tables: str
     python: str
 
 
@@ -35,6 +36,7 @@ def render(placement: Placement, context: Context) -> Request:
         "bundle": task.bundle,
         "environment": environment,
         "blobs": context.blobs,
+        "tables": context.tables,
         "done": list(placement.done),
         "roles": [codec.to_json(role) for role in task.roles],
     }
