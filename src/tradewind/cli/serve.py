@@ -14,14 +14,22 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
+import uvicorn
+
+from tradewind.api.app import create_app
+from tradewind.api.guard import Keys
 from tradewind.base.errors import Broken, Conflict, Refused, TradewindError
+from tradewind.control.assemble import Settings, assemble
 
 PORT = 7433
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -103,7 +111,7 @@ def _check_open(options: Options) -> None:
         )
 
 
-def _lock(data: Path):  # type: ignore[no-untyped-def]
+def _lock(data: Path) -> TextIO:
     file = open(data / "server.lock", "a+", encoding="ascii")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,7 +148,9 @@ def _bind(options: Options) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     wanted = [options.port] if options.port is not None else [PORT, 0]
     for port in wanted:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol named, asyncio turns Nagle's algorithm off; without, each answer waits
+        # 40 ms for the acknowledgement of its own headers.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((options.host, port))
@@ -156,13 +166,16 @@ def _bind(options: Options) -> socket.socket:
     raise AssertionError("unreachable")
 
 
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn raises them again when it has closed, which would end the
+    process before the assembly is closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 async def _serve(options: Options, token: str) -> None:
-    import uvicorn
-
-    from tradewind.api.app import create_app
-    from tradewind.api.guard import Keys
-    from tradewind.control.assemble import Settings, assemble
-
     sock = _bind(options)
     port = sock.getsockname()[1]
     assembly = assemble(Settings(data=options.data, store=options.store))
@@ -182,7 +195,9 @@ async def _serve(options: Options, token: str) -> None:
         ssl_certfile=options.tls_cert or None,
         ssl_keyfile=options.tls_key or None,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     assembly.start()
     # What was imported stays: the collector need not walk it again and again.
     gc.collect()

@@ -1,6 +1,6 @@
 """The price list: text in, machines out. Pure; `control/assemble.py` reads the file.
 
-`prices.csv` holds list prices in dollars per hour, on demand, with the month in which each was taken.
+`prices.csv` holds list prices in dollars per hour, on demand, with the month each was taken in.
 """
 
 from __future__ import annotations

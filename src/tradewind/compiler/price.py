@@ -8,7 +8,7 @@ HOUR = 3600.0
 
 
 def share(demand: Resources, capacity: Resources) -> float:
-    """Which part of a pool a demand holds, 0..1: its dominant resource (DRF, Ghodsi et al. 2011)."""
+    """Which part of a pool a demand holds, 0..1: its dominant resource (Ghodsi et al. 2011)."""
     parts = [demand.cpu / capacity.cpu if capacity.cpu else 1.0]
     if capacity.memory and demand.memory:
         parts.append(demand.memory / capacity.memory)

@@ -128,7 +128,14 @@ def assemble(
     machines = catalogue.parse(_prices())
     pools = {facts.name: facts for facts in _pools(settings, machines)}
     engines = engines or {name: _engine(settings, facts.engine) for name, facts in pools.items()}
-    worker = f"{socket.gethostname()}-{os.getpid()}-{new_id('w')}"
+    # The folder's lock has one holder, so an earlier server of this folder is gone: its leases
+    # need not run out first.
+    folder = f"{socket.gethostname()}:{settings.data.resolve()}:"
+    worker = folder + new_id("w")
+    for name in pools:
+        before = store.leases.current(name)
+        if before is not None and before.holder.startswith(folder):
+            store.leases.release(name, before.holder, before.number)
     leases = _take_leases(store, pools, worker, clock)
     machine = Machine()
     machine.feed(PoolChanged(pool=facts.name, capacity=facts.capacity) for facts in pools.values())

@@ -10,8 +10,8 @@ import tarfile
 from functools import lru_cache
 
 from tradewind.base.errors import NotFound
-from tradewind.base.ids import digest_bytes
 from tradewind.blobs.base import Blobs
+from tradewind.control.reach import Part, reach
 
 
 def text_of(blobs: Blobs, bundle: str, name: str) -> str:
@@ -40,10 +40,24 @@ def _unpacked(path: str) -> tuple[tuple[str, bytes], ...]:
 
 
 def parts(blobs: Blobs, bundle: str, entry: str) -> dict[str, str]:
-    """Part of the code → digest, for the cache key."""
-    return _parts(str(blobs.path(bundle)), entry) if bundle else {}
+    """Part of the code that the entry can reach → digest, for the cache key. A component of ours
+    reaches nothing in the bundle."""
+    return {name: part.digest for name, part in reached(blobs, bundle, entry).items()}
+
+
+def reached(blobs: Blobs, bundle: str, entry: str) -> dict[str, Part]:
+    """The parts with their places. Raises NotFound for a file that is not in the bundle."""
+    if not bundle or not entry:
+        return {}
+    found = _reached(str(blobs.path(bundle)), entry)
+    file = entry.partition(":")[0]
+    if not found and file.endswith((".py", ".tw")):
+        raise NotFound(
+            f"{file} is not in the code that travels", hint="`tw bundle` shows what would travel"
+        )
+    return found
 
 
 @lru_cache(maxsize=256)
-def _parts(path: str, entry: str) -> dict[str, str]:
-    return {name: digest_bytes(data) for name, data in _unpacked(path) if name.endswith(".py")}
+def _reached(path: str, entry: str) -> dict[str, Part]:
+    return reach(dict(_unpacked(path)), entry)

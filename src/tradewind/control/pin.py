@@ -247,7 +247,6 @@ class Pinner:
                 "name": f"{run.name}-{name}",
                 "project": run.project,
                 "source": str(path),
-                "cache": True,
             }
             raise ImportFirst(key, spec)
         if child.error:

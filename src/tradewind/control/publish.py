@@ -65,8 +65,8 @@ def _dataset(draft: Draft, decision: Publish, pinner: Pinner) -> DatasetVersion:
         name=decision.name,
         digest=str(body.get("digest") or folder_digest(list(body["files"]))),
         rows=int(body["rows"]),
-        schema=dict(body.get("schema") or {}),
-        stats=dict(body.get("stats") or {}),
+        schema=_by_name(body.get("schema")),
+        stats=_by_name(body.get("stats")),
         files=tuple(str(each["digest"]) for each in body["files"]),
         bytes=sum(int(each["size"]) for each in body["files"]),
         table_uri=str(body.get("table_uri", "")),
@@ -81,6 +81,16 @@ def _dataset(draft: Draft, decision: Publish, pinner: Pinner) -> DatasetVersion:
     )
 
 
+def _by_name(columns: Any) -> dict[str, Any]:
+    """One entry for each column, in the order of the table."""
+    if isinstance(columns, dict):
+        return dict(columns)
+    return {
+        each["name"]: each["type"] if set(each) <= {"name", "type"} else each
+        for each in columns or ()
+    }
+
+
 def _serve(draft: Draft, decision: Publish, pinner: Pinner) -> None:
     """Put this run's replicas into service; an older run of the same service is stopped, which
     drains it."""
@@ -89,7 +99,7 @@ def _serve(draft: Draft, decision: Publish, pinner: Pinner) -> None:
     older = [each.id for each in pinner.store.runs.page(where, 100).runs if each.id != run.id]
     draft.stops += older
     model = run.pinned["inputs"].get("model", {}).get("source", "")
-    draft.set(result={"service": {"kind": "service", "name": run.name, "model": model}})
+    draft.set(result={"output": {"kind": "service", "name": run.name, "model": model}})
     draft.note("service.ready", run.name, model=model)
 
 

@@ -49,11 +49,13 @@ from tradewind.records.steering import (
 )
 from tradewind.records.tasks import Stop, Task
 from tradewind.scheduler.machine import Machine, Reject, Released, Waiting
-from tradewind.specs import from_document
+from tradewind.specs import KINDS, from_document, to_document
 from tradewind.specs.common import Workload
 from tradewind.store.base import Store
 from tradewind.store.rows import Promise, Usage
 
+# A child of these kinds gets the code that travels with its parent.
+WITH_CODE = frozenset(name for name, kind in KINDS.items() if issubclass(kind, Workload))
 GUARD_SECONDS = 60.0
 
 
@@ -343,11 +345,12 @@ class Road:
 
     def _submit(self, draft: Draft, key: str, spec: dict[str, Any]) -> None:
         run = draft.run
-        document = {"project": run.project, "queue": run.queue, **spec}
-        if run.spec.get("bundle") and "bundle" not in document:
-            document["bundle"] = run.spec["bundle"]
+        document = {"project": run.project, **spec}
+        if run.spec.get("bundle") and document["kind"] in WITH_CODE:
+            document.setdefault("bundle", run.spec["bundle"])
+        document = to_document(from_document(document))
         child = self.accept(document, now=draft.now, user=run.user, key=key, parent=run)
-        draft.children.append(child)
+        draft.children.append(replace(child, queue=run.queue))
 
     def _finish(self, draft: Draft, view: View, decision: Finish) -> None:
         if draft.run.state is RunState.PLANNED:

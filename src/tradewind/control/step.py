@@ -7,7 +7,7 @@
     apply   one transaction; what had lost its claim is dropped
     act     launch, stop, resize: outside every transaction
 
-`Loop` is the asynchronous shell around it; `Stepper` is the synchronous whole and runs in one thread.
+`Loop` is the asynchronous shell around it; `Stepper` is the synchronous whole, in one thread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tradewind.base.clock import Clock
-from tradewind.base.errors import TradewindError, TryAgain, UserError
+from tradewind.base.errors import Broken, Bug, TradewindError, TryAgain, UserError
 from tradewind.compiler.facts import Machine as CatalogueMachine
 from tradewind.control import gather, report
 from tradewind.control.draft import Draft
@@ -37,7 +37,7 @@ from tradewind.control.road import (
 )
 from tradewind.engines.base import Engine
 from tradewind.records.placements import Placement
-from tradewind.records.states import ENDED, LIVE, RunState
+from tradewind.records.states import ENDED, LIVE, RunState, may_move
 from tradewind.scheduler.machine import Occupied, Place, Released
 from tradewind.store.base import Store
 from tradewind.store.rows import RunFilter
@@ -47,7 +47,8 @@ log = logging.getLogger("tradewind.control")
 Value = TypeVar("Value")
 
 BATCH = 256
-CLAIM_SECONDS = 30.0
+# A pass takes less; a server that dies holds its runs up for no longer.
+CLAIM_SECONDS = 5.0
 IDLE_SECONDS = 5.0
 RELAUNCH_SECONDS = 0.5
 LEASE_SECONDS = 30.0
@@ -74,20 +75,61 @@ class Stepper:
         self.road.actions = []
         batch = gather.batch(self.store, claims, tuple(self.road.pools.values()), self.machines)
         drafts = {claim.run.id: Draft.of(claim, now) for claim in claims}
-        for draft in drafts.values():
-            failure = self.failures.pop(draft.run.id, None)
-            if failure is not None:
-                draft.fail(failure)
-            self.road.advance(draft, batch)
+        for claim in claims:
+            drafts[claim.run.id] = self._advanced(drafts[claim.run.id], batch)
         self._decide(drafts)
-        stale = self.store.runs.apply([draft.change() for draft in drafts.values()])
+        stale = self._apply(drafts)
         for run_id in stale:
+            # What the scheduler holds for it is set right when it is claimed again.
             log.warning("the claim on run %s was lost; its changes are dropped", run_id)
-            self.road.machine.feed([Released(run=run_id)])
         self.store.runs.poke(stale)
         actions = [act for act in self.road.actions if act.placement.run not in stale]
         ended = {each.run.id for each in drafts.values() if each.run.state in ENDED} - stale
         return actions, ended, True
+
+    def _advanced(self, draft: Draft, batch: gather.Batch) -> Draft:
+        """The draft after its stages. A fault of ours in one run ends that run, not the loop."""
+        run_id = draft.run.id
+        failure = self.failures.get(run_id)
+        try:
+            if failure is not None:
+                draft.fail(failure)
+            self.road.advance(draft, batch)
+        except Exception as error:
+            log.exception("run %s cannot be carried on", run_id)
+            return self._broken(draft, error)
+        return draft
+
+    def _broken(self, draft: Draft, error: Exception) -> Draft:
+        """A fresh draft that only ends the run."""
+        fresh = Draft.of(draft.claim, draft.now)
+        told = Bug(f"{type(error).__name__}: {error}", hint="a fault of Tradewind: see server.log")
+        if fresh.run.state is RunState.QUEUED or may_move(fresh.run.state, RunState.FAILED):
+            fresh.fail(told)
+        else:
+            fresh.move(RunState.STOPPING)
+        self.road.machine.feed([Released(run=fresh.run.id)])
+        return fresh
+
+    def _apply(self, drafts: dict[str, Draft]) -> set[str]:
+        """Write all; if one of them cannot be written, find it and end it."""
+        apply = self.store.runs.apply
+        try:
+            stale = apply([draft.change() for draft in drafts.values()])
+        except (TryAgain, Broken):
+            raise
+        except Exception:
+            log.exception("a batch cannot be written; its runs are written one by one")
+            stale = set()
+            for run_id, draft in drafts.items():
+                try:
+                    stale |= apply([draft.change()])
+                except Exception as error:
+                    drafts[run_id] = self._broken(draft, error)
+                    stale |= apply([drafts[run_id].change()])
+        for run_id in drafts.keys() - stale:
+            self.failures.pop(run_id, None)
+        return stale
 
     def _decide(self, drafts: dict[str, Draft]) -> None:
         """Ask the scheduler; a decision about a run of another batch waits for its claim."""

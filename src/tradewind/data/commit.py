@@ -1,8 +1,8 @@
 """`python -m tradewind.data.commit`: one request as JSON on stdin, one result as JSON.
 
     {"op": "import",  "spec": {...}, "staging": DIR, "base": DIR}
-    {"op": "commit",  "root": DIR, "files": [...], "attempt": ID, "mode": "overwrite" | "append",
-                      "digest": "", "stats": []}
+    {"op": "commit",  "root": DIR, "table": [PROJECT, NAME], "files": [...], "attempt": ID,
+                      "mode": "overwrite" | "append", "digest": "", "stats": []}
     {"op": "files",   "root": DIR, "table_version": N}
     {"op": "profile", "files": [...]}
     {"op": "preview", "files": [...], "limit": 20}
@@ -42,14 +42,19 @@ def _import(request: Request) -> dict[str, Any]:
 def _commit(request: Request) -> dict[str, Any]:
     from tradewind.data import tables
 
-    return tables.commit(
-        Path(request["root"]),
+    root = Path(request["root"])
+    if "table" in request:
+        project, name = request["table"]
+        root = tables.table_folder(root, project, name)
+    made = tables.commit(
+        root,
         [Path(path) for path in request["files"]],
         request["attempt"],
         mode=request.get("mode", "overwrite"),
         digest=request.get("digest", ""),
         stats=request.get("stats"),
-    ).to_json()
+    )
+    return {**made.to_json(), "uri": str(root)}
 
 
 def _files(request: Request) -> dict[str, Any]:

@@ -85,10 +85,12 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One output slot: a name, and the dataset or model whose next version it becomes, if any."""
+    """One output slot. `target` is the dataset or model whose next version it becomes, if any, in
+    `project`."""
 
     kind: Literal["result", "model", "folder"] = "result"
     target: str = ""
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,14 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, PlainSerializer, Strict, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+    WithJsonSchema,
+)
 
 from tradewind.base.units import (
     NANODOLLARS,
@@ -258,6 +265,19 @@ Name = Annotated[
     }),
 ]  # fmt: skip
 DataRef = Annotated[str, BeforeValidator(check_data)]
+def _data_refs(value: object) -> str | tuple[str, ...]:
+    if isinstance(value, list | tuple) and value:
+        return tuple(check_data(part) for part in value)
+    return check_data(value)
+
+
+DataRefs = Annotated[
+    str | tuple[str, ...],
+    PlainValidator(_data_refs),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"},
+                    "examples": ["flights", "flights@3", "./flights.csv"]}),
+]  # fmt: skip
+"""One dataset, version or path, or several that are read as one."""
 ModelRef = Annotated[str, BeforeValidator(check_model)]
 
 
@@ -357,12 +377,19 @@ _PEP508 = re.compile(
 Variable = Annotated[str, BeforeValidator(_variable)]
 
 
+# What ships with Tradewind is a module of the environment, not a file of the bundle.
+_COMPONENT_ENTRY = re.compile(r"tradewind(\.[a-z_]+)+:[a-z_]\w*")
+
+
 def check_entry(value: object) -> str:
-    """`file.py:name` or a plain script `file.py`, relative to the bundle's root."""
+    """`file.py:name` or a plain script `file.py`, relative to the bundle's root; or a component
+    such as `tradewind.components:split`."""
     expected = "expected an entry such as file.py:name"
     if not isinstance(value, str):
         raise fault(f"{expected}, not {shown(value)}")
     file, colon, name = value.partition(":")
+    if _COMPONENT_ENTRY.fullmatch(value):
+        return value
     steps = file.split("/")
     if not file.endswith((".py", ".tw")) or not file.isprintable() or len(value) > 4096:
         raise fault(f"{expected}, not {shown(value)}", "the file is Python: .py or .tw")
@@ -379,7 +406,7 @@ def check_entry(value: object) -> str:
 Entry = Annotated[
     str,
     BeforeValidator(check_entry),
-    WithJsonSchema({"type": "string", "pattern": r"^[^:]+\.(py|tw)(:.+)?$"}),
+    WithJsonSchema({"type": "string", "pattern": r"^([^:]+\.(py|tw)(:.+)?|tradewind\.[^:]+:.+)$"}),
 ]
 
 

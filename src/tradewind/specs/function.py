@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tradewind.specs.common import Workload
 from tradewind.specs.faults import fault, shown
-from tradewind.specs.fields import DataRef, Entry, Integer, Json, Name, Text
+from tradewind.specs.fields import DataRefs, Entry, Integer, Json, Name, Text
 
 _SKIPPED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -44,7 +44,7 @@ class FunctionSpec(Workload):
     sql: Select | None = Field(
         default=None, description="One SELECT over the inputs, instead of an entry."
     )
-    input: dict[Text, DataRef] = Field(
+    input: dict[Text, DataRefs] = Field(
         default_factory=dict,
         description="What each parameter reads: a dataset's name, name@version, or a path.",
     )

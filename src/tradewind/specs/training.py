@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tradewind.specs.common import Width, Workload
 from tradewind.specs.faults import fault
-from tradewind.specs.fields import DataRef, Entry, Name, Text
+from tradewind.specs.fields import DataRefs, Entry, Name, Text
 
 
 class TrainingSpec(Workload):
@@ -21,7 +21,7 @@ class TrainingSpec(Workload):
     args: tuple[Text, ...] = Field(
         default=(), description="Command-line arguments of a plain script."
     )
-    input: dict[Text, DataRef] = Field(
+    input: dict[Text, DataRefs] = Field(
         default_factory=dict,
         description="What each parameter reads: a dataset's name, name@version, or a path.",
     )

@@ -39,6 +39,6 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
         entry=Entry(kind="module", target="tradewind.kinds.dataset.work:import_table"),
         resources=plan.option.resources,
         params={"spec": pinned.spec},
-        outputs={"output": Output(target=pinned.name)},
+        outputs={"output": Output(target=pinned.name, project=pinned.project)},
     )
     return [Task(name="main", roles=(role,), environment=pinned.environment)]

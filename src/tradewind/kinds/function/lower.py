@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from tradewind.components import catalog
 from tradewind.kinds import sizing
 from tradewind.records.pinned import Pinned
 from tradewind.records.plans import Option, Plan
@@ -63,4 +64,15 @@ def _entry(spec: FunctionSpec) -> Entry:
 
 
 def _outputs(spec: FunctionSpec) -> dict[str, Output]:
-    return {"output": Output(target=spec.result)}
+    """The returned value; of a component, the outputs that it declares."""
+    component = catalog.BY_TARGET.get(spec.entry or "")
+    if component is None:
+        return {"output": Output(target=spec.result, project=spec.project)}
+    return {
+        slot: Output(
+            kind="model" if kind == "model" else "result",
+            target=spec.result if slot in {"output", "model"} else f"{spec.result}-{slot}",
+            project=spec.project,
+        )
+        for slot, kind in component.outputs.items()
+    }

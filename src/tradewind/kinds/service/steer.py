@@ -31,7 +31,7 @@ def next(view: View, now: float) -> Sequence[Decision]:
     enough = len(ready) >= starting_width(placement.task.roles[0].shape)
     if enough and view.run.memory.get(SERVED) != placement.id:
         return [
-            Publish(kind="service", name=view.run.name, slot="service", origin=placement.id),
+            Publish(kind="service", name=view.run.name, slot="output", origin=placement.id),
             Remember(memory={SERVED: placement.id}),
         ]
     return []

@@ -1,0 +1,20 @@
+"""Beside user code: carry out a function that is one SELECT. Runs in our environment, on DuckDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tradewind.data import frames
+from tradewind.inside.staged import Table, staging
+
+
+def run_sql(sql: str, **inputs: list[Path]) -> Table:
+    """The rows of the SELECT, streamed to Parquet. Inputs are lists of Parquet files; what is no
+    list of paths is a parameter of the query (`$name`)."""
+    tables: dict[str, list[Path]] = {}
+    params: dict[str, Any] = {}
+    for name, value in inputs.items():
+        is_table = isinstance(value, list) and value and isinstance(value[0], Path)
+        (tables if is_table else params)[name] = value
+    return Table(frames.sql(sql, tables, staging(), params=params))
