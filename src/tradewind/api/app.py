@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import httpx
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tradewind import __version__
-from tradewind.api import runs, server, stored
+from tradewind.api import runs, server, services, stored
 from tradewind.api.guard import Guard, Keys
 from tradewind.base.errors import Bug, Location, NotFound, TradewindError, UserError
 from tradewind.control.assemble import Assembly
@@ -33,9 +34,12 @@ def create_app(
     app.state.assembly = assembly
     app.state.keys = keys
     app.state.shutdown = shutdown
+    app.state.replicas = httpx.AsyncClient(timeout=services.CALL_SECONDS, trust_env=False)
     app.include_router(runs.router, prefix="/api/v1")
     app.include_router(stored.router, prefix="/api/v1")
     app.include_router(server.router, prefix="/api/v1")
+    app.include_router(services.router, prefix="/api/v1")
+    app.include_router(services.gateway)
     app.include_router(server.open_router)
     app.add_exception_handler(TradewindError, _ours)
     app.add_exception_handler(RequestValidationError, _malformed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
@@ -14,13 +15,20 @@ PROJECT = "default"
 
 
 @router.put("/specs")
-def apply(
+async def apply(
     here: Here,
     specs: Annotated[list[dict[str, Any]], Body()],
     dry_run: Annotated[bool, Body()] = False,
 ) -> Any:
-    """Store specs as revisions; with `dry_run` only say what would change."""
-    return here.shelf.apply(specs, OWNER, dry_run)
+    """Store specs as revisions; with `dry_run` only say what would change. A service is made true:
+    its new revision runs and takes the place of the old one when it is ready."""
+    applied = await asyncio.to_thread(here.shelf.apply, specs, OWNER, dry_run)
+    for answer, document in zip(applied, specs, strict=True):
+        if answer["kind"] == "service" and not dry_run:
+            key = f"service/{answer['name']}/{answer['revision']}"
+            [run] = await here.front.accept([{"spec": document, "request_key": key}], OWNER)
+            answer["run"] = run.id
+    return applied
 
 
 @router.get("/specs")
@@ -36,9 +44,14 @@ def spec(here: Here, kind: str, name: str, revision: int = 0, project: str = PRO
 
 
 @router.delete("/specs/{kind}/{name}")
-def delete(here: Here, kind: str, name: str, project: str = PROJECT) -> Any:
-    """Forget a name; its revisions stay for history."""
-    return here.shelf.delete(project, kind, name)
+async def delete(here: Here, kind: str, name: str, project: str = PROJECT) -> Any:
+    """Forget a name; its revisions stay for history. A service stops."""
+    gone = await asyncio.to_thread(here.shelf.delete, project, kind, name)
+    if kind == "service":
+        for each in await asyncio.to_thread(here.services.all, project):
+            if each["name"] == name:
+                await here.front.stop(each["run"], OWNER)
+    return gone
 
 
 @router.get("/datasets")

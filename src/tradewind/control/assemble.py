@@ -33,6 +33,7 @@ from tradewind.control.front import Front
 from tradewind.control.pin import Pinner, Resolver
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
+from tradewind.control.services import Services, service_token
 from tradewind.control.shelf import Shelf
 from tradewind.control.step import LEASE_SECONDS, Loop, Stepper
 from tradewind.engines.base import Engine
@@ -74,6 +75,8 @@ class Assembly:
     pulse: Pulse
     front: Front
     shelf: Shelf
+    services: Services
+    service_token: str
     worker: str
     leases: dict[str, int]
     started: float
@@ -162,6 +165,8 @@ def assemble(
         pulse=pulse,
         front=Front(store, blobs, road, stepper, loop, pulse, dict(engines), clock),
         shelf=Shelf(store, clock),
+        services=Services(store),
+        service_token=service_token(settings.data),
         worker=worker,
         leases=leases,
         started=clock.monotonic(),

@@ -191,9 +191,7 @@ class _Walk:
     def _names(self, path: str) -> bool:
         pure = PurePosixPath(path)
         word = re.compile(rf"(?<![\w-]){re.escape(pure.stem)}(?![\w-])")
-        return self._any_file or any(
-            pure.name in text or word.search(text) for text in self._texts
-        )
+        return self._any_file or any(pure.name in text or word.search(text) for text in self._texts)
 
 
 class _Uses(ast.NodeVisitor):

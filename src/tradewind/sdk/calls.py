@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-import httpx
-
-from tradewind.base.errors import NotFound, TryAgain
-from tradewind.sdk.http import loopback, mapped, raise_for
+from tradewind.base.errors import NotFound
 
 if TYPE_CHECKING:
     from tradewind.sdk.client import Client
@@ -22,14 +20,6 @@ def call(client: Client, name: str, body: dict[str, Any]) -> Any:
         raise NotFound(
             f"no service {name!r} runs", hint=f"running: {', '.join(sorted(services)) or 'none'}"
         )
-    url = str(services[name].get("url") or "").rstrip("/")
-    if not url:
-        raise TryAgain(f"the service {name!r} is not ready yet", after=1.0)
-    here = loopback(url)
-    with (
-        mapped(url),
-        httpx.Client(timeout=CALL_SECONDS, trust_env=not here, verify=not here) as http,
-    ):
-        response = http.post(f"{url}/predict", json=body)
-    raise_for(response)
-    return response.json()
+    return client.http.call(
+        "POST", f"/services/{quote(name)}/predict", body=body, timeout=CALL_SECONDS
+    )

@@ -99,9 +99,18 @@ def _variables(unit: Unit, made: dict[str, Any], slots: dict[str, Any]) -> dict[
             env["TRADEWIND_INPUTS"] = text
     if "item" in made:
         env["TRADEWIND_ITEM"] = json.dumps(made["item"])
+    if role["shape"]["shape"] == "replicas":
+        env |= _service_token(host.settings.data)
     env.update(unit.extra)
     env.update(role.get("env", {}))
     return env
+
+
+def _service_token(data: str) -> dict[str, str]:
+    """The secret by which a replica knows the server: from a file, never part of a request."""
+    with contextlib.suppress(OSError), open(os.path.join(data, "service-token")) as file:
+        return {"TRADEWIND_SERVICE_TOKEN": file.read().strip()}
+    return {}
 
 
 def _work_folder(unit: Unit) -> str:
