@@ -15,13 +15,14 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from tradewind.inside import linux, wire
 from tradewind.supervisor import helper, journal, layout, logs, roles, staging
 from tradewind.supervisor.loop import Loop, Timer
 from tradewind.supervisor.ports import Ports
+from tradewind.supervisor.readiness import Probe
 from tradewind.supervisor.start import Keepers, Starter
 from tradewind.supervisor.unit import Exit, Unit
 
@@ -172,7 +173,7 @@ class Supervisor:
         self.kernel_kills = settings.kernel_kills
         self._journal = journal.Journal(os.path.join(self.folder, layout.JOURNAL), self.placement)
         self._orders = orders
-        self._roles: list[roles.Shape] = []
+        self._course = roles.Course(self)
         self._helper: helper.Helper | None = None
         self._flush_at: Timer | None = None
         self._stop: dict[str, Any] | None = None
@@ -226,57 +227,25 @@ class Supervisor:
         for name, seconds in made.get("phases", {}).items():
             self._journal.add("phase", {"name": name, "seconds": round(seconds, 6)})
         if self._stop is not None or self._broken is not None:
-            self._end("stopped", self._broken or roles.STOPPED)
+            self.end("stopped", self._broken or roles.STOPPED)
             return
         if "error" in made:
             ended = {"reason": made["reason"], "message": made["error"]}
             ended["hint"] = made.get("hint", "")
             for role in self.request["roles"]:
                 self.attempt(role, 0, 1, {"state": "failed", "exit": ended})
-            self._end("failed", ended)
+            self.end("failed", ended)
             return
         self.bundle = made["bundle"]
         if made.get("python"):
             self.python = made["python"]
             self._tell({"warm": self.python})
-        self._roles = [roles.make(self, role) for role in self.request["roles"]]
-        for shape in self._roles:
-            if not shape.over:
-                shape.begin()
+        self._course.begin()
 
-    def role_ended(self, shape: roles.Shape) -> None:
-        """A role is over: so is the placement when all finite ones are, or one has failed."""
-        if self._ending or not all(hasattr(each, "over") for each in self._roles):
-            return
-        if shape.state in ("failed", "lost"):
-            self._stop_roles("kill", 0.0)
-        live = [each for each in self._roles if not each.over]
-        if live and not any(each.finite for each in live) and any(e.finite for e in self._roles):
-            self._stop_roles("drain", 10.0)
-            live = [each for each in self._roles if not each.over]
-        if not live and self._roles:
-            self._finish()
-
-    def _stop_roles(self, way: str, grace: float) -> None:
-        for shape in self._roles:
-            if not shape.over and not shape.stopping:
-                rule = shape.role.get("stop", {})
-                shape.stop(way, float(rule.get("grace", grace)) if way != "kill" else 0.0)
-
-    def _finish(self) -> None:
-        finite = [shape for shape in self._roles if shape.finite] or self._roles
-        if self._broken is not None:
-            self._end("failed", self._broken)
-            return
-        for state in ("failed", "lost", "stopped"):
-            for shape in self._roles if state in ("failed", "lost") else finite:
-                if shape.state == state:
-                    self._end(state, shape.exit)
-                    return
-        self._end("succeeded", {"reason": "ok"})
-
-    def _end(self, state: str, reason: Exit) -> None:
+    def end(self, state: str, reason: Exit) -> None:
         """The last report; then there is nothing left to do."""
+        if self._broken is not None:
+            state, reason = "failed", self._broken
         if self._ending:
             return
         self._ending = True
@@ -422,9 +391,8 @@ class Supervisor:
         if "stop" in order:
             self._begin_to_stop(order["stop"])
         elif "resize" in order:
-            for shape in self._roles:
-                shape.resize(int(order["resize"]))
-                break
+            if self._course.roles:
+                self._course.resize(int(order["resize"]))
         elif "weigh" in order:
             self._tell({"weight": sum(unit.weigh() for unit in self.live())})
         elif "relieve" in order:
@@ -439,17 +407,45 @@ class Supervisor:
             self._helper = None
             for role in self.request["roles"]:
                 self.attempt(role, 0, 1, {"state": "stopped", "exit": roles.STOPPED})
-            self._end("stopped", roles.STOPPED)
+            self.end("stopped", roles.STOPPED)
             return
-        for shape in self._roles:
-            if not shape.over:
-                shape.stop(stop.get("way", "kill"), float(stop.get("grace", 10.0)))
+        self._course.stop(stop.get("way", "kill"), float(stop.get("grace", 10.0)))
 
-    # -- what the others ask ---------------------------------------------------------------------
+    # -- what roles and units ask ---------------------------------------------------------------------
 
     def live(self) -> list[Unit]:
         """The units that run now."""
-        return [unit for shape in self._roles for unit in shape.units]
+        return self._course.live()
+
+    def unit(
+        self,
+        role: dict[str, Any],
+        index: int,
+        attempt: int,
+        ended: Callable[[Unit], None],
+        extra: dict[str, str],
+    ) -> Unit:
+        """A new unit, not started."""
+        return Unit(self, role, index, attempt, ended, extra)
+
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        """Once, later."""
+        self.loop.after(seconds, call)
+
+    def port(self) -> int:
+        """A free one."""
+        return self.ports.reserve()
+
+    def probe(
+        self,
+        port: int,
+        rule: dict[str, Any],
+        alive: Callable[[], bool],
+        ready: Callable[[], None],
+        never: Callable[[str], None],
+    ) -> None:
+        """Find out when a replica answers."""
+        Probe(self.loop, port, rule, alive, ready, never).begin()
 
     def helpers(self) -> set[int]:
         """Children that are ours and no unit's."""

@@ -6,12 +6,66 @@ A role owns its units. It tells the supervisor of attempts (`host.attempt`) and,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from tradewind.supervisor.unit import Exit, Unit
+Exit = dict[str, Any]
 
-if TYPE_CHECKING:
-    from tradewind.supervisor.main import Supervisor
+
+class Unit(Protocol):
+    """One process, as a role sees it (`unit.Unit`; `testing.fake_engine` has another)."""
+
+    index: int
+    attempt: int
+    pid: int
+    exit: Exit
+    usage: dict[str, float]
+    outputs: dict[str, Any]
+    phases: dict[str, float]
+    on_start: Callable[[Any], None]
+
+    def start(self) -> None: ...
+
+    def kill(self, cause: Exit, /) -> None: ...
+
+    def terminate(self, cause: Exit, grace: float, /) -> None: ...
+
+
+class Host(Protocol):
+    """Who carries out what a role decides: the supervisor, or a fake one."""
+
+    request: dict[str, Any]
+
+    def unit(
+        self,
+        role: dict[str, Any],
+        index: int,
+        attempt: int,
+        ended: Callable[[Any], None],
+        extra: dict[str, str],
+        /,
+    ) -> Unit: ...
+
+    def after(self, seconds: float, call: Callable[[], None], /) -> None: ...
+
+    def port(self) -> int: ...
+
+    def probe(
+        self,
+        port: int,
+        rule: dict[str, Any],
+        alive: Callable[[], bool],
+        ready: Callable[[], None],
+        never: Callable[[str], None],
+        /,
+    ) -> None: ...
+
+    def attempt(
+        self, role: dict[str, Any], index: int, number: int, body: dict[str, Any], /
+    ) -> None: ...
+
+    def end(self, state: str, reason: Exit, /) -> None: ...
+
 
 STOPPED: Exit = {"reason": "stopped", "message": "stopped on request"}
 _STATES = {"ok": "succeeded", "stopped": "stopped", "lost": "lost"}
@@ -33,8 +87,8 @@ class Shape:
 
     finite = True
 
-    def __init__(self, host: Supervisor, role: dict[str, Any]) -> None:
-        self.host, self.role = host, role
+    def __init__(self, course: Course, role: dict[str, Any]) -> None:
+        self.course, self.host, self.role = course, course.host, role
         self.name: str = role["name"]
         self.units: list[Unit] = []
         self.stopping = False
@@ -67,15 +121,15 @@ class Shape:
     def _end(self, state: str, ended: Exit) -> None:
         if not self.over:
             self.over, self.state, self.exit = True, state, ended
-            self.host.role_ended(self)
+            self.course.role_ended(self)
 
 
 class Gang(Shape):
     """All or none, as one attempt with index 0. The first member's failure ends all; the control
     plane decides about another try. A resize stops the members and starts the next epoch."""
 
-    def __init__(self, host: Supervisor, role: dict[str, Any]) -> None:
-        super().__init__(host, role)
+    def __init__(self, course: Course, role: dict[str, Any]) -> None:
+        super().__init__(course, role)
         self.width = int(role["shape"].get("least", 1))
         self.epoch = 1
         self._next_width = 0
@@ -88,11 +142,11 @@ class Gang(Shape):
         world = {"WORLD_SIZE": str(self.width), "TRADEWIND_EPOCH": str(self.epoch)}
         if self.width > 1 or self.role["shape"].get("most", 1) > 1:
             world["MASTER_ADDR"] = "127.0.0.1"
-            world["MASTER_PORT"] = str(self.host.ports.reserve())
+            world["MASTER_PORT"] = str(self.host.port())
         for rank in range(self.width):
             extra = {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             extra.update(named_ports(self.host, self.role)[1])
-            unit = Unit(self.host, self.role, rank, self.epoch, self._unit_ended, extra)
+            unit = self.host.unit(self.role, rank, self.epoch, self._unit_ended, extra)
             unit.on_start = self._unit_started
             self.units.append(unit)
         for unit in list(self.units):
@@ -154,10 +208,10 @@ class Gang(Shape):
 class Array(Shape):
     """Each item once, some at the same time; a failed item is tried again by the restart rule."""
 
-    def __init__(self, host: Supervisor, role: dict[str, Any]) -> None:
-        super().__init__(host, role)
+    def __init__(self, course: Course, role: dict[str, Any]) -> None:
+        super().__init__(course, role)
         count = int(role["shape"]["count"])
-        done = {int(index) for index in host.request.get("done", ())}
+        done = {int(index) for index in self.host.request.get("done", ())}
         self.at_once = max(1, int(role["shape"].get("at_once", 1)))
         self._todo = [index for index in range(count) if index not in done]
         self._todo.reverse()
@@ -174,7 +228,7 @@ class Array(Shape):
         while self._todo and len(self.units) < self.at_once and not self.stopping:
             index = self._todo.pop()
             self._tries[index] = self._tries.get(index, 0) + 1
-            unit = Unit(self.host, self.role, index, self._tries[index], self._unit_ended)
+            unit = self.host.unit(self.role, index, self._tries[index], self._unit_ended, {})
             unit.on_start = self._unit_started
             self.units.append(unit)
             unit.start()
@@ -190,7 +244,7 @@ class Array(Shape):
         if again is not None:
             body["retry_in"] = again
             self._waiting += 1
-            self.host.loop.after(again, lambda: self._retry(unit.index))
+            self.host.after(again, lambda: self._retry(unit.index))
         elif body["state"] != "succeeded":
             self._failed[unit.index] = unit.exit
         self.host.attempt(self.role, unit.index, unit.attempt, body)
@@ -244,8 +298,8 @@ class Replicas(Shape):
     # A replica that ran this long starts counting its failures anew.
     SETTLED = 60.0
 
-    def __init__(self, host: Supervisor, role: dict[str, Any]) -> None:
-        super().__init__(host, role)
+    def __init__(self, course: Course, role: dict[str, Any]) -> None:
+        super().__init__(course, role)
         self.count = int(role["shape"]["count"])
         self._tries: dict[int, int] = {}
         self._failures: dict[int, int] = {}
@@ -258,8 +312,6 @@ class Replicas(Shape):
         self._check()
 
     def _start(self, index: int) -> None:
-        from tradewind.supervisor.readiness import Probe
-
         self._waiting.discard(index)
         taken = any(unit.index == index for unit in self.units)
         if self.stopping or index >= self.count or taken:
@@ -267,7 +319,7 @@ class Replicas(Shape):
             return
         self._tries[index] = self._tries.get(index, 0) + 1
         port, extra = named_ports(self.host, self.role)
-        unit = Unit(self.host, self.role, index, self._tries[index], self._unit_ended, extra)
+        unit = self.host.unit(self.role, index, self._tries[index], self._unit_ended, extra)
         address = f"127.0.0.1:{port}"
 
         def ready() -> None:
@@ -282,7 +334,7 @@ class Replicas(Shape):
             self.host.attempt(self.role, index, unit.attempt, body)
             rule = self.role.get("readiness")
             if rule is not None:
-                Probe(self.host.loop, port, rule, lambda: unit in self.units, ready, never).begin()
+                self.host.probe(port, rule, lambda: unit in self.units, ready, never)
 
         unit.on_start = started
         self.units.append(unit)
@@ -302,7 +354,7 @@ class Replicas(Shape):
             else:
                 body["retry_in"] = again
                 self._waiting.add(unit.index)
-                self.host.loop.after(again, lambda: self._start(unit.index))
+                self.host.after(again, lambda: self._start(unit.index))
         self.host.attempt(self.role, unit.index, unit.attempt, body)
         self._check()
 
@@ -340,10 +392,70 @@ class Replicas(Shape):
         self._check()
 
 
-def make(host: Supervisor, role: dict[str, Any]) -> Shape:
-    """The shape of a role."""
-    kinds: dict[str, type[Shape]] = {"gang": Gang, "array": Array, "replicas": Replicas}
-    return kinds[role["shape"]["shape"]](host, role)
+_SHAPES: dict[str, type[Shape]] = {"gang": Gang, "array": Array, "replicas": Replicas}
+
+
+class Course:
+    """The roles of one placement, from their beginning to the placement's end.
+
+    It is over when all finite roles are; what is kept alive is then drained. The first role that
+    fails ends the others.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.roles: list[Shape] = []
+        self._over = False
+
+    def begin(self) -> None:
+        """Start everything."""
+        self.roles = [
+            _SHAPES[role["shape"]["shape"]](self, role) for role in self.host.request["roles"]
+        ]
+        for shape in self.roles:
+            if not shape.over:
+                shape.begin()
+
+    def role_ended(self, shape: Shape) -> None:
+        """See whether that was the last one that mattered."""
+        if shape.state in ("failed", "lost"):
+            self._stop_rest("kill")
+        live = [each for each in self.roles if not each.over]
+        finite = any(each.finite for each in self.roles)
+        if live and finite and not any(each.finite for each in live):
+            self._stop_rest("drain")
+            live = [each for each in self.roles if not each.over]
+        if not live and not self._over:
+            self._over = True
+            self.host.end(*self._outcome())
+
+    def _stop_rest(self, way: str) -> None:
+        for shape in self.roles:
+            if not shape.over and not shape.stopping:
+                rule = shape.role.get("stop", {})
+                shape.stop(way, float(rule.get("grace", 10.0)) if way != "kill" else 0.0)
+
+    def _outcome(self) -> tuple[str, Exit]:
+        finite = [shape for shape in self.roles if shape.finite] or self.roles
+        for state in ("failed", "lost", "stopped"):
+            for shape in finite if state == "stopped" else self.roles:
+                if shape.state == state:
+                    return state, shape.exit
+        return "succeeded", {"reason": "ok"}
+
+    def stop(self, way: str, grace: float) -> None:
+        """Somebody asked for the end."""
+        for shape in self.roles:
+            if not shape.over:
+                shape.stop(way, grace)
+
+    def resize(self, width: int) -> None:
+        """The first role is the one whose width is meant."""
+        self.roles[0].resize(width)
+
+    def live(self) -> list[Any]:
+        """The units that run now."""
+        return [unit for shape in self.roles for unit in shape.units]
 
 
 def end_body(ended: Exit, unit: Unit | None) -> dict[str, Any]:
@@ -355,12 +467,12 @@ def end_body(ended: Exit, unit: Unit | None) -> dict[str, Any]:
     return body
 
 
-def named_ports(host: Supervisor, role: dict[str, Any]) -> tuple[int, dict[str, str]]:
+def named_ports(host: Host, role: dict[str, Any]) -> tuple[int, dict[str, str]]:
     """Fresh ports for the role's names; the first is `PORT` too. Replicas have at least one."""
     names = list(role.get("ports") or ())
     if not names and role["shape"]["shape"] == "replicas":
         names = ["http"]
-    numbers = {name: host.ports.reserve() for name in names}
+    numbers = {name: host.port() for name in names}
     if not numbers:
         return 0, {}
     first = next(iter(numbers.values()))
