@@ -30,12 +30,14 @@ _PLAIN_PERIOD = 1.0
 _LAST_LINES_SECONDS = 3.0
 _TRACE_LINES = 25
 _PREVIEW = 2000
+_REMEMBERED = 4000
 
 
 class Screen(Protocol):
     """Where a run is shown while it goes on."""
 
     period: float
+    said: str
 
     def say(self, text: str) -> None:
         """A piece of the run's own words."""
@@ -52,10 +54,12 @@ class Plain:
     def __init__(self, out: Out) -> None:
         """Nothing has been seen yet."""
         self._out = out
+        self.said = ""
         self._seen: dict[str, tuple[str, str]] = {}
 
     def say(self, text: str) -> None:
         """On to stdout."""
+        self.said = (self.said + text)[-_REMEMBERED:]
         if self._out.text:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -92,11 +96,17 @@ def _screen(out: Out) -> Iterator[Screen]:
         yield Plain(out)
 
 
-def to_end(client: Client, body: Json, out: Out, *, logs: bool = True) -> Json | None:
+def to_end(client: Client, body: Json, out: Out) -> Json | None:
     """The run as it ended; None when the person went away before."""
     try:
-        with _screen(out) as screen, _words(client, body, screen, logs and out.text):
-            return _until_ended(client, body, screen)
+        with _screen(out) as screen:
+            with _words(client, body, screen, out.text):
+                ended = _until_ended(client, body, screen)
+            # A traceback that the run has just printed need not be said again.
+            trace = str((ended.get("error") or {}).get("traceback") or "").rstrip()
+            if trace and trace in screen.said:
+                ended["error"] = {**ended["error"], "traceback": ""}
+            return ended
     except KeyboardInterrupt:
         run = body["id"]
         out.note(f"\ndetached: {body['name']} goes on as {run}")
@@ -160,7 +170,14 @@ def finish(client: Client, body: Json, out: Out) -> int:
 def _say_result(slot: str, body: Json, out: Out) -> None:
     import json
 
-    if body.get("value") is not None:
+    if body.get("kind") == "json" and _of_training(body.get("value")):
+        metrics = ", ".join(
+            f"{name} {value:g}"
+            for name, value in body["value"]["metrics"].items()
+            if isinstance(value, int | float)
+        )
+        out.note(f"  metrics: {metrics}")
+    elif body.get("value") is not None:
         text = json.dumps(body["value"], ensure_ascii=False)
         out.line(text if len(text) <= _PREVIEW else text[:_PREVIEW] + " …")
     elif body.get("name") and body.get("version"):
@@ -172,6 +189,11 @@ def _say_result(slot: str, body: Json, out: Out) -> None:
         size = body.get("size")
         more = f", {units.format_bytes(size)}" if isinstance(size, int) else ""
         out.note(f"  {slot}: {body.get('kind', 'a result')}{more}")
+
+
+def _of_training(value: Any) -> bool:
+    """Whether this is what a script leaves: its last metrics."""
+    return isinstance(value, dict) and set(value) == {"value", "metrics"} and not value["value"]
 
 
 def _say_failure(body: Json, out: Out) -> None:

@@ -18,6 +18,7 @@ from tradewind.sdk.runs import ENDED
 Json = dict[str, Any]
 
 _STEPS = 12
+_REMEMBERED = 4000
 
 
 class Live:
@@ -27,13 +28,14 @@ class Live:
 
     def __init__(self) -> None:
         """Nothing is shown yet."""
+        self._body: Json = {}
+        self._rest = ""
+        self.said = ""
         self._console = Console(file=sys.stdout, highlight=False)
         self._live = RichLive(
             console=self._console, refresh_per_second=8, transient=True, get_renderable=self._draw
         )
         self._spinner = Spinner("dots")
-        self._body: Json = {}
-        self._rest = ""
 
     def __enter__(self) -> Live:
         self._live.__enter__()
@@ -46,9 +48,10 @@ class Live:
 
     def say(self, text: str) -> None:
         """The run's own words, whole lines above the state."""
+        self.said = (self.said + text)[-_REMEMBERED:]
         *lines, self._rest = (self._rest + text).split("\n")
         if lines:
-            self._console.out("\n".join(lines), highlight=False)
+            self._console.print(Text.from_ansi("\n".join(lines)), soft_wrap=True)
 
     def update(self, body: Json) -> None:
         """How it is now; drawn a moment later."""

@@ -95,6 +95,9 @@ class Runs:
         for chunk in self._http.stream(path_of("runs", run, "logs"), params):
             seen += len(chunk)
             yield chunk
+        if follow:  # and what was written in the moment of the end
+            follow = False
+            yield from self._http.stream(path_of("runs", run, "logs"), params)
 
     def metrics(self, run: str) -> Points:
         """Each point: name, value, step, at."""
