@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TextIO
 
 import uvicorn
-import uvloop
 
 from tradewind.api.app import create_app
 from tradewind.api.guard import Keys
@@ -69,8 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _lock(options.data)
         try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_serve(options, _token(options.data)))
+            asyncio.run(_serve(options, _token(options.data)))
         finally:
             lock.close()
     except TradewindError as error:
