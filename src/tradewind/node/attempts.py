@@ -23,6 +23,8 @@ class Attempt:
     """One open placement."""
 
     __slots__ = (
+        "acknowledged",
+        "end",
         "ended",
         "folder",
         "lines",
@@ -32,6 +34,7 @@ class Attempt:
         "placement",
         "seen",
         "sent",
+        "tries",
         "usage",
         "weight",
     )  # fmt: skip
@@ -47,6 +50,9 @@ class Attempt:
         self.seen = 0  # the highest seq known to be written
         self.usage: dict[str, Any] = {}
         self.weight = -1
+        self.tries = 0
+        self.acknowledged = 0  # the highest seq of which we were told that it is stored
+        self.end = 0  # the seq of the end, once it was handed out
 
     @property
     def journal(self) -> str:
@@ -61,22 +67,29 @@ class Attempt:
         for report, end in zip(reports, ends, strict=True):
             self.sent[report["seq"]] = end
             self.seen = max(self.seen, report["seq"])
+            if journal.ended(report):
+                self.end = report["seq"]
         return reports
 
     def acknowledge(self, seq: int) -> None:
         """Everything up to this report is stored elsewhere."""
+        self.acknowledged = max(self.acknowledged, seq)
         known = [number for number in self.sent if number <= seq]
         if known:
             self.offset = max(self.offset, self.sent[max(known)])
             for number in known:
                 del self.sent[number]
 
-    def done(self) -> bool:
+    def over(self) -> bool:
         """Whether the end was acknowledged."""
+        return 0 < self.end <= self.acknowledged
+
+    def done(self) -> bool:
+        """Whether, besides, its supervisor has let go of the folder."""
         if not self.ended:
             return False
         try:
-            return os.stat(self.journal).st_size <= self.offset
+            return os.stat(self.journal).st_size <= self.offset  # it was cut to size at its end
         except OSError:
             return False
 
@@ -136,9 +149,7 @@ def close_journal(attempt: Attempt, reason: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         size = os.stat(attempt.journal).st_size
         reports, ends = journal.read(attempt.journal, 0, max(1, size))
-        whole = ends[-1] if ends else 0
-        if whole < size:
-            os.truncate(attempt.journal, whole)
+        os.truncate(attempt.journal, ends[-1] if ends else 0)
     if any(journal.ended(report) for report in reports[-50:]):
         return
     seq = reports[-1]["seq"] if reports else 0

@@ -35,7 +35,8 @@ from tradewind.supervisor.loop import Loop
 
 _PRELOADED = (journal, readiness)  # what supervisors will need, once, before the fork
 GUARD, IDLE = 0.25, 15.0
-_RESERVE = 1 << 20
+# A task below this is not why the machine has no memory.
+_SMALL = 64 << 20
 
 
 class Worker(NamedTuple):
@@ -56,6 +57,7 @@ class Node:
             python=config["python"],
             uv=config.get("uv", ""),
             log_cap=int(config.get("log_cap", logs.CAP)),
+            cgroups=bool(config.get("cgroups", True)),
         )
         self.keep = pruning.Keep(**config.get("keep", {}))
         self.loop = Loop()
@@ -74,7 +76,7 @@ class Node:
         self._pruned = time.monotonic()
         self._closing = False
         total = processes.installed()
-        self._floor = min(max(64 << 20, total // 64), 512 << 20)
+        self._floor = int(config.get("floor", min(max(64 << 20, total // 64), 512 << 20)))
         self._guarding = False
 
     # -- life ------------------------------------------------------------------------------------
@@ -146,11 +148,7 @@ class Node:
         self.reap()
         if time.monotonic() - self._pruned > self.keep.every:
             self.prune()
-        self._make_reserve()
         self.loop.after(IDLE, self._tidy)
-
-    def _make_reserve(self) -> None:
-        make_reserve(self.places)
 
     def reap(self) -> None:
         """Collect children that ended: supervisors, zygotes, pruners, orphans of killed zygotes."""
@@ -334,12 +332,23 @@ class Node:
         if held < 0:
             self._follow(attempt)
         elif not os.path.exists(attempt.journal):  # it never began
-            self._fork(attempt, attempts.request_of(attempt.folder) or {}, held)
+            os.close(held)
+            attempt.tries += 1
+            self.loop.after(0.0 if attempt.tries == 1 else 1.0, lambda: self._again(attempt))
         else:
             self._bury(attempt, held)
 
+    def _again(self, attempt: attempts.Attempt) -> None:
+        """Fork another supervisor for a placement that has not begun."""
+        held = supervisor.take(attempt.folder)
+        if held >= 0:
+            self._fork(attempt, attempts.request_of(attempt.folder) or {}, held)
+
     def _mark(self, attempt: attempts.Attempt) -> None:
-        self._fresh[attempt.placement] = attempt
+        if attempt.acknowledged < attempt.seen or not attempt.over():
+            self._fresh[attempt.placement] = attempt
+        else:
+            self._settle(attempt.placement, attempt)
         if self._closing and all(each.ended for each in self.open.values()):
             self.loop.after(0.01, self.loop.stop)
         observers, self._observers = self._observers, []
@@ -398,7 +407,7 @@ class Node:
 
     def known(self) -> list[str]:
         """Placements that are not ended here, or whose end has not been acknowledged."""
-        return sorted(self.open)
+        return sorted(name for name, attempt in self.open.items() if not attempt.over())
 
     def status(self) -> dict[str, Any]:
         """Everything `tw doctor` and `tw top` want to know of this machine."""
@@ -436,21 +445,13 @@ class Node:
     def _relieve(self) -> None:
         live = [attempt for attempt in self.open.values() if not attempt.ended]
         largest = max(live, key=lambda attempt: attempt.weight, default=None)
-        if largest is None or largest.weight < self._floor // 4:
+        if largest is None or largest.weight < _SMALL:
             return
         from tradewind.base.units import format_bytes
 
         used, total = format_bytes(largest.weight), format_bytes(processes.installed())
         text = f"used {used} when this machine ({total}) ran out of memory; the largest task goes"
         self.order(largest.placement, {"relieve": text})
-
-
-def make_reserve(places: layout.Layout) -> None:
-    """Space that is given up when the disk is full, so that the end can still be written down."""
-    with contextlib.suppress(OSError):
-        if not os.path.exists(places.reserve) or os.stat(places.reserve).st_size < _RESERVE:
-            with open(places.reserve, "wb") as file:
-                file.write(b"\0" * _RESERVE)
 
 
 def _lock(places: layout.Layout) -> int:
@@ -484,7 +485,6 @@ def main(config: dict[str, Any]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     linux.become_subreaper()
     linux.name("tw-node")
-    make_reserve(places)
     node = Node(config)
     node.begin()
     os.write(write, b"1")

@@ -17,14 +17,23 @@ Report = dict[str, Any]
 
 
 class Journal:
-    """Appends reports; the supervisor owns it alone."""
+    """Appends reports; the supervisor owns it alone.
+
+    Space is taken ahead, and a last piece of it is only for the end: when the disk is full, that
+    can still be written down.
+    """
+
+    STEP, LAST = 64 << 10, 4 << 10
 
     def __init__(self, path: str, placement: str, seq: int = 0) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._placement = placement
-        self._pending: list[bytes] = []
+        self._pending: list[tuple[str, bytes]] = []
         self.seq = seq
-        self.written = 0
+        self.written = os.fstat(self._fd).st_size
+        self._room = self.written
+        with contextlib.suppress(OSError):  # a full disk is noticed at the first `flush`
+            self._take(self.LAST)
 
     def add(
         self, kind: str, body: dict[str, Any], role: str = "", index: int = 0, attempt: int = 1
@@ -41,24 +50,37 @@ class Journal:
             "attempt": attempt,
             "body": body,
         }
-        self._pending.append(json.dumps(report, separators=(",", ":")).encode() + b"\n")
+        line = json.dumps(report, separators=(",", ":")).encode() + b"\n"
+        self._pending.append((kind, line))
 
-    def flush(self) -> bool:
-        """Append what is pending. Raises OSError when the disk refuses; nothing is then forgotten,
-        and what was written in part is cut off, to be written again whole."""
+    def flush(self, end: bool = False) -> bool:
+        """Append what is pending; whether there was anything. Raises OSError when the disk refuses:
+        then nothing is forgotten. `end` may use the space that is kept for it."""
         if not self._pending:
             return False
-        data = b"".join(self._pending)
-        written = os.write(self._fd, data)
-        if written < len(data):
-            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+        data = b"".join(line for _kind, line in self._pending)
+        keep = 0 if end else self.LAST
+        if self.written + len(data) + keep > self._room:
+            self._take(self.written + len(data) + keep - self._room)
+        if os.pwrite(self._fd, data, self.written) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._pending.clear()
-        self.written += written
+        self.written += len(data)
         return True
 
+    def _take(self, least: int) -> None:
+        room = least if self._room == self.written else max(least, self.STEP)
+        os.posix_fallocate(self._fd, self._room, room)
+        self._room += room
+
+    def give_up(self, *kinds: str) -> None:
+        """Forget what is pending, but for these kinds: there is no space for it."""
+        self._pending = [(kind, line) for kind, line in self._pending if kind in kinds]
+
     def close(self) -> None:
-        """Let go of the file."""
+        """Give back the space that was not used."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self.written)
         os.close(self._fd)
 
 

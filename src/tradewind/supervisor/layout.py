@@ -29,7 +29,6 @@ class Layout:
         self.environments = os.path.join(self.node, "environments")
         self.warm = os.path.join(self.node, "warm")
         self.ports = os.path.join(self.node, "ports.lock")
-        self.reserve = os.path.join(self.node, "reserve")
         self.checkpoints = os.path.join(self.data, "checkpoints")
 
     def make(self) -> None:

@@ -44,6 +44,7 @@ class Settings(NamedTuple):
     uv: str = ""
     log_cap: int = logs.CAP
     kernel_kills: int = 0
+    cgroups: bool = True
 
 
 def run(settings: Settings, request: dict[str, Any], link: socket.socket | None, held: int) -> None:
@@ -232,6 +233,8 @@ class Supervisor:
         if "error" in made:
             ended = {"reason": made["reason"], "message": made["error"]}
             ended["hint"] = made.get("hint", "")
+            if made.get("errno"):
+                ended = self.disk_exit(OSError(made["errno"], made["error"]))
             for role in self.request["roles"]:
                 self.attempt(role, 0, 1, {"state": "failed", "exit": ended})
             self.end("failed", ended)
@@ -255,10 +258,10 @@ class Supervisor:
 
     def _flush_to_the_end(self) -> None:
         try:
-            self._journal.flush()
+            self._journal.flush(end=True)
         except OSError:
-            self._free_reserve()
-            self.loop.after(0.5, self._flush_to_the_end)
+            self._journal.give_up("placement")
+            self.loop.after(0.1, self._flush_to_the_end)
             return
         self._journal.close()
         self.ports.close()
@@ -312,7 +315,6 @@ class Supervisor:
                 self._tell({"reports": self._journal.seq})
         except OSError as error:
             self._break(error)
-            self._flush_soon(0.5)
 
     # -- a disk that refuses ---------------------------------------------------------------------
 
@@ -330,13 +332,9 @@ class Supervisor:
         """The journal cannot be written: end everything, and keep the space for saying so."""
         if self._broken is None:
             self._broken = self.disk_exit(error)
-            self._free_reserve()
+            self._journal.give_up("attempt", "placement")
             for unit in self.live():
                 unit.kill(self._broken)
-
-    def _free_reserve(self) -> None:
-        with contextlib.suppress(OSError):
-            os.truncate(self.places.reserve, 0)
 
     # -- the node --------------------------------------------------------------------------------
 

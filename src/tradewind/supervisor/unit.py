@@ -95,7 +95,8 @@ class Unit:
         """The cgroups of this unit, made on the first call if it needs any."""
         resources = self.role.get("resources", {})
         memory, cpu = int(resources.get("memory") or 0), float(resources.get("cpu") or 1.0)
-        if self._group is None and (memory or cpu != 1.0):
+        wanted = self.host.settings.cgroups and (memory or cpu != 1.0)
+        if self._group is None and wanted:
             name = f"{self.host.placement}-{os.path.basename(self.folder)}"
             self._group = limits.Group(name, memory, cpu)
         return self._group

@@ -1,9 +1,9 @@
 """An engine in memory, on a clock that jumps from event to event: hours of work in no time.
 
 What a task does is scripted: `script(request, role, index, attempt)` gives an `Outcome`. What an
-outcome means (restarts, gangs, the placement's end) is decided by the same code as on a real machine
-(`supervisor.roles`); processes, files and time are fake. The world outlives the engine object, as a
-node outlives a server.
+outcome means (restarts, gangs, the placement's end) is decided by the same code as on a real
+machine (`supervisor.roles`); processes, files and time are fake. The world outlives the engine
+object, as a node outlives a server.
 """
 
 from __future__ import annotations
@@ -21,26 +21,12 @@ from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
 from tradewind.records.tasks import Stop
 from tradewind.supervisor import roles
+from tradewind.testing.clock import FakeClock
+
+__all__ = ["FakeClock", "FakeEngine", "FakePlacement", "FakeUnit", "Outcome", "World", "succeed"]
 
 Call = Callable[[], None]
 _LOST = {"reason": "lost", "message": "the machine is gone"}
-
-
-class FakeClock:
-    """A clock that only moves when told to."""
-
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self._now = now
-
-    def now(self) -> float:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self._now += seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

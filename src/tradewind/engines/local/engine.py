@@ -21,6 +21,9 @@ from tradewind.records.reports import Report
 from tradewind.records.tasks import Stop
 from tradewind.supervisor import layout
 
+# How long a node may take to come back, in seconds.
+PATIENCE = 10.0
+
 
 class LocalEngine:
     """Runs tasks as processes of this machine. One data folder has one node; it starts when it is
@@ -101,41 +104,39 @@ class LocalEngine:
         self._client = None
 
     async def _ask(self, verb: str, patience: float = 30.0, /, **fields: Any) -> dict[str, Any]:
-        """Every verb may be said twice; so a node that died is started and asked again."""
-        for last in (False, False, True):
+        """Every verb may be said twice; so a node that dies is started again and asked again."""
+        limit = asyncio.get_running_loop().time() + PATIENCE
+        while True:
             client = await self._connected()
             try:
                 return await client.ask(verb, patience, **fields)
             except errors.Unreachable:
-                if last or client.alive:
+                if client.alive or asyncio.get_running_loop().time() > limit:
                     raise
-        raise AssertionError("unreachable")
+            await asyncio.sleep(0.01)
 
     async def _connected(self) -> Client:
         async with self._connecting:
             if self._client is not None and self._client.alive:
                 return self._client
-            self._client = await self._try_to_connect()
-            if self._client is None:
-                await daemon.start(self._places, self._python, self._options)
-                self._client = await self._try_to_connect(patience=5.0)
-            if self._client is None:
-                raise errors.Unreachable("the node does not answer", after=1.0)
-            found = await self._client.ask("hello")
-            if found["version"] != __version__:
+            self._client = await self._reach()
+            if (await self._client.ask("hello"))["version"] != __version__:
                 await self._replace(self._client)
             return self._client
 
-    async def _try_to_connect(self, patience: float = 0.0) -> Client | None:
-        loop = asyncio.get_running_loop()
-        limit = loop.time() + patience
+    async def _reach(self) -> Client:
+        """Connect to the node; start one where none listens. One that is dying may still hold the
+        folder: that takes a moment."""
+        limit = asyncio.get_running_loop().time() + PATIENCE
         while True:
-            try:
+            with contextlib.suppress(OSError):
                 return await Client.connect(self._places.socket)
-            except OSError:
-                if loop.time() >= limit:
-                    return None
-                await asyncio.sleep(0.01)
+            if asyncio.get_running_loop().time() > limit:
+                raise errors.Unreachable("the node does not answer", after=1.0)
+            await daemon.start(self._places, self._python, self._options)
+            with contextlib.suppress(OSError):
+                return await Client.connect(self._places.socket)
+            await asyncio.sleep(0.02)
 
     async def _replace(self, old: Client) -> None:
         """A node of another version: let it go, start ours, which adopts what runs."""
@@ -143,11 +144,11 @@ class LocalEngine:
             await old.ask("shutdown", stop=False)
         await old.close()
         for _try in range(100):
-            await daemon.start(self._places, self._python, self._options)
-            client = await self._try_to_connect(patience=0.1)
-            if client is not None:
+            client = await self._reach()
+            with contextlib.suppress(errors.Unreachable):
                 if (await client.ask("hello"))["version"] == __version__:
                     self._client = client
                     return
-                await client.close()
+            await client.close()
+            await asyncio.sleep(0.05)
         raise errors.Broken("a node of another version does not let go of this data folder")
