@@ -2,7 +2,8 @@
 
 A token always: a bearer token, or the browser's cookie made from a one-time code. A foreign
 `Host` (DNS rebinding) or `Origin` (another page's script) is refused, and so is a body that is
-neither JSON nor bytes: a form on another page can send neither without asking first.
+neither JSON nor bytes: a form on another page can send neither without asking first. JSON is
+bounded, since it is read whole; bytes are bounded where they are taken.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tradewind.base.errors import NotAllowed, TradewindError, Unauthenticated, UserError
 
@@ -23,6 +24,8 @@ COOKIE = "tradewind"
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/login"})
 CODE_SECONDS = 120.0
 SESSION_SECONDS = 7 * 86400
+MAX_JSON = 16 * 2**20
+BYTES_PATH = "/api/v1/blobs/"
 BODY_TYPES = ("application/json", "application/octet-stream", "application/gzip")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -38,6 +41,9 @@ class Keys:
 
     def new_code(self) -> str:
         """A one-time code for the browser, good for two minutes."""
+        now = self.now()
+        self._codes = {code: until for code, until in self._codes.items() if until >= now}
+        self._sessions = {key: until for key, until in self._sessions.items() if until >= now}
         code = secrets.token_urlsafe(24)
         self._codes[code] = self.now() + CODE_SECONDS
         return code
@@ -59,7 +65,10 @@ class Keys:
         scheme, _, token = given.partition(" ")
         if scheme.lower() == "bearer":
             return hmac.compare_digest(token.strip().encode(), self.token.encode())
-        jar = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
+        try:
+            jar = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
+        except CookieError:
+            return False
         session = jar[COOKIE].value if COOKIE in jar else ""
         return self._sessions.get(session, 0.0) > self.now()
 
@@ -73,6 +82,9 @@ class Guard:
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -82,18 +94,19 @@ class Guard:
         except TradewindError as error:
             await _answer(send, error)
             return
-        await self._app(scope, receive, send)
+        bounded = receive if _takes_bytes(scope) else _Bounded(receive)
+        await self._app(scope, bounded, send)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         host = headers.get(b"host", b"").decode("latin-1")
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _parts(f"//{host}")[0]
         if name not in self._hosts:
             raise NotAllowed(
                 f"this server does not answer to the name {name!r}",
                 hint="use the address that `tw status` shows",
             )
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and urlsplit(origin).netloc != host:
+        if origin and _parts(origin)[1] != host:
             raise NotAllowed("a page of another origin may not ask this server")
         if scope["method"] not in _SAFE:
             kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip()
@@ -104,12 +117,49 @@ class Guard:
                     f"a body of type {kind or 'unknown'} is not taken",
                     hint="send JSON (Content-Type: application/json)",
                 )
+            if not _takes_bytes(scope) and length.isdigit() and int(length[:19]) > MAX_JSON:
+                raise _too_large()
         if scope["path"] not in OPEN_PATHS and not self._keys.admits(headers):
             raise Unauthenticated(
                 "no token, or not the right one",
                 hint="send Authorization: Bearer with the token in the data folder; "
                 "in a browser: tw open",
             )
+
+
+class _Bounded:
+    """Hands a body on as long as it is no longer than JSON may be."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._size = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._size += len(message.get("body", b""))
+        if self._size > MAX_JSON:
+            raise _too_large()
+        return message
+
+
+def _takes_bytes(scope: Scope) -> bool:
+    return scope["method"] == "PUT" and str(scope["path"]).startswith(BYTES_PATH)
+
+
+def _too_large() -> UserError:
+    return UserError(
+        f"a body of more than {MAX_JSON >> 20} MiB is not taken",
+        hint="send fewer runs at once; data and code travel as blobs, not in JSON",
+    )
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Host name, and host with port; empty for an address that is none."""
+    try:
+        split = urlsplit(url)
+        return split.hostname or "", split.netloc
+    except ValueError:
+        return "", "?"
 
 
 async def _answer(send: Send, error: TradewindError) -> None:

@@ -13,8 +13,17 @@ def share(demand: Resources, capacity: Resources) -> float:
     if capacity.memory and demand.memory:
         parts.append(demand.memory / capacity.memory)
     for name, count in demand.accelerators.items():
-        parts.append(count / capacity.accelerators.get(name, count))
+        parts.append(count / (capacity.accelerators.get(name) or count or 1))
     return min(1.0, max(parts))
+
+
+def times(one: Resources, width: int) -> Resources:
+    """The demand of `width` equal processes."""
+    return Resources(
+        cpu=one.cpu * width,
+        memory=one.memory * width,
+        accelerators={name: count * width for name, count in one.accelerators.items()},
+    )
 
 
 def cost(seconds: float, pool_price: int, part: float) -> int:

@@ -91,7 +91,7 @@ def _too_large(option: Option, pools: Sequence[PoolFacts]) -> Refused:
 
 
 def _plan(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Plan:
-    part = price.share(_times(option.resources, option.width), pool.capacity)
+    part = price.share(price.times(option.resources, option.width), pool.capacity)
     seconds = _interval([past.seconds for past in history])
     money = None
     if seconds is not None:
@@ -115,7 +115,7 @@ def _plan(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Plan:
 def _estimate(best: Plan, machine: Machine, facts: Facts) -> Plan:
     """The same seconds on a catalogue machine: never run there, so only an estimate."""
     part = price.share(
-        _times(best.option.resources, best.option.width),
+        price.times(best.option.resources, best.option.width),
         Resources(cpu=machine.cpu, memory=machine.memory),
     )
     money = None
@@ -145,11 +145,3 @@ def _interval(seconds: Sequence[float]) -> Interval | None:
     # One or two runs say little about the tail: on a shared machine a neighbour doubles the time.
     widened = 2.0 * middle if len(ranked) < 3 else high
     return Interval(p50=middle, p90=max(high, widened))
-
-
-def _times(one: Resources, width: int) -> Resources:
-    return Resources(
-        cpu=one.cpu * width,
-        memory=one.memory * width,
-        accelerators={name: count * width for name, count in one.accelerators.items()},
-    )

@@ -12,7 +12,7 @@ import platform
 import socket
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module, resources
@@ -100,6 +100,10 @@ class Assembly:
         status = getattr(engine, "status", None)
         return dict(await status()) if status is not None else {}
 
+    async def top(self) -> list[dict[str, Any]]:
+        """Live placements with their run, name, kind, pool and what they use now."""
+        return await self.front.top()
+
     async def close(self) -> None:
         """Stop stepping and let go of everything. Tasks go on."""
         await self.front.close()
@@ -127,6 +131,20 @@ def assemble(
     clock = clock or SystemClock()
     settings.data.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.store or settings.data / "tradewind.db", clock)
+    try:
+        return _assembled(settings, store, clock, engines, resolve)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _assembled(
+    settings: Settings,
+    store: Store,
+    clock: Clock,
+    engines: Mapping[str, Engine] | None,
+    resolve: Resolver | None,
+) -> Assembly:
     blobs = FolderBlobs(settings.data / "blobs")
     machines = catalogue.parse(_prices())
     pools = {facts.name: facts for facts in _pools(settings, machines)}
@@ -146,7 +164,7 @@ def assemble(
         store=store,
         blobs=blobs,
         resolve=resolve or _resolver(),
-        default_environment=lambda: default_environment(settings.python),
+        default_environment=_remembered(store, settings.python),
         python=settings.python,
     )
     road = Road(store, pinner, machine, pools, leases, begin=lambda *_: None)
@@ -242,11 +260,25 @@ def _prices() -> str:
     return resources.files("tradewind.compiler").joinpath("prices.csv").read_text("utf-8")
 
 
+def _remembered(store: Store, python: str) -> Callable[[], str]:
+    """The digest of the default environment, whose packages are kept to explain a change."""
+
+    @lru_cache(maxsize=1)
+    def digest() -> str:
+        told = default_environment(python)
+        found = digest_json(told)
+        if store.settings.get(f"environment:{found}") is None:
+            store.settings.put(f"environment:{found}", told)
+        return found
+
+    return digest
+
+
 @lru_cache(maxsize=4)
-def default_environment(python: str) -> str:
-    """The digest of the pool's own interpreter: its version and every package in it."""
+def default_environment(python: str) -> dict[str, Any]:
+    """The pool's own interpreter: its version and every package in it."""
     if python != sys.executable:
-        return digest_json({"python": python})
+        return {"python": python}
     # A folder's name says package and version; reading every METADATA would take a second.
     packages = sorted(
         name
@@ -254,4 +286,4 @@ def default_environment(python: str) -> str:
         for name in os.listdir(folder)
         if name.endswith(".dist-info")
     )
-    return digest_json({"python": platform.python_version(), "packages": packages})
+    return {"python": platform.python_version(), "packages": packages}

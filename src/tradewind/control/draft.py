@@ -44,6 +44,7 @@ class Draft:
     promises: list[Promise] = field(default_factory=list)
     usage: list[Usage] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
+    pokes: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, claim: Claim, now: float) -> Draft:
@@ -66,18 +67,21 @@ class Draft:
         self.run = replace(self.run, updated=self.now, **fields)
 
     def fail(self, error: TradewindError) -> None:
-        """End the run with this error."""
+        """End the run with this error. What this pass had begun for it does not come about."""
+        for begun in (self.children, self.datasets, self.models, self.aliases, self.edges):
+            begun.clear()
+        self.events = [event for event in self.events if event.run == self.run.id]
         self.move(RunState.FAILED, error=error.to_json())
 
-    def note(self, kind: str, subject: str = "", **body: Any) -> None:
-        """Append an event about this run."""
+    def note(self, kind: str, subject: str = "", *, of: str = "", **body: Any) -> None:
+        """Append an event about this run, or about the new child `of`."""
         self.events.append(
             Event(
                 type=kind,
                 at=self.now,
                 project=self.run.project,
                 subject=subject or self.run.id,
-                run=self.run.id,
+                run=of or self.run.id,
                 body=body,
             )
         )
@@ -97,6 +101,7 @@ class Draft:
             quotes=tuple(self.quotes),
             promises=tuple(self.promises),
             usage=tuple(self.usage),
+            pokes=tuple(self.pokes),
             stops=tuple(self.stops),
             stop_by="parent" if self.stops else "",
         )

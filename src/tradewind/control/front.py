@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, NotFound, UserError
 from tradewind.base.ids import new_id
 from tradewind.blobs.base import Blobs
+from tradewind.compiler import price
 from tradewind.control import gather
 from tradewind.control.pin import ImportFirst, NotYet
 from tradewind.control.pulse import Pulse
@@ -27,10 +29,13 @@ from tradewind.records.events import Event
 from tradewind.records.placements import Placement
 from tradewind.records.plans import Plan, Quote
 from tradewind.records.runs import Run
-from tradewind.records.states import ENDED, PLACEMENT_ENDED, RunState
+from tradewind.records.states import ENDED, RunState
+from tradewind.records.tasks import Resources
 from tradewind.specs import from_document, to_document
 from tradewind.store.base import Store
 from tradewind.store.rows import Claim, RunFilter, RunPage
+
+_Asked = tuple[list[Run], asyncio.Future[list[Run]]]
 
 FOLLOW_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
@@ -84,33 +89,51 @@ class Front:
             )
         key = str(request.get("request_key") or "")
         run = Road.accept(document, now=self._clock.now(), user=user, key=key)
-        chosen = str(request.get("quote") or "")
-        return replace(run, quote=chosen) if chosen else run
+        chosen, plan = request.get("quote"), request.get("plan") or 0
+        if not chosen:
+            return run
+        if not isinstance(chosen, str) or not isinstance(plan, int) or isinstance(plan, bool):
+            raise UserError(
+                "`quote` is the id of a quote, and `plan` the number of one of its plans"
+            )
+        self._store.ledger.quote(chosen)
+        return replace(run, quote=chosen, memory={"plan": plan})
 
     async def _flush(self) -> None:
         """Accept all that waits, in one transaction after the other, until none waits."""
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            runs = [run for each, _ in batch for run in each]
-            events = [
-                Event(type="run.accepted", at=run.created, project=run.project, subject=run.id,
-                      run=run.id, body={"kind": run.kind, "name": run.name})
-                for run in runs
-            ]  # fmt: skip
-            try:
-                stored = await asyncio.to_thread(self._store.runs.accept, runs, events)
-            except Exception as error:
-                for _, done in batch:
-                    if not done.done():
-                        done.set_exception(error)
-                continue
-            start = 0
-            for each, done in batch:
-                if not done.done():
-                    done.set_result(stored[start : start + len(each)])
-                start += len(each)
-            self._loop.wake()
-            self._pulse.beat()
+            await self._flush_batch(batch)
+
+    async def _flush_batch(self, batch: list[_Asked]) -> None:
+        runs = [run for each, _ in batch for run in each]
+        events = [
+            Event(type="run.accepted", at=run.created, project=run.project, subject=run.id,
+                  run=run.id, body={"kind": run.kind, "name": run.name})
+            for run in runs
+        ]  # fmt: skip
+        try:
+            stored = await asyncio.to_thread(self._store.runs.accept, runs, events)
+        except Exception as error:
+            await self._one_by_one(batch, error)
+            return
+        start = 0
+        for each, done in batch:
+            if not done.done():
+                done.set_result(stored[start : start + len(each)])
+            start += len(each)
+        self._loop.wake()
+        self._pulse.beat()
+
+    async def _one_by_one(self, batch: list[_Asked], error: Exception) -> None:
+        """Who shared a transaction with a request that cannot be stored shall not suffer for it."""
+        if len(batch) == 1:
+            [(_, done)] = batch
+            if not done.done():
+                done.set_exception(error)
+            return
+        for asked in batch:
+            await self._flush_batch([asked])
 
     async def close(self) -> None:
         """Let what was begun be finished."""
@@ -131,8 +154,12 @@ class Front:
         return run
 
     def page(self, where: RunFilter, limit: int, cursor: str) -> RunPage:
-        """Newest first."""
-        return self._store.runs.page(where, limit, cursor)
+        """Newest first; what waits says why."""
+        page = self._store.runs.page(where, limit, cursor)
+        queued = [line.id for line in page.runs if line.state is RunState.QUEUED and not line.wake]
+        why = self._road.machine.reasons(queued) if queued else {}
+        lines = (replace(each, waiting=why.get(each.id, each.waiting)) for each in page.runs)
+        return replace(page, runs=tuple(lines)) if why else page
 
     def details(self, run: Run) -> dict[str, Any]:
         """A run with everything that hangs on it, for people and machines."""
@@ -152,17 +179,17 @@ class Front:
         body["price"] = store.ledger.bill_of_tree(run.id).nanodollars or run.price
         body["price_elsewhere"] = self._elsewhere(run)
         body["changed"] = list(run.memory.get("changed", ()))
+        body["explain"] = list(run.memory.get("explain", ()))
         return body
 
     def _elsewhere(self, run: Run) -> list[dict[str, Any]]:
         """What the same seconds would have cost on two machines of the catalogue: estimates."""
-        from tradewind.compiler import price
-        from tradewind.records.tasks import Resources
 
         seconds = sum(each.seconds for each in self._store.ledger.usage(run.id))
         if not seconds or not run.plan:
             return []
-        demand = codec.from_json(Plan, run.plan).option.resources
+        option = codec.from_json(Plan, run.plan).option
+        demand = price.times(option.resources, option.width)
         return [
             {
                 "machine": each.name,
@@ -181,18 +208,19 @@ class Front:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while True:
-            run = await asyncio.to_thread(self.find, run_id)
-            left = until - loop.time()
-            if run.state in ENDED or left <= 0:
-                return run
-            await self._pulse.ended(run.id, min(left, 2.0))
+            with self._pulse.end_of(run_id) as end:
+                run = await asyncio.to_thread(self.find, run_id)
+                left = until - loop.time()
+                if run.state in ENDED or left <= 0:
+                    return run
+                await asyncio.wait({end}, timeout=min(left, 2.0))
 
     async def stop(self, run_id: str, user: str) -> Run:
         """Ask a run to stop; an ended one stays as it is."""
         run = await asyncio.to_thread(self._store.runs.find, run_id)
         await asyncio.to_thread(self._store.runs.ask_stop, [run.id], user)
         self._loop.wake()
-        return run
+        return await asyncio.to_thread(self._store.runs.get, run.id)
 
     def files(self, run: Run, slot: str) -> list[Path]:
         """The files of an output: Parquet of a table, or the file itself. Raises NotFound."""
@@ -202,8 +230,14 @@ class Front:
             raise NotFound(f"{run.id} has no output {slot!r}", hint=f"its outputs: {known}")
         if body.get("kind") == "dataset":
             version = self._store.registry.dataset(run.project, body["name"], body["version"])
-            return [Path(each) for each in version.files]
-        return [self._blobs.path(each["digest"]) for each in body.get("files", ())]
+            return [self._blobs.path(each) for each in version.files]
+        if body.get("kind") == "model":
+            model = self._store.registry.model(run.project, body["name"], body["version"])
+            return [self._blobs.path(each["digest"]) for each in model.meta.get("files", ())]
+        parts = body.get("parts") or [body]
+        return [
+            self._blobs.path(each["digest"]) for part in parts for each in part.get("files", ())
+        ]
 
     # --- follow ------------------------------------------------------------------------------
 
@@ -212,21 +246,31 @@ class Front:
     ) -> AsyncIterator[Event | None]:
         """Events with a higher seq; None now and then while nothing happens. With `run`, those of
         its whole tree, and following ends when it has ended."""
-        root = run
+        loop = asyncio.get_running_loop()
+        spoken = loop.time()
+        # The tree of a child run is told by its own events: only a topmost run has a tree.
+        top = await asyncio.to_thread(self._is_top, run)
+        root, one = (run, "") if top else ("", run)
         while True:
             ended = bool(run) and self._ended(await asyncio.to_thread(self._store.runs.get, run))
             found = await asyncio.to_thread(
-                self._store.events.after, after, project=project, root=root
+                partial(self._store.events.after, after, project=project, run=one, root=root)
             )
             for event in found:
                 yield event
                 after = event.seq
             if found:
+                spoken = loop.time()
                 continue
             if not follow or ended:
                 return
             await self._pulse.wait(FOLLOW_SECONDS)
-            yield None
+            if loop.time() - spoken > KEEP_ALIVE_SECONDS:
+                spoken = loop.time()
+                yield None
+
+    def _is_top(self, run: str) -> bool:
+        return not run or not self._store.runs.get(run).parent
 
     @staticmethod
     def _ended(run: Run) -> bool:
@@ -309,6 +353,29 @@ class Front:
         )
         return [self._engines[plan.pool].render(placement)]
 
-    def live(self) -> list[Placement]:
-        """Everything that runs now."""
-        return [each for each in self._store.placements.live() if each.state not in PLACEMENT_ENDED]
+    async def top(self) -> list[dict[str, Any]]:
+        """What runs now: live placements with what their engine says of their usage."""
+        live = await asyncio.to_thread(self._store.placements.live)
+        runs = await asyncio.to_thread(self._store.runs.get_many, {each.run for each in live})
+        usage: dict[str, Any] = {}
+        for engine in self._engines.values():
+            status = getattr(engine, "status", None)
+            if status is not None:
+                told = await status()
+                usage |= {key: each["usage"] for key, each in told["placements"].items()}
+        return [
+            {
+                "placement": each.id,
+                "run": each.run,
+                "name": runs[each.run].name,
+                "kind": runs[each.run].kind,
+                "project": runs[each.run].project,
+                "pool": each.pool,
+                "state": str(each.state),
+                "started": each.started or each.placed,
+                "demand": codec.to_json(each.demand),
+                "usage": usage.get(each.id, {}),
+            }
+            for each in live
+            if each.run in runs
+        ]

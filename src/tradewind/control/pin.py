@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tradewind.base.errors import InvalidData, NotFound, TradewindError, from_json
+from tradewind.base.errors import InvalidData, NotFound, TradewindError, UserError, from_json
 from tradewind.base.ids import digest_json
 from tradewind.blobs.base import Blobs
 from tradewind.control import code
@@ -77,29 +77,41 @@ class Pinner:
                 f"the code of this run ({bundle[:19]}…) is not here",
                 hint="submit it again: the client sends the code first",
             )
+        embedded, nested = self._embedded(run) if run.kind == "pipeline" else (spec, {})
         return Pinned(
             kind=run.kind,
             name=run.name,
             project=run.project,
-            spec=self._embedded(run) if run.kind == "pipeline" else spec,
+            spec=embedded,
             bundle=bundle,
             code=code.parts(self.blobs, bundle, str(spec.get("entry") or "")),
             environment=self._environment(spec, bundle),
-            inputs=self._inputs(run, children),
+            inputs={**self._inputs(run, children), **nested},
         )
 
-    def _embedded(self, run: Run) -> dict[str, Any]:
-        """A pipeline's spec with what its steps use by name written out."""
-        steps = []
+    def _embedded(self, run: Run) -> tuple[dict[str, Any], dict[str, Input]]:
+        """A pipeline's spec with what its steps use by name written out; a pipeline that a step
+        uses cannot stand there, and comes as an input."""
+        steps, nested = [], {}
         for step in run.spec["steps"]:
             uses = step["uses"]
             if isinstance(uses, str) and "/" in uses:
                 kind, _, name = uses.partition("/")
                 revision = self.store.revisions.get(run.project, kind, name)
-                steps.append({**step, "uses": revision.document})
+                document = revision.document
+                if kind == "pipeline":
+                    nested[uses] = Input(
+                        kind="value",
+                        source=f"{uses}@{revision.number}",
+                        value=document,
+                        digest=digest_json(document),
+                    )
+                    steps.append(step)
+                else:
+                    steps.append({**step, "uses": document})
             else:
                 steps.append(step)
-        return {**run.spec, "steps": steps}
+        return {**run.spec, "steps": steps}, nested
 
     def _environment(self, spec: dict[str, Any], bundle: str) -> Environment:
         wanted = spec.get("dependencies")
@@ -241,7 +253,7 @@ class Pinner:
     def _imported(self, run: Run, name: str, path: Path, children: dict[str, Child]) -> Input:
         key = f"input:{name}"
         child = children.get(key)
-        if child is None:
+        if child is None or not child.ended:
             spec = {
                 "kind": "dataset",
                 "name": f"{run.name}-{name}",
@@ -251,6 +263,8 @@ class Pinner:
             raise ImportFirst(key, spec)
         if child.error:
             raise _about(from_json(child.error), name)
+        if "output" not in child.result:
+            raise UserError(f"input {name!r}: the import of {path} was {child.state}")
         made = child.result["output"]
         return self.table(run.project, f"{made['name']}@{made['version']}")
 

@@ -96,10 +96,12 @@ def _serve(draft: Draft, decision: Publish, pinner: Pinner) -> None:
     drains it."""
     run = draft.run
     where = RunFilter(project=run.project, kind=run.kind, name=run.name, states=LIVE)
-    older = [each.id for each in pinner.store.runs.page(where, 100).runs if each.id != run.id]
-    draft.stops += older
+    newest_first = [each.id for each in pinner.store.runs.page(where, 1000).runs]
+    draft.stops += newest_first[newest_first.index(run.id) + 1 :]
     model = run.pinned["inputs"].get("model", {}).get("source", "")
     draft.set(result={"output": {"kind": "service", "name": run.name, "model": model}})
+    if run.parent:
+        draft.pokes.append(run.parent)  # its pipeline need not wait for an end that never comes
     draft.note("service.ready", run.name, model=model)
 
 

@@ -7,7 +7,8 @@ since another server may have written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 
 class Pulse:
@@ -31,12 +32,14 @@ class Pulse:
         """Until the next beat, or that long."""
         await asyncio.wait({self._next}, timeout=seconds)
 
-    async def ended(self, run_id: str, seconds: float) -> None:
-        """Until this run ends here, or that long."""
+    @contextmanager
+    def end_of(self, run_id: str) -> Iterator[asyncio.Future[None]]:
+        """Done once this run ends here. Taken before one looks whether it has ended, it misses no
+        end."""
         waiter = self._loop.create_future()
         self._ends.setdefault(run_id, []).append(waiter)
         try:
-            await asyncio.wait({waiter}, timeout=seconds)
+            yield waiter
         finally:
             waiters = self._ends.get(run_id, [])
             if waiter in waiters:

@@ -415,7 +415,7 @@ def _part(module: _Module, statements: list[ast.stmt]) -> Part:
 
 def _first(node: ast.stmt) -> int:
     decorators = getattr(node, "decorator_list", [])
-    return min([node.lineno, *(each.lineno for each in decorators)])
+    return min(node.lineno, *(int(each.lineno) for each in decorators), node.lineno)
 
 
 def _digest(statements: list[ast.stmt], ours: set[str]) -> str:

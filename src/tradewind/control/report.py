@@ -16,13 +16,14 @@ from tradewind.control.pulse import Pulse
 from tradewind.engines.base import Engine
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
-from tradewind.records.states import PlacementState
+from tradewind.records.states import PlacementState, RunState
 from tradewind.records.tasks import Stop
 from tradewind.store.base import Store
 
 log = logging.getLogger("tradewind.control")
 
 POLL_SECONDS = 10.0
+RECONCILE_SECONDS = 15.0
 RETRY_SECONDS = 0.3
 # A launch may be on its way; only what was placed longer ago than this can be missing.
 GRACE_SECONDS = 10.0
@@ -35,20 +36,36 @@ async def follow(
     store: Store, clock: Clock, pool: str, engine: Engine, wake: Callable[[], None], pulse: Pulse
 ) -> None:
     """Bring one pool's reports home, for ever; an engine that does not answer is asked again."""
-    reconciled = False
+    reconciled: float | None = None
     while True:
         try:
-            reports = await engine.observe(POLL_SECONDS if reconciled else 0.0)
-            if reports:
-                await take(store, engine, reports)
-                pulse.beat()
-                wake()
-            else:
-                await reconcile(store, clock, pool, engine, wake)
-                reconciled = True
+            told = await hear(
+                store, engine, wake, pulse, 0.0 if reconciled is None else POLL_SECONDS
+            )
+            # Silence is the moment to compare; a stream of reports must not put it off for ever.
+            recent = reconciled is None or clock.monotonic() - reconciled < RECONCILE_SECONDS
+            if told and recent:
+                continue
+            await reconcile(store, clock, pool, engine, wake)
+            reconciled = clock.monotonic()
         except TradewindError as error:
             log.warning("pool %s: %s", pool, error.message)
             await asyncio.sleep(error.after or RETRY_SECONDS)
+        except Exception:
+            log.exception("pool %s: what it reports cannot be taken; it is tried again", pool)
+            await asyncio.sleep(1.0)
+
+
+async def hear(
+    store: Store, engine: Engine, wake: Callable[[], None], pulse: Pulse, seconds: float
+) -> bool:
+    """Take what the engine has to tell, waiting that long for the first word; whether it told."""
+    reports = await engine.observe(seconds)
+    if reports:
+        await take(store, engine, reports)
+        pulse.beat()
+        wake()
+    return bool(reports)
 
 
 async def take(store: Store, engine: Engine, reports: Sequence[Report]) -> None:
@@ -80,14 +97,17 @@ async def reconcile(
             wake()
             return
     now = clock.now()
-    gone = [
-        lost(each, now)
+    runs = await asyncio.to_thread(store.runs.get_many, {each.run for each in missing})
+    late = [each for each in missing if now - each.placed > GRACE_SECONDS]
+    # One that was never launched and shall stop will not be launched; nobody else would end it.
+    unlaunched = [
+        each.run
         for each in missing
-        if each.state is not PlacementState.PLACED and now - each.placed > GRACE_SECONDS
+        if each.state is PlacementState.PLACED and runs[each.run].state is not RunState.STOPPING
     ]
+    gone = [lost(each, now) for each in late if each.run not in unlaunched]
     if gone:
         await asyncio.to_thread(store.reports.record, gone)
-    unlaunched = [each.run for each in missing if each.state is PlacementState.PLACED]
     if unlaunched:
         await asyncio.to_thread(store.runs.poke, unlaunched)
     if gone or unlaunched:

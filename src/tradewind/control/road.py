@@ -1,13 +1,13 @@
 """The road: the stages of a run, in order. To follow one run, read this file from top to bottom.
 
     accept   Request → Run ACCEPTED, flushed to disk          (`accept`)
-    pin      names → digests; a cached result ends it here    (`_pin`)
-    plan     options → Quote → the plan that is held to       (`_plan`)
-    place    tasks → the scheduler → a placement, or a wait   (`_queue`, `placed`)
+    pin      names → digests; a cached result ends it here    (`pin`)
+    plan     options → Quote → the plan that is held to       (`plan`)
+    place    tasks → the scheduler → a placement, or a wait   (`place`, `placed`)
     launch   placement → native request → engine              (`control/step.py`, outside the write)
     work     beside user code
     report   facts come back → store                          (`control/report.py`)
-    steer    view → decisions: launch again, submit, finish   (`_steer`)
+    steer    view → decisions: launch again, submit, finish   (`steer`)
 
 A stage takes a draft (one claimed run) and adds to it; it writes nothing, and does nothing outside.
 What must be done outside (launch, stop, resize) is collected as actions and done after the write.
@@ -15,17 +15,18 @@ What must be done outside (launch, stop, resize) is collected as actions and don
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tradewind import kinds
-from tradewind.base.errors import Bug, Refused, TradewindError
+from tradewind.base.errors import Bug, Refused, TradewindError, TryAgain
 from tradewind.base.ids import new_id
 from tradewind.compiler import price
 from tradewind.compiler.facts import PoolFacts
 from tradewind.compiler.quote import quote as quote_of
-from tradewind.control import publish
+from tradewind.control import explain, publish
 from tradewind.control.draft import Draft
 from tradewind.control.gather import Batch
 from tradewind.control.pin import ImportFirst, NotYet, Pinner
@@ -50,7 +51,7 @@ from tradewind.records.steering import (
 from tradewind.records.tasks import Stop, Task
 from tradewind.scheduler.machine import Machine, Reject, Released, Waiting
 from tradewind.specs import KINDS, from_document, to_document
-from tradewind.specs.common import Workload
+from tradewind.specs.common import Spec, Workload
 from tradewind.store.base import Store
 from tradewind.store.rows import Promise, Usage
 
@@ -124,9 +125,10 @@ class Road:
     # --- the conductor -----------------------------------------------------------------------
 
     def advance(self, draft: Draft, batch: Batch) -> None:
-        """Walk one run as far as it can go now."""
+        """Walk one run as far as it can go now. A fault that may pass is raised: nothing of this
+        pass is written then."""
         if draft.claim.stop_at and draft.run.state not in ENDED | {RunState.STOPPING}:
-            draft.move(RunState.STOPPING)
+            self.stop(draft, batch)
         try:
             while draft.run.state not in ENDED:
                 before = draft.run.state
@@ -136,36 +138,47 @@ class Road:
         except NotYet as wait:
             self.begin(draft.run.id, wait)
             draft.set(waiting=wait.why, wake=draft.now + GUARD_SECONDS)
+        except TryAgain:
+            raise
         except TradewindError as error:
             draft.fail(error)
         if draft.run.state in ENDED:
-            self._ended(draft)
+            self._ended(draft, batch)
 
     def _stage(self, draft: Draft, batch: Batch) -> None:
         match draft.run.state:
             case RunState.ACCEPTED:
-                self._pin(draft, batch)
+                self.pin(draft, batch)
             case RunState.PINNED:
-                self._plan(draft, batch)
+                self.plan(draft, batch)
             case RunState.QUEUED:
-                self._queue(draft)
+                self.place(draft)
             case RunState.PROBING:
                 raise Bug("a run is probing, and no compiler asked for probes")
             case _:
-                self._steer(draft, batch)
+                self.steer(draft, batch)
+
+    @staticmethod
+    def stop(draft: Draft, batch: Batch) -> None:
+        """Somebody asked to stop it: what it was to do next is forgotten, steering ends the rest.
+        The imports that an accepted run waits for end with it."""
+        if draft.run.state is RunState.ACCEPTED:
+            draft.stops += [
+                each.id for each in batch.views[draft.run.id].children if not each.ended
+            ]
+        draft.move(RunState.STOPPING, waiting="")
 
     # --- pin ---------------------------------------------------------------------------------
 
-    def _pin(self, draft: Draft, batch: Batch) -> None:
+    def pin(self, draft: Draft, batch: Batch) -> None:
         run = draft.run
         children = {child.key: child for child in batch.views[run.id].children}
         try:
             made = self.pinner.pin(run, children)
         except ImportFirst as first:
-            self._submit(draft, first.key, first.spec)
+            if first.key not in children:
+                self._submit(draft, first.key, first.spec)
             draft.set(waiting=f"importing {first.spec['source']}")
-            return
-        if any(not child.ended for child in children.values()):
             return
         digest = pinned.digest(made)
         draft.move(RunState.PINNED, pinned=codec.to_json(made), pinned_digest=digest, waiting="")
@@ -179,33 +192,74 @@ class Road:
                 cached_from=before.cached_from or before.id,
             )
             return
-        draft.set(memory={**draft.run.memory, "changed": _changed(made, batch.history(run))})
+        why = self._why_anew(made, batch.history(run))
+        draft.set(memory={**draft.run.memory, **why})
+
+    def _why_anew(self, made: Pinned, history: Sequence[Run]) -> dict[str, Any]:
+        """In what this differs from the newest earlier run of its name: why nothing was reused."""
+        before = next((each for each in history if each.pinned), None)
+        if before is None:
+            return {"changed": []}
+        old = codec.from_json(Pinned, before.pinned)
+        told = explain.explain(old, made, self.pinner.blobs, self.store.settings)
+        return {"changed": pinned.difference(old, made), "explain": told}
 
     # --- plan --------------------------------------------------------------------------------
 
-    def _plan(self, draft: Draft, batch: Batch) -> None:
+    def plan(self, draft: Draft, batch: Batch) -> None:
         run = draft.run
         made = codec.from_json(Pinned, run.pinned)
-        quote = self.quote(made, batch, run, draft.now)
-        if quote is None:
+        quote = self._held_to(run) if run.quote else self.quote(made, batch, run, draft.now)
+        spec = from_document(run.spec)
+        plan = None if quote is None else quote.plans[int(run.memory.get("plan", 0))]
+        promise = self._promise(draft, quote, plan, spec)
+        if promise is not None:
+            draft.promises.append(promise)
+        if quote is None or plan is None:
             draft.move(RunState.PLANNED)
             return
-        plan = quote.plans[0]
         draft.quotes.append(quote)
-        spec = from_document(run.spec)
-        if isinstance(spec, Workload) and (spec.performance or spec.budget):
-            draft.promises.append(
-                Promise(
-                    run=run.id,
-                    project=run.project,
-                    quote=quote.id,
-                    made=draft.now,
-                    plan=codec.to_json(plan),
-                    seconds=spec.performance,
-                    price=spec.budget,
-                )
-            )
         draft.move(RunState.PLANNED, plan=codec.to_json(plan), quote=quote.id)
+
+    def _held_to(self, run: Run) -> Quote:
+        """The quote that the user accepted. Raises Refused when it is not of this, or was too old
+        when the run was accepted."""
+        quote = self.store.ledger.quote(run.quote)
+        if quote.pinned != run.pinned_digest:
+            raise Refused(
+                f"quote {quote.id} is of another spec, code or data",
+                hint="what it was made for has changed since; ask again with `tw quote`",
+            )
+        if quote.expires < run.created:
+            raise Refused(f"quote {quote.id} has expired", hint="ask again with `tw quote`")
+        if not 0 <= int(run.memory.get("plan", 0)) < len(quote.plans):
+            raise Refused(f"quote {quote.id} has {len(quote.plans)} plans, counted from 0")
+        return quote
+
+    @staticmethod
+    def _promise(
+        draft: Draft, quote: Quote | None, plan: Plan | None, spec: Spec
+    ) -> Promise | None:
+        """What is promised: the objective, or the accepted plan's upper figures."""
+        run = draft.run
+        seconds = spec.performance if isinstance(spec, Workload) else None
+        price_limit = spec.budget if isinstance(spec, Workload) else None
+        if run.quote and plan is not None:
+            if plan.seconds is not None:
+                seconds = seconds or plan.seconds.p90
+            if plan.price is not None:
+                price_limit = price_limit or math.ceil(plan.price.p90)
+        if not (seconds or price_limit or run.quote):
+            return None
+        return Promise(
+            run=run.id,
+            project=run.project,
+            quote=quote.id if quote else "",
+            made=draft.now,
+            plan=codec.to_json(plan) if plan else {},
+            seconds=seconds,
+            price=price_limit,
+        )
 
     def quote(self, made: Pinned, batch: Batch, run: Run, now: float) -> Quote | None:
         """The quote for a pinned spec; None for a kind that only steers child runs."""
@@ -229,7 +283,7 @@ class Road:
 
     # --- place -------------------------------------------------------------------------------
 
-    def _queue(self, draft: Draft) -> None:
+    def place(self, draft: Draft) -> None:
         """Join the line, or take the place that the scheduler has been holding."""
         run = draft.run
         if draft.claim.run.state is RunState.QUEUED and draft.claim.run.wake > draft.now:
@@ -283,11 +337,11 @@ class Road:
     def rejected(self, draft: Draft, decision: Reject) -> None:
         """The scheduler found that it can never start."""
         draft.fail(Refused(decision.why, hint="ask for less in `resources`, or name another pool"))
-        self._ended(draft)
+        self._ended(draft, None)
 
     # --- steer -------------------------------------------------------------------------------
 
-    def _steer(self, draft: Draft, batch: Batch) -> None:
+    def steer(self, draft: Draft, batch: Batch) -> None:
         view = batch.views[draft.run.id]
         placement = view.placement
         if placement is not None and placement.number == draft.run.number:
@@ -351,6 +405,8 @@ class Road:
         document = to_document(from_document(document))
         child = self.accept(document, now=draft.now, user=run.user, key=key, parent=run)
         draft.children.append(replace(child, queue=run.queue))
+        body = {"kind": child.kind, "name": child.name, "parent": run.id, "key": key}
+        draft.note("run.accepted", child.id, of=child.id, **body)
 
     def _finish(self, draft: Draft, view: View, decision: Finish) -> None:
         if draft.run.state is RunState.PLANNED:
@@ -388,42 +444,61 @@ class Road:
             billed = [*draft.run.memory.get("billed", ()), placement.id]
             draft.set(price=draft.run.price + money, memory={**draft.run.memory, "billed": billed})
 
-    def _ended(self, draft: Draft) -> None:
+    def _ended(self, draft: Draft, batch: Batch | None) -> None:
+        """Give the place back, end what still goes on below it, settle the promise."""
         run = draft.run
         self.machine.feed([Released(run=run.id)])
-        promised = isinstance(run.spec.get("performance") or run.spec.get("budget"), str)
-        promise = self.store.ledger.promise(run.id) if promised else None
+        view = batch.views[run.id] if batch else View(run=run)
+        self.abandon(draft, view)
+        promise = next(iter(draft.promises), None)
+        if promise is None and self._promised(run):
+            promise = self.store.ledger.promise(run.id)
         if promise is not None and not promise.settled:
-            seconds = run.ended - run.created
-            late = promise.seconds is not None and seconds > promise.seconds
-            dear = promise.price is not None and run.price > promise.price
-            outcome = "broken" if late or dear else "kept"
-            draft.promises.append(
-                replace(
-                    promise,
-                    outcome=outcome if run.state is RunState.SUCCEEDED else "none",
-                    actual_seconds=seconds,
-                    actual_price=run.price,
-                    settled=draft.now,
-                )
-            )
+            draft.promises[:] = [self._settled(draft, promise)]
 
+    def abandon(self, draft: Draft, view: View) -> None:
+        """End what goes on for a run that broke off; after an ordinary end there is nothing."""
+        placement = view.placement
+        if placement is not None and placement.state not in PLACEMENT_ENDED:
+            self.actions.append(StopPlacement(placement, Stop(way="kill")))
+        if draft.run.state is RunState.FAILED:
+            draft.stops += [
+                each.id for each in view.children if not each.ended and each.kind != "service"
+            ]
 
-def _changed(made: Pinned, history: Sequence[Run]) -> list[str]:
-    """In what this differs from the newest earlier run of its name: why nothing was reused."""
-    for run in history:
-        if run.pinned:
-            return pinned.difference(codec.from_json(Pinned, run.pinned), made)
-    return []
+    @staticmethod
+    def _promised(run: Run) -> bool:
+        return bool("plan" in run.memory or run.spec.get("performance") or run.spec.get("budget"))
+
+    def _settled(self, draft: Draft, promise: Promise) -> Promise:
+        run = draft.run
+        seconds = run.ended - run.created
+        spent = run.price
+        if not run.plan:
+            spent += self.store.ledger.bill_of_tree(run.id).nanodollars
+        late = promise.seconds is not None and seconds > promise.seconds
+        dear = promise.price is not None and spent > promise.price
+        outcome = "broken" if late or dear else "kept"
+        return replace(
+            promise,
+            outcome=outcome if run.state is RunState.SUCCEEDED else "none",
+            actual_seconds=seconds,
+            actual_price=spent,
+            settled=draft.now,
+        )
 
 
 def _usage(view: View) -> dict[str, float]:
-    """Seconds, core-seconds and peak bytes over all attempts of the run."""
-    ended = [each for each in view.attempts if each.ended]
+    """Seconds in tasks (waits between placements left out), core-seconds, peak bytes."""
+    ended = [each for each in view.attempts if each.ended and each.started]
     if not ended:
         return {}
+    spans: dict[str, tuple[float, float]] = {}
+    for each in ended:
+        first, last = spans.get(each.placement, (each.started, each.ended))
+        spans[each.placement] = min(first, each.started), max(last, each.ended)
     return {
-        "seconds": max(each.ended for each in ended) - min(each.started for each in ended),
+        "seconds": sum(max(0.0, last - first) for first, last in spans.values()),
         "cpu": sum(each.usage.get("cpu", 0.0) for each in ended),
         "memory": max(each.usage.get("memory", 0.0) for each in ended),
     }

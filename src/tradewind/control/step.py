@@ -37,10 +37,10 @@ from tradewind.control.road import (
 )
 from tradewind.engines.base import Engine
 from tradewind.records.placements import Placement
-from tradewind.records.states import ENDED, LIVE, RunState, may_move
-from tradewind.scheduler.machine import Occupied, Place, Released
+from tradewind.records.states import ENDED, LIVE, RunState
+from tradewind.scheduler.machine import Occupied, Place, PoolChanged, PoolGone, Released
 from tradewind.store.base import Store
-from tradewind.store.rows import RunFilter
+from tradewind.store.rows import Claim, RunFilter
 
 log = logging.getLogger("tradewind.control")
 
@@ -52,7 +52,6 @@ CLAIM_SECONDS = 5.0
 IDLE_SECONDS = 5.0
 RELAUNCH_SECONDS = 0.5
 LEASE_SECONDS = 30.0
-RECONCILE_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -72,13 +71,20 @@ class Stepper:
         claims = self.store.runs.claim(self.worker, LIVE, BATCH, now, CLAIM_SECONDS)
         if not claims:
             return [], set(), False
+        try:
+            return self._carried_on(claims, now)
+        except Exception:
+            self._give_back(claims)
+            raise
+
+    def _carried_on(self, claims: list[Claim], now: float) -> tuple[list[Action], set[str], bool]:
         self.road.actions = []
         batch = gather.batch(self.store, claims, tuple(self.road.pools.values()), self.machines)
         drafts = {claim.run.id: Draft.of(claim, now) for claim in claims}
         for claim in claims:
             drafts[claim.run.id] = self._advanced(drafts[claim.run.id], batch)
         self._decide(drafts)
-        stale = self._apply(drafts)
+        stale = self._apply(drafts, batch)
         for run_id in stale:
             # What the scheduler holds for it is set right when it is claimed again.
             log.warning("the claim on run %s was lost; its changes are dropped", run_id)
@@ -86,6 +92,13 @@ class Stepper:
         actions = [act for act in self.road.actions if act.placement.run not in stale]
         ended = {each.run.id for each in drafts.values() if each.run.state in ENDED} - stale
         return actions, ended, True
+
+    def _give_back(self, claims: list[Claim]) -> None:
+        """After a pass that failed: the next one need not wait until the claims run out."""
+        try:
+            self.store.runs.release(claims)
+        except TradewindError as error:
+            log.info("claims are left to run out: %s", error.message)
 
     def _advanced(self, draft: Draft, batch: gather.Batch) -> Draft:
         """The draft after its stages. A fault of ours in one run ends that run, not the loop."""
@@ -95,23 +108,23 @@ class Stepper:
             if failure is not None:
                 draft.fail(failure)
             self.road.advance(draft, batch)
+        except (TryAgain, Broken):
+            raise
         except Exception as error:
             log.exception("run %s cannot be carried on", run_id)
-            return self._broken(draft, error)
+            return self._broken(draft, error, batch)
         return draft
 
-    def _broken(self, draft: Draft, error: Exception) -> Draft:
-        """A fresh draft that only ends the run."""
+    def _broken(self, draft: Draft, error: Exception, batch: gather.Batch) -> Draft:
+        """A fresh draft that only ends the run, and what goes on for it."""
         fresh = Draft.of(draft.claim, draft.now)
         told = Bug(f"{type(error).__name__}: {error}", hint="a fault of Tradewind: see server.log")
-        if fresh.run.state is RunState.QUEUED or may_move(fresh.run.state, RunState.FAILED):
-            fresh.fail(told)
-        else:
-            fresh.move(RunState.STOPPING)
+        fresh.fail(told)
         self.road.machine.feed([Released(run=fresh.run.id)])
+        self.road.abandon(fresh, batch.views[fresh.run.id])
         return fresh
 
-    def _apply(self, drafts: dict[str, Draft]) -> set[str]:
+    def _apply(self, drafts: dict[str, Draft], batch: gather.Batch) -> set[str]:
         """Write all; if one of them cannot be written, find it and end it."""
         apply = self.store.runs.apply
         try:
@@ -124,8 +137,10 @@ class Stepper:
             for run_id, draft in drafts.items():
                 try:
                     stale |= apply([draft.change()])
+                except (TryAgain, Broken):
+                    raise
                 except Exception as error:
-                    drafts[run_id] = self._broken(draft, error)
+                    drafts[run_id] = self._broken(draft, error, batch)
                     stale |= apply([drafts[run_id].change()])
         for run_id in drafts.keys() - stale:
             self.failures.pop(run_id, None)
@@ -143,6 +158,20 @@ class Stepper:
             else:
                 self.road.rejected(draft, decision)
         self.store.runs.poke(elsewhere)
+
+    def keep_lease(self, pool: str, leases: dict[str, int]) -> None:
+        """Renew a pool's lease. Without it nothing is placed there until it is ours again."""
+        store, now, machine = self.store.leases, self.clock.now(), self.road.machine
+        if store.renew(pool, self.worker, leases[pool], now, LEASE_SECONDS):
+            return
+        number = store.take(pool, self.worker, now, LEASE_SECONDS)
+        if number is None:
+            log.error("pool %s is placed by another server now", pool)
+            machine.feed([PoolGone(pool=pool)])
+            return
+        leases[pool] = number
+        machine.feed([PoolChanged(pool=pool, capacity=self.road.pools[pool].capacity)])
+        self.recover()
 
     def recover(self) -> None:
         """After a start: tell the scheduler what is held, and look at every live run once."""
@@ -177,9 +206,12 @@ class Loop:
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="step")
         self._slow = ThreadPoolExecutor(2, thread_name_prefix="pin")
-        self._beginning: set[str] = set()
+        self._beginning: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._acting: set[asyncio.Task[None]] = set()
+        self._over = asyncio.Event()
+        self._over.set()
         self._loop = asyncio.get_running_loop()
         self._closing = False
         stepper.road.begin = self._begin
@@ -189,39 +221,66 @@ class Loop:
         self._loop.call_soon_threadsafe(self._wake.set)
 
     async def run(self) -> None:
-        """Until `close`. A pass that fails is logged and tried again: the loop never dies."""
+        """Until `close`. What fails is logged and tried again: the loop never dies."""
+        self._over.clear()
+        try:
+            await self._patiently(self.begin)
+            self._go(self._keep_leases())
+            for pool, engine in self._engines.items():
+                self._go(self._follow(pool, engine))
+            while not self._closing:
+                await self._patiently(self._pass)
+        finally:
+            self._over.set()
+
+    async def begin(self) -> None:
+        """Before the first turn: learn what is held and look at every live run."""
         await self._blocking(self._stepper.recover)
-        self._go(self._keep_leases())
-        for pool, engine in self._engines.items():
-            self._go(self._follow(pool, engine))
+
+    async def turn(self) -> bool:
+        """One pass; its actions are begun. Whether there may be more at once."""
+        actions, ended, more = await self._blocking(self._stepper.step)
+        for action in actions:
+            self._go(self._act(action), acts=True)
+        if ended or more:
+            self._pulse.beat(ended)
+        return more
+
+    async def _pass(self) -> None:
+        self._wake.clear()
+        if not await self.turn():
+            await self._idle()
+
+    async def _patiently(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do this; after a failure wait a while, for whoever calls again."""
         while not self._closing:
-            self._wake.clear()
             try:
-                actions, ended, more = await self._blocking(self._stepper.step)
+                return await work()
             except TradewindError as error:
                 log.error("a pass of the control loop failed: %s", error)
                 await asyncio.sleep(min(5.0, error.after or 0.5))
-                continue
             except Exception:
                 log.exception("a pass of the control loop failed; it is tried again")
                 await asyncio.sleep(1.0)
-                continue
-            for action in actions:
-                self._go(self._act(action))
-            if ended or more:
-                self._pulse.beat(ended)
-            if not more:
-                await self._idle()
 
     async def close(self) -> None:
-        """Stop stepping. Tasks that run go on; claims run out by themselves."""
+        """Finish the pass that goes on, then let go. Tasks that run go on."""
         self._closing = True
         self._wake.set()
+        await self._over.wait()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._thread.shutdown(wait=True)
         self._slow.shutdown(wait=False, cancel_futures=True)
+
+    async def quiet(self) -> None:
+        """Until what was begun outside the passes (launches, stops, resolving) has been done."""
+        while self._acting or self._beginning:
+            if self._acting:
+                await asyncio.wait(self._acting)
+            else:
+                await asyncio.sleep(0.001)
 
     async def _idle(self) -> None:
         store, now = self._stepper.store, self._stepper.clock.now()
@@ -235,32 +294,41 @@ class Loop:
     async def _blocking(self, work: Callable[[], Value]) -> Value:
         return await self._loop.run_in_executor(self._thread, work)
 
-    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+    def _go(self, work: Coroutine[Any, Any, None], *, acts: bool = False) -> None:
         task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for kept in (self._tasks, self._acting) if acts else (self._tasks,):
+            kept.add(task)
+            task.add_done_callback(kept.discard)
 
     def _begin(self, run_id: str, wait: NotYet) -> None:
         """Start slow work for a run, once for everybody who waits for the same."""
         with self._lock:
-            if wait.key in self._beginning:
+            waiters = self._beginning.get(wait.key)
+            if waiters is not None:
+                waiters.append(run_id)
                 return
-            self._beginning.add(wait.key)
-        self._slow.submit(self._work, run_id, wait)
+            self._beginning[wait.key] = [run_id]
+        self._slow.submit(self._work, wait)
 
-    def _work(self, run_id: str, wait: NotYet) -> None:
+    def _work(self, wait: NotYet) -> None:
+        failure: TradewindError | None = None
         try:
             wait.work()
         except TradewindError as error:
-            self._stepper.failures[run_id] = error
+            failure = error
         except Exception as error:
-            log.exception("slow work for run %s failed", run_id)
-            self._stepper.failures[run_id] = UserError(f"{wait.why}: {error}")
-        finally:
-            with self._lock:
-                self._beginning.discard(wait.key)
-            self._stepper.store.runs.poke([run_id])
-            self.wake()
+            log.exception("slow work failed: %s", wait.why)
+            failure = UserError(f"{wait.why}: {error}")
+        with self._lock:
+            waiters = self._beginning.pop(wait.key)
+        if failure is not None:
+            self._stepper.failures.update(dict.fromkeys(waiters, failure))
+        try:
+            self._stepper.store.runs.poke(waiters)
+        except TradewindError as error:
+            # They look again by themselves when their guard time is over.
+            log.warning("nobody could be told that %s is done: %s", wait.why, error.message)
+        self.wake()
 
     def _follow(self, pool: str, engine: Engine) -> Coroutine[Any, Any, None]:
         stepper = self._stepper
@@ -268,42 +336,56 @@ class Loop:
 
     async def _act(self, action: Action) -> None:
         placement = action.placement
-        engine = self._engines[placement.pool]
+        engine = self._engines.get(placement.pool)
+        if engine is None:
+            log.warning("%s: this server has no pool %r", placement.id, placement.pool)
+            return
         try:
             match action:
                 case LaunchPlacement():
-                    await self._launch(engine, placement)
+                    await engine.launch(engine.render(placement))
                 case StopPlacement():
                     await engine.stop(placement.id, action.stop)
                 case ResizePlacement():
                     await engine.resize(placement.id, action.width)
         except TryAgain as error:
             log.info("%s: %s; trying again", placement.id, error.message)
-            await asyncio.sleep(error.after or RELAUNCH_SECONDS)
-            await self._blocking(lambda: self._stepper.store.runs.poke([placement.run]))
-            self.wake()
-        except TradewindError as error:
-            log.error("%s: %s", placement.id, error)
-            await self._refused(placement, error)
+            await self._again(placement, error.after or RELAUNCH_SECONDS)
+        except Exception as error:
+            log.error("%s: %s", placement.id, error, exc_info=not isinstance(error, TradewindError))
+            if not isinstance(action, LaunchPlacement):
+                await self._again(placement, RELAUNCH_SECONDS * 10)
+                return
+            ours = (
+                error if isinstance(error, TradewindError) else Bug(f"the launch failed: {error}")
+            )
+            await self._refused(placement, ours)
 
-    async def _launch(self, engine: Engine, placement: Placement) -> None:
-        await engine.launch(engine.render(placement))
+    async def _again(self, placement: Placement, seconds: float) -> None:
+        """Look at its run again after a while; what is still to be done then comes up again."""
+        runs, at = self._stepper.store.runs, self._stepper.clock.now() + seconds
+        await self._patiently(lambda: self._blocking_none(lambda: runs.poke([placement.run], at)))
+        self.wake()
+
+    async def _blocking_none(self, work: Callable[[], None]) -> None:
+        await self._blocking(work)
 
     async def _refused(self, placement: Placement, error: TradewindError) -> None:
         """The engine says that this can never run: its end is told like any other."""
         told = report.refused(placement, error, self._stepper.clock.now())
-        await self._blocking(lambda: self._stepper.store.reports.record([told]))
+        record = self._stepper.store.reports.record
+
+        async def write() -> None:
+            await self._blocking(lambda: record([told]))
+
+        await self._patiently(write)
         self.wake()
 
     async def _keep_leases(self) -> None:
-        stepper = self._stepper
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
-            now = stepper.clock.now()
-            for pool, number in self._leases.items():
-                renew = partial(
-                    stepper.store.leases.renew, pool, stepper.worker, number, now, LEASE_SECONDS
-                )
-                held = await self._blocking(renew)
-                if not held:
-                    log.error("pool %s is placed by another server now", pool)
+            for pool in tuple(self._leases):
+                try:
+                    await self._blocking(partial(self._stepper.keep_lease, pool, self._leases))
+                except TradewindError as error:
+                    log.warning("the lease on pool %s was not renewed: %s", pool, error.message)

@@ -19,7 +19,7 @@ MOST_LOSSES = 16
 LOSS_DELAY = 0.2
 
 # Trying again cannot mend these: the same input meets the same end.
-_FINAL = frozenset({"environment", "input", "output"})
+_FINAL = frozenset({"environment", "input", "output", "refused"})
 
 Outputs = Callable[[View, Placement], tuple[list[Publish], dict[str, Any]]]
 
@@ -31,7 +31,7 @@ def next_steps(view: View, now: float, outputs: Outputs) -> Sequence[Decision]:
         return [Launch()]
     if run.state is RunState.STOPPING and (placement is None or placement.number < run.number):
         return [Finish(state=RunState.STOPPED)]
-    if placement is None or run.state is RunState.QUEUED:
+    if placement is None or placement.number < run.number or run.state is RunState.QUEUED:
         return []
     match placement.state:
         case PlacementState.SUCCEEDED:

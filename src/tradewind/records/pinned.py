@@ -27,7 +27,8 @@ class Pinned:
     inputs: dict[str, Input] = field(default_factory=dict)
 
 
-# What a spec says about how well and where, or about its own name, does not change its result.
+# What a spec says about how well and where does not change its result. (Its name says where the
+# result is published, see `parts`.)
 _NOT_RESULT = frozenset(
     {
         "kind", "name", "project", "labels", "description", "bundle", "input", "dependencies",
@@ -39,11 +40,10 @@ _NOT_RESULT = frozenset(
 
 def parts(pinned: Pinned) -> dict[str, str]:
     """What a result depends on: a readable name → a digest or a short value."""
-    found = {"kind": pinned.kind, "environment": pinned.environment.digest}
+    target = str(pinned.spec.get("output") or pinned.name)
+    found = {"kind": pinned.kind, "output": target, "environment": pinned.environment.digest}
     for name, digest in pinned.code.items():
         found[f"code {name}"] = digest
-    if not pinned.code and pinned.bundle:
-        found["code"] = pinned.bundle
     for name, bound in pinned.inputs.items():
         found[f"input {name}"] = bound.digest or digest_json(bound.value)
     for name, value in pinned.spec.items():

@@ -1,6 +1,6 @@
 """The one transition table: every state of a run and of a placement, and who may move it.
 
-A state has one owner. The owner is the function named in the table; the store refuses any other
+A state has one owner: the function of `control` that the table names. The store refuses any other
 transition, and a write-back needs a live claim (see `store`). Read this before `control/road.py`.
 """
 
@@ -79,12 +79,12 @@ RUN_TRANSITIONS: dict[tuple[RunState, RunState], str] = {
     (_R.PROBING, _R.FAILED): "road.plan",
     (_R.PINNED, _R.PLANNED): "road.plan",
     (_R.PINNED, _R.FAILED): "road.plan",
-    (_R.PLANNED, _R.QUEUED): "road.place",
+    (_R.PLANNED, _R.QUEUED): "road.steer",
     (_R.PLANNED, _R.RUNNING): "road.steer",  # a kind that only steers child runs
-    (_R.PLANNED, _R.FAILED): "road.place",
+    (_R.PLANNED, _R.FAILED): "road.steer",
     (_R.QUEUED, _R.PLACED): "road.place",
     (_R.QUEUED, _R.FAILED): "road.place",
-    (_R.PLACED, _R.RUNNING): "report.apply",
+    (_R.PLACED, _R.RUNNING): "road.steer",
     (_R.PLACED, _R.QUEUED): "road.steer",  # the launch was lost or refused: place again
     (_R.PLACED, _R.SUCCEEDED): "road.steer",  # finished before its start was seen
     (_R.PLACED, _R.FAILED): "road.steer",
@@ -99,18 +99,14 @@ RUN_TRANSITIONS: dict[tuple[RunState, RunState], str] = {
 
 _P = PlacementState
 PLACEMENT_TRANSITIONS: dict[tuple[PlacementState, PlacementState], str] = {
-    (_P.PLACED, _P.LAUNCHED): "road.launch",
-    (_P.PLACED, _P.FAILED): "road.launch",
-    (_P.PLACED, _P.STOPPED): "road.launch",
-    (_P.LAUNCHED, _P.RUNNING): "report.apply",
-    # A fast task may start and end before the engine's acknowledgement is stored.
-    (_P.PLACED, _P.RUNNING): "report.apply",
-    **{
-        (state, end): "report.apply"
-        for state in (_P.PLACED, _P.LAUNCHED, _P.RUNNING)
-        for end in (_P.SUCCEEDED, _P.FAILED, _P.STOPPED, _P.LOST)
-        if (state, end) not in {(_P.PLACED, _P.FAILED), (_P.PLACED, _P.STOPPED)}
-    },
+    # A fast task may start and end before anybody hears that it was launched.
+    (old, new): "report.take"
+    for old, later in (
+        (_P.PLACED, (_P.LAUNCHED, _P.RUNNING)),
+        (_P.LAUNCHED, (_P.RUNNING,)),
+        (_P.RUNNING, ()),
+    )
+    for new in (*later, *PLACEMENT_ENDED)
 }
 
 

@@ -7,7 +7,7 @@ Nothing here reads a clock or a store: `since` and ids come in with the events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -92,15 +92,15 @@ class _Pool:
     def lacks(self, demand: Resources) -> str:
         """What is missing right now, in words; empty when it fits."""
         free = self.capacity.cpu - self.cpu
+        memory = max(0, self.capacity.memory - self.memory)
         if demand.cpu > free + 1e-9:
             return f"needs {demand.cpu:g} CPU, {max(0.0, free):g} free"
-        memory = self.capacity.memory - self.memory
         if demand.memory > memory:
             return f"needs {format_bytes(demand.memory)} of memory, {format_bytes(memory)} free"
         for name, count in demand.accelerators.items():
             have = self.capacity.accelerators.get(name, 0) - self.accelerators.get(name, 0)
             if count > have:
-                return f"needs {count} {name}, {have} free"
+                return f"needs {count} {name}, {max(0, have)} free"
         return ""
 
     def hold(self, demand: Resources, sign: int) -> None:
@@ -115,6 +115,7 @@ class Machine:
 
     def __init__(self) -> None:
         self._pools: dict[str, _Pool] = {}
+        # In the order in which they came: among those that wait since the same moment, first come.
         self._waiting: dict[str, Waiting] = {}
         self._held: dict[str, tuple[str, Resources]] = {}
 
@@ -153,7 +154,7 @@ class Machine:
         """Who starts now, in order of arrival; one that does not fit lets smaller ones pass."""
         decisions: list[Place | Reject] = []
         full: set[str] = set()
-        for waiting in sorted(self._waiting.values(), key=lambda each: (each.since, each.run)):
+        for waiting in self._line():
             if len(full) == len(self._pools):
                 break
             if waiting.pool in full:
@@ -174,18 +175,30 @@ class Machine:
 
     def why(self, run: str) -> str:
         """What a waiting run waits for, in words; empty when it does not wait."""
-        waiting = self._waiting.get(run)
-        if waiting is None:
-            return ""
+        return self.reasons([run]).get(run, "")
+
+    def reasons(self, runs: Collection[str]) -> dict[str, str]:
+        """What those of the runs that wait are waiting for, in words."""
+        asked = set(runs) & self._waiting.keys()
+        found: dict[str, str] = {}
+        ahead: dict[str, int] = {}
+        for waiting in self._line() if asked else ():
+            before = ahead.get(waiting.pool, 0)
+            ahead[waiting.pool] = before + 1
+            if waiting.run in asked:
+                found[waiting.run] = self._reason(waiting, before)
+        return found
+
+    def _reason(self, waiting: Waiting, ahead: int) -> str:
         pool = self._pools.get(waiting.pool)
         if pool is None:
             return f"pool {waiting.pool!r} is not there"
-        ahead = sum(
-            other.pool == waiting.pool and (other.since, other.run) < (waiting.since, run)
-            for other in self._waiting.values()
-        )
         lacks = pool.lacks(waiting.demand) or "about to start"
         return f"pool {waiting.pool!r}: {lacks}" + (f"; {ahead} ahead of it" if ahead else "")
+
+    def _line(self) -> list[Waiting]:
+        """Who waits, first come first. A list of its own: `why` is asked from other threads."""
+        return sorted(list(self._waiting.values()), key=lambda each: each.since)
 
     def holds(self, run: str) -> str:
         """The pool that this run holds a place on, or nothing."""

@@ -10,12 +10,12 @@ from tradewind.records.steering import Child
 from tradewind.specs import Reference
 
 Outputs = dict[str, Any]
-"""Slot → stored output, as in `Run.result`, with `run` naming the child it belongs to."""
+"""Slot → stored output, as in `Run.result`, with `run` and `slot` saying where it is kept."""
 
 
 def of(child: Child) -> Outputs:
     """A finished child's outputs."""
-    return {slot: {**body, "run": child.id} for slot, body in child.result.items()}
+    return {slot: {**body, "run": child.id, "slot": slot} for slot, body in child.result.items()}
 
 
 def select(outputs: Outputs | list[Any] | None, reference: Reference) -> Any:
@@ -33,11 +33,12 @@ def select(outputs: Outputs | list[Any] | None, reference: Reference) -> Any:
         raise InvalidData(f"{reference}: the step gave {known}, and no {slot!r}")
     found = outputs[slot]
     for key in reference.path[1:]:
-        found = _inside(found, key, reference)
+        found = inside(found, key, reference)
     return found
 
 
-def _inside(found: Any, key: str, reference: Reference) -> Any:
+def inside(found: Any, key: str, reference: Reference) -> Any:
+    """One step down into an output, a value or an item. Raises InvalidData."""
     value = found.get("value") if isinstance(found, dict) and "kind" in found else found
     if isinstance(value, list) and key.isdigit() and int(key) < len(value):
         return value[int(key)]

@@ -13,9 +13,11 @@ from typing import Any, cast
 from tradewind.base.errors import TradewindError, UserError
 from tradewind.kinds.pipeline import outputs
 from tradewind.records.states import ENDED, RunState
-from tradewind.records.steering import Child, Decision, Finish, StopChild, Submit, View
+from tradewind.records.steering import Child, Decision, Finish, StopChild, Submit, View, WakeAt
 from tradewind.specs import PipelineSpec, Reference, Step, fill, from_document, parse_reference
 from tradewind.specs import to_document as document_of
+
+_FAILED = frozenset({RunState.FAILED, RunState.STOPPED})
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class _Walk:
 
     def __init__(self, view: View, spec: PipelineSpec) -> None:
         self.spec = spec
+        self.nested = view.run.pinned.get("inputs", {})
         self.children = {child.key: child for child in view.children}
         self.steps: dict[str, _Progress] = {}
         self.submits: list[Submit] = []
@@ -51,7 +54,7 @@ class _Walk:
         if reference.root == "item":
             found = item
             for key in reference.path:
-                found = found[int(key) if isinstance(found, list) else key]
+                found = outputs.inside(found, key, reference)
             return found
         return outputs.select(self.steps[reference.root].gives, reference)
 
@@ -66,22 +69,33 @@ class _Walk:
 def next(view: View, now: float) -> Sequence[Decision]:
     """Submit what may start; finish when every step has ended or one has failed."""
     live = [child for child in view.children if not _settled(child)]
+    stops: list[Decision] = [StopChild(run=child.id) for child in live]
     if view.run.state is RunState.STOPPING:
-        stops: list[Decision] = [StopChild(run=child.id) for child in live]
         return stops or [Finish(state=RunState.STOPPED)]
-    pinned_spec = from_document(view.run.pinned["spec"])
-    walk = _Walk(view, cast(PipelineSpec, pinned_spec))
+    walk = _Walk(view, cast(PipelineSpec, from_document(view.run.pinned["spec"])))
+    limit, started = walk.spec.timeout, view.run.started
+    if limit is not None and started and now >= started + limit:
+        return stops or [_out_of_time(limit)]
     for name in walk.spec.order():
         step = walk.spec.step(name)
         walk.steps[name] = _step(walk, step)
+    wake = [WakeAt(at=(started or now) + limit)] if limit is not None else []
     failed = [(name, each) for name, each in walk.steps.items() if each.failed]
     if failed:
         # What runs goes on to its end, since its result may be reused; nothing new begins.
         name, progress = failed[0]
-        return [] if live else [_failure(walk, name, progress.failed)]
+        return wake if live else [_failure(walk, name, progress.failed)]
     if all(progress.done for progress in walk.steps.values()):
-        return [Finish(state=RunState.SUCCEEDED, result=_result(walk))]
-    return list(walk.submits)
+        try:
+            return [Finish(state=RunState.SUCCEEDED, result=_result(walk))]
+        except TradewindError as error:
+            return [Finish(state=RunState.FAILED, error=error.to_json())]
+    return [*walk.submits, *wake]
+
+
+def _out_of_time(limit: float) -> Finish:
+    error = UserError(f"ran longer than {limit:g}s", hint="raise `timeout`, or give it less to do")
+    return Finish(state=RunState.FAILED, error={**error.to_json(), "reason": "timeout"})
 
 
 def _settled(child: Child) -> bool:
@@ -114,7 +128,7 @@ def _holds(walk: _Walk, step: Step) -> bool:
 def _of(child: Child | None) -> _Progress:
     if child is None or not _settled(child):
         return _Progress()
-    if child.state in {RunState.FAILED, RunState.STOPPED}:
+    if child.state in _FAILED:
         return _Progress(failed=str(child.error.get("message") or f"it was {child.state}"))
     return _Progress(done=True, gives=outputs.of(child))
 
@@ -161,8 +175,11 @@ def _rounds(walk: _Walk, step: Step) -> _Progress:
 
 def _document(walk: _Walk, step: Step, item: Any) -> dict[str, Any]:
     """The child's spec: what the step uses, with its inputs and parameters filled in."""
-    if isinstance(step.uses, str):
-        document: dict[str, Any] = {"kind": "function", "name": step.name, "entry": step.uses}
+    nested = walk.nested.get(step.uses) if isinstance(step.uses, str) else None
+    if nested is not None:
+        document: dict[str, Any] = dict(nested["value"])
+    elif isinstance(step.uses, str):
+        document = {"kind": "function", "name": step.name, "entry": step.uses}
     else:
         document = document_of(step.uses)
     document["cache"] = step.cached
@@ -215,7 +232,10 @@ def _shown(selected: Any) -> dict[str, Any]:
 
 
 def _failure(walk: _Walk, name: str, message: str) -> Finish:
-    child = walk.children.get(name)
+    keys = [key for key in walk.children if key.partition("#")[0].partition("~")[0] == name]
+    ended = [walk.children[key] for key in keys]
+    failed = [each for each in ended if each.state in _FAILED]
+    child = failed[0] if failed else None
     error = UserError(f"step {name!r} failed: {message}").to_json()
     if child is not None:
         error = {**child.error, **error, "hint": child.error.get("hint", ""), "run": child.id}

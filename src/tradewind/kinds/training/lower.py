@@ -42,7 +42,10 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
         resources=plan.option.resources,
         params=spec.params,
         inputs=pinned.inputs,
-        outputs={"output": Output(), "model": Output(kind="model", target=spec.result, project=pinned.project)},
+        outputs={
+            "output": Output(),
+            "model": Output(kind="model", target=spec.result, project=pinned.project),
+        },
         env=spec.env,
         restart=sizing.restart(spec),
         stop=sizing.Stop(way="checkpoint"),
