@@ -134,7 +134,7 @@ def _words(client: Client, body: Json, screen: Screen, wanted: bool) -> Iterator
     ended = threading.Event()
 
     def read() -> None:
-        with contextlib.suppress(TradewindError, OSError, ValueError):
+        with contextlib.suppress(TradewindError, OSError, ValueError, RuntimeError):
             for chunk in client.runs.logs(body["id"], follow=True):
                 screen.say(chunk.decode(errors="replace"))
         ended.set()

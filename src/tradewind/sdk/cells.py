@@ -12,6 +12,7 @@ import ast
 import builtins
 import inspect
 import json
+import linecache
 import symtable
 import sys
 import textwrap
@@ -31,8 +32,7 @@ def in_session(function: Callable[..., Any]) -> bool:
     file = inspect.getsourcefile(function) or ""
     code = getattr(function, "__code__", None)
     name = code.co_filename if code is not None else file
-    # Kernels write cells to files of their own, named after the process.
-    return name.startswith("<") or "ipykernel_" in name or not Path(name).is_file()
+    return _is_cell(name) or not Path(name).is_file()
 
 
 class Cell:
@@ -94,6 +94,8 @@ class Cell:
         self._definitions[name] = source
 
     def _source(self, thing: Any) -> str:
+        if isinstance(thing, type) and (text := _class_text(thing)):
+            return text
         try:
             return textwrap.dedent(inspect.getsource(thing))
         except (OSError, TypeError) as error:
@@ -139,6 +141,29 @@ class Cell:
         file = getattr(top, "__file__", None)
         if file and not any(part in file for part in _SITE) and not _shipped_with_python(file):
             self.local_modules.add(file)
+
+
+def _class_text(thing: type) -> str:
+    """The text of a class of the session: Python keeps none for it, so the cells are searched, the
+    one of its methods first."""
+    codes = [getattr(each, "__code__", None) for each in vars(thing).values()]
+    files = [code.co_filename for code in codes if code is not None]
+    files += [name for name in reversed(list(linecache.cache)) if _is_cell(name)]
+    for file in dict.fromkeys(files):
+        text = "".join(linecache.getlines(file))
+        try:
+            body = ast.parse(text).body
+        except SyntaxError:  # a cell with a magic command
+            continue
+        for node in reversed(body):
+            if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
+                return ast.unparse(node)
+    return ""
+
+
+def _is_cell(name: str) -> bool:
+    # Kernels write cells to files of their own, named after the process.
+    return name.startswith("<") or "ipykernel_" in name
 
 
 def _shipped_with_python(file: str) -> bool:

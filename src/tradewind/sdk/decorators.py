@@ -60,12 +60,11 @@ class Decorated(Generic[P, R]):
     """A function with the fields of a spec."""
 
     def __init__(self, function: Callable[P, R], kind: str, fields: Json) -> None:
-        """Checks the fields' names; their values are checked when the spec is made."""
+        """The fields' values are checked when the spec is made."""
         if isinstance(function, Decorated):
             raise UserError(f"{function!r} is decorated twice", hint="a function has one kind")
         if function.__name__ == "<lambda>":
             raise UserError(f"a {kind} needs a name", hint="write it with def")
-        _check_fields(kind, fields)
         functools.update_wrapper(cast(Any, self), function)
         self.function = function
         self.kind = kind
@@ -370,6 +369,7 @@ def _client() -> Client:
 
 def _decorate(kind: str, function: Any, fields: Json) -> Any:
     made = DecoratedPipeline if kind == "pipeline" else Decorated
+    _check_fields(kind, fields)
     if function is None:
         return lambda each: made(each, kind, fields)
     if not callable(function):

@@ -1,6 +1,6 @@
 """The JSON Schema of specs, for editors that complete and check YAML.
 
-tw schema > tradewind.schema.json
+tw schema > specs.schema.json
 tw schema function
 """
 
@@ -30,6 +30,9 @@ def main(args: argparse.Namespace, out: Out) -> None:
         near = get_close_matches(args.kind, KINDS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"kinds: {', '.join(KINDS)}"
         raise NotFound(f"there is no kind {args.kind!r}", hint=hint)
-    make: Any = specs.json_schema
-    schema = make(args.kind) if args.kind else make()
+    schema: dict[str, Any] = specs.json_schema()
+    if args.kind:
+        name = specs.KINDS[args.kind].__name__
+        kept = {key: schema[key] for key in ("$schema", "$defs")}
+        schema = {"$ref": f"#/$defs/{name}", **kept}
     out.line(json.dumps(schema, indent=2, ensure_ascii=False))

@@ -1,0 +1,279 @@
+"""Every verb against the API in memory."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.conftest import Tw
+from tests.unit.sdk.fake import Fake
+from tradewind.sdk import local
+
+FUNCTION = "kind: function\nname: clean\nentry: code.py:clean\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(fake: Fake) -> Path:
+    Path("train.py").write_text("print(1)")
+    Path("code.py").write_text("def clean(flights): ...")
+    Path("clean.yaml").write_text(FUNCTION)
+    Path("flights.csv").write_text("a\n1\n")
+    return Path.cwd()
+
+
+def spec_of(fake: Fake, number: int = 1) -> dict[str, Any]:
+    document = dict(fake.runs[f"r{number:03}"]["spec"])
+    document.pop("bundle", None)
+    return document
+
+
+def test_run_a_script_with_its_arguments(tw: Tw, fake: Fake) -> None:
+    said = tw("run", "train.py", "one", "--performance", "1h", "--", "--epochs", "3")
+    assert said.status == 0
+    assert spec_of(fake) == {"kind": "training", "name": "train", "entry": "train.py",
+                             "args": ["one", "--epochs", "3"], "performance": "1h"}  # fmt: skip
+    assert said.out == "one\ntwo\n42\n"
+    assert "train succeeded in 1.5s, $0.0020" in said.err
+
+
+def test_run_a_spec_with_everything(tw: Tw, fake: Fake, folder: Path) -> None:
+    said = tw("run", "clean.yaml", "--data", "flights=flights.csv", "--param", "rate=0.5",
+              "--param", "mode=fast", "--budget", "$2", "--availability", "region",
+              "--consistency", "soft", "--output", "tidy", "--name", "other", "--pool", "p",
+              "--queue", "q", "--quote", "q1", "-o", "json")  # fmt: skip
+    assert said.status == 0
+    assert spec_of(fake) == {
+        "kind": "function", "name": "other", "entry": "code.py:clean", "budget": "$2",
+        "availability": "region", "consistency": "soft", "queue": "q", "pool": "p",
+        "params": {"rate": 0.5, "mode": "fast"}, "output": "tidy",
+        "input": {"flights": str(folder / "flights.csv")},
+    }  # fmt: skip
+    body = json.loads(said.out)
+    assert body["quote"] == "q1" and body["results"]["output"]["value"] == 42
+
+
+def test_an_input_without_a_name(tw: Tw, fake: Fake) -> None:
+    tw("run", "clean.yaml", "--data", "flights")
+    assert spec_of(fake)["input"] == {"data": "flights"}
+    assert "two inputs" in tw("run", "clean.yaml", "--data", "a", "--data", "b").err
+
+
+def test_a_failed_run_is_status_1(tw: Tw, fake: Fake) -> None:
+    error = {"code": "user_error", "message": "division by zero", "type": "ZeroDivisionError",
+             "hint": "look", "traceback": "Traceback\n  File train.py\n"}  # fmt: skip
+    fake.outcome = lambda document: {"state": "failed", "error": error}
+    said = tw("run", "train.py")
+    assert said.status == 1
+    assert said.err.endswith(
+        "  File train.py\nerror: train failed (r001): ZeroDivisionError: division by zero\n  look\n"
+    )
+    assert json.loads(tw("run", "train.py", "-o", "json").out)["state"] == "failed"
+    # What the run has printed itself is not said again.
+    fake.logs = error["traceback"].encode()
+    assert "File" not in tw("run", "train.py").err
+
+
+def test_detached(tw: Tw, fake: Fake) -> None:
+    said = tw("run", "train.py", "--detach")
+    assert (said.status, said.out) == (0, "r001\n")
+    assert "tw stop r001" in said.err
+    assert fake.runs["r001"]["state"] == "accepted"
+
+
+def test_ctrl_c_detaches(tw: Tw, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: object, body: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tradewind.cli.follow.Plain.update", interrupt)
+    said = tw("run", "train.py")
+    assert said.status == 130
+    assert "goes on as r001" in said.err and "`tw stop r001` stops it" in said.err
+    assert fake.runs["r001"]["state"] == "accepted"
+
+
+def test_arguments_for_what_takes_none(tw: Tw) -> None:
+    said = tw("run", "clean.yaml", "extra")
+    assert said.status == 2
+    assert "--param" in said.err
+
+
+def test_a_located_error_of_a_spec(tw: Tw) -> None:
+    Path("bad.yaml").write_text(FUNCTION + "performence: 60s\n")
+    said = tw("run", "bad.yaml")
+    assert said.status == 2
+    assert "bad.yaml:4:1" in said.err and "performance" in said.err
+
+
+def test_datasets_of_the_same_file_are_imported_first(tw: Tw, fake: Fake) -> None:
+    Path("both.yaml").write_text(
+        "kind: dataset\nname: flights\nsource: flights.csv\n---\n"
+        + FUNCTION
+        + "input: {flights: flights}\n"
+    )
+    assert tw("run", "both.yaml").status == 0
+    assert [spec_of(fake, n)["kind"] for n in (1, 2)] == ["dataset", "function"]
+
+
+def test_quote_plan_render(tw: Tw) -> None:
+    assert "q1" in tw("quote", "clean.yaml").out
+    assert "$0.0010 ≤ $0.0020" in tw("quote", "clean.yaml").out
+    assert "unknown" in tw("plan", "clean.yaml").out
+    assert json.loads(tw("render", "clean.yaml", "--pool", "p").out)["pool"] == "p"
+    for verb in ("quote", "plan", "render"):
+        json.loads(tw(verb, "clean.yaml", "-o", "json").out)
+
+
+def test_bundle(tw: Tw) -> None:
+    Path(".env").write_text("SECRET=1")
+    said = tw("bundle")
+    assert "train.py" in said.out and "may hold secrets" in said.out
+    body = json.loads(tw("bundle", "train.py", "-o", "json").out)
+    assert {"path": ".env", "reason": "may hold secrets"} in body["stays"]
+    assert body["digest"].startswith("sha256:")
+    assert tw("bundle", "absent").status == 2
+
+
+@pytest.mark.parametrize("noun", ["runs", "run", "datasets", "models", "services", "pools",
+                                  "specs", "functions", "queue"])  # fmt: skip
+def test_get(tw: Tw, noun: str) -> None:
+    tw("run", "train.py", "-d")
+    assert tw("get", noun).status == 0
+    assert isinstance(json.loads(tw("get", noun, "-o", "json").out), list)
+    assert tw("get", noun, "-o", "yaml").status == 0
+
+
+def test_get_what_is_not(tw: Tw) -> None:
+    assert "did you mean datasets?" in tw("get", "datsets").err
+
+
+def test_describe(tw: Tw, fake: Fake) -> None:
+    fake.result = {}
+    tw("run", "train.py")
+    assert "succeeded" in tw("describe", "r001").out
+    assert "336,776" in tw("describe", "dataset/flights").out
+    assert "best → 1" in tw("describe", "model", "late").out
+    tw("apply", "clean.yaml")
+    assert "entry: code.py:clean" in tw("describe", "function/clean").out
+    assert "local" in tw("describe", "pool/local").out
+    assert json.loads(tw("describe", "r001", "-o", "json").out)["id"] == "r001"
+    assert tw("describe", "nothing").status == 2
+
+
+def test_logs(tw: Tw) -> None:
+    tw("run", "train.py", "-d")
+    assert tw("logs", "r001", "-f").out == "one\ntwo\n"
+    said = tw("logs", "r001", "-o", "json")
+    assert [json.loads(line)["line"] for line in said.out.splitlines()] == ["one", "two"]
+
+
+def test_attach_wait_stop_delete(tw: Tw, fake: Fake) -> None:
+    for _ in range(3):
+        tw("run", "train.py", "-d")
+    assert tw("attach", "r001").status == 0
+    assert "r001" in tw("wait", "r001", "r002").out
+    assert "stopped" in tw("stop", "r003").out
+    assert tw("wait", "r003").status == 1
+    assert tw("delete", "r003").status == 0
+    assert "r003" not in fake.runs
+    assert "no run" in tw("delete", "r003").err
+    tw("run", "train.py", "-d")
+    assert tw("wait", "r003", "--timeout", "0s").status == 4
+    assert tw("wait", "r003", "--timeout", "soon").status == 2
+
+
+def test_events(tw: Tw, fake: Fake) -> None:
+    fake.events = [{"seq": 1, "type": "run.accepted", "at": 1.0, "project": "p", "subject": "r1"}]
+    assert "run.accepted" in tw("events").out
+    assert json.loads(tw("events", "-o", "json").out)["seq"] == 1
+
+
+def test_apply_and_diff(tw: Tw, fake: Fake) -> None:
+    assert "created" in tw("apply", "clean.yaml", "--dry-run").out
+    assert fake.specs == {}
+    assert "+ function/clean created (revision 1)" in tw("apply", "-f", "clean.yaml").out
+    assert "unchanged" in tw("diff", "clean.yaml").out
+    Path("clean.yaml").write_text(FUNCTION + "timeout: 10m\n")
+    assert "timeout: 1 → 2" in tw("diff", "clean.yaml").out
+    assert json.loads(tw("apply", "clean.yaml", "-o", "json").out)[0]["change"] == "changed"
+    assert "function/clean" in fake.calls[-1] or tw("delete", "function/clean").status == 0
+    assert tw("apply").status == 2
+
+
+def test_production_is_asked_about(tw: Tw, fake: Fake) -> None:
+    Path("pool.yaml").write_text("kind: pool\nname: big\nproduction: true\n")
+    said = tw("apply", "pool.yaml")
+    assert said.status == 2 and "--yes" in said.err and fake.specs == {}
+    assert tw("apply", "pool.yaml", "--yes").status == 0
+    assert tw("apply", "pool.yaml").status == 0  # unchanged: nothing to ask
+    assert tw("delete", "pool/big").status == 2
+    assert tw("delete", "pool/big", "-y").status == 0
+
+
+def test_schema(tw: Tw) -> None:
+    assert json.loads(tw("schema").out)
+    assert json.loads(tw("schema", "function").out)
+    assert "did you mean 'function'?" in tw("schema", "functoin").err
+
+
+def test_status_top_prune_open(tw: Tw) -> None:
+    assert "0.1.0" in tw("status").out
+    assert "2 KiB" in tw("top").out
+    assert "2 KiB" in tw("prune", "--older-than", "7d").out
+    assert "login?code=" in tw("open", "--print").out
+    for verb in ("status", "top", "prune", "open"):
+        json.loads(tw(verb, "-o", "json").out)
+
+
+def test_up_and_down_without_a_server(tw: Tw, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tw("down").out == "no server runs\n"
+    assert json.loads(tw("down", "-o", "json").out) == {"was_running": False, "going_on": []}
+    given: list[Any] = []
+
+    def ensure(folder: Path, arguments: list[str], on_start: Any) -> local.Address:
+        given.extend(arguments)
+        on_start()
+        return local.Address("http://x", "t", local=True)
+
+    monkeypatch.setattr(local, "ensure_server", ensure)
+    assert "ready at http://x" in tw("up", "--port", "7000").out
+    assert given == ["--port", "7000"]
+
+
+def test_down_says_what_goes_on(tw: Tw, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = {"id": "r1", "kind": "training", "name": "t", "state": "running"}
+    monkeypatch.setattr(local, "stop_server", lambda stop_runs: {"going_on": [run]})
+    said = tw("down")
+    assert "r1" in said.out and "--stop-runs" in said.err
+
+
+def test_doctor(tw: Tw, tmp_path: Path) -> None:
+    said = tw("doctor")
+    assert said.status == 0 and "all is well" in said.out
+    token = tmp_path / "tradewind" / "token"
+    token.parent.mkdir()
+    token.write_text("x")
+    token.chmod(stat.S_IRUSR | stat.S_IROTH)
+    said = tw("doctor", "-o", "json")
+    assert said.status == 5
+    found = {check["name"]: check["level"] for check in json.loads(said.out)["checks"]}
+    assert found["token"] == "broken" and found["python"] == "good"
+
+
+def test_completion(tw: Tw) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "tw completion words" in tw("completion", shell).out
+
+    def words(*given: str) -> list[str]:
+        return tw("completion", "words", "--", *given).out.split()
+
+    assert words("de") == ["describe", "delete"]
+    assert "--performance" in words("run", "--p")
+    assert words("run", "--consistency", "s") == ["strong", "soft"]
+    assert words("get", "p") == ["pools"]
+    assert words("describe", "dataset/") == ["dataset/flights"]
+    assert words("run", "--data", "fl") == ["flights"]
+    tw("run", "train.py", "-d")
+    assert words("logs", "r") == ["r001"]
+    assert words("nonsense", "x") == []

@@ -1,0 +1,114 @@
+"""From what a person names to what is sent."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.sdk.fake import Fake
+from tradewind.base.errors import NotFound, Refused, UserError
+from tradewind.sdk import loading
+
+PIPELINE = """\
+kind: dataset
+name: flights
+source: data/flights.csv
+---
+kind: function
+name: clean
+entry: code.py:clean
+input: {flights: flights}
+---
+kind: pipeline
+name: nightly
+steps:
+  - name: clean
+    uses: function/clean
+    input: {flights: flights}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    work = tmp_path / "work"
+    (work / "data").mkdir(parents=True)
+    (work / "data/flights.csv").write_text("a\n1\n")
+    (work / "code.py").write_text("def clean(flights): ...")
+    (work / "flow.yaml").write_text(PIPELINE)
+    monkeypatch.chdir(tmp_path)
+    return work
+
+
+def test_a_plain_script_needs_no_spec(folder: Path, api: Fake) -> None:
+    script = folder / "My Train.py"
+    script.write_text("print(1)")
+    [work] = loading.load(str(script))
+    client = api.client()
+    document = loading.finish(client, work, {"performance": "1h", "args": ["--x"]})
+    assert document.pop("bundle") in api.blobs
+    assert document == {"kind": "training", "name": "my-train", "entry": "My Train.py",
+                        "performance": "1h", "args": ["--x"]}  # fmt: skip
+
+
+def test_a_file_of_specs(folder: Path, api: Fake) -> None:
+    works = loading.load("work/flow.yaml")
+    assert loading.listed(works) == "dataset/flights, function/clean, pipeline/nightly"
+    chosen = loading.choose(works, "work/flow.yaml")
+    assert chosen.name == "nightly"
+    assert works[0].document["source"] == str(folder / "data/flights.csv")
+    assert [each.name for each in loading.imports(chosen)] == ["flights"]
+    document = loading.finish(api.client(), chosen)
+    uses = document["steps"][0]["uses"]
+    assert uses["entry"] == "code.py:clean" and uses["bundle"] in api.blobs
+
+
+def test_one_of_a_file(folder: Path) -> None:
+    [work] = loading.load("work/flow.yaml:clean")
+    assert work.kind == "function"
+    with pytest.raises(NotFound, match="has no 'cleen'"):
+        loading.load("work/flow.yaml:cleen")
+
+
+def test_several_to_choose_from(folder: Path) -> None:
+    (folder / "two.py").write_text(
+        "import tradewind as tw\n@tw.function\ndef a(): ...\n@tw.function\ndef b(): ...\n"
+    )
+    works = loading.load("work/two.py")
+    with pytest.raises(UserError, match="several things") as raised:
+        loading.choose(works, "work/two.py")
+    assert "two.py:a" in raised.value.hint
+    assert loading.load("work/two.py:b")[0].name == "b"
+
+
+def test_a_file_that_cannot_be_imported_says_where(folder: Path) -> None:
+    (folder / "needs.py").write_text(
+        "import tradewind as tw\nimport no_such_thing\n@tw.function\ndef a(): ...\n"
+    )
+    with pytest.raises(UserError, match="No module named 'no_such_thing'") as raised:
+        loading.load("work/needs.py")
+    assert raised.value.where is not None and raised.value.where.line == 2
+
+
+def test_wrong_names(folder: Path, api: Fake) -> None:
+    with pytest.raises(NotFound) as raised:
+        loading.load("work/flow.yml")
+    assert "flow.yaml" in raised.value.hint
+    with pytest.raises(NotFound, match="no function 'gone'"):
+        loading.load("function/gone", api.client())
+    (folder / "x.txt").write_text("")
+    with pytest.raises(UserError, match="neither a spec nor"):
+        loading.load("work/x.txt")
+
+
+def test_a_stored_spec(folder: Path, api: Fake) -> None:
+    client = api.client()
+    [work] = loading.load("work/flow.yaml:clean")
+    client.specs.apply([loading.finish(client, work)])
+    [stored] = loading.load("function/clean", client)
+    assert loading.finish(client, stored, {"params": {"a": 1}})["params"] == {"a": 1}
+
+
+def test_code_that_does_not_travel_is_said_before_it_is_missed(folder: Path, api: Fake) -> None:
+    (folder / ".gitignore").write_text("code.py\n")
+    [work] = loading.load("work/flow.yaml:clean")
+    with pytest.raises(Refused, match=r"code\.py does not travel: .gitignore"):
+        loading.finish(api.client(), work)
