@@ -14,7 +14,7 @@ COMPILED := $(BIN)/python -m compileall -q src
 .PHONY: help demo test fresh check docs bench chaos lock clean
 
 help:
-	@echo "make demo [POOL=name]     from raw flights to a served prediction"
+	@echo "make demo [POOL=name] [KEEP=1]   from raw flights to a served prediction"
 	@echo "make test                 all tests that run on one machine"
 	@echo "make check                format, lint, types, import contracts, docs, sizes"
 	@echo "make fresh TARGET=test    a target on a copy, with an empty home and empty caches"
@@ -22,7 +22,7 @@ help:
 
 demo: $(DEMO_ENV)
 	@$(COMPILED)
-	@$(BIN)/python examples/flights/demo.py $(if $(POOL),--pool $(POOL),)
+	@$(BIN)/python examples/flights/demo.py $(if $(POOL),--pool $(POOL)) $(if $(KEEP),--keep)
 
 test: .venv/.test
 	@$(COMPILED)

@@ -73,11 +73,11 @@ class Draft:
         self.events = [event for event in self.events if event.run == self.run.id]
         self.move(RunState.FAILED, error=error.to_json())
 
-    def note(self, kind: str, subject: str = "", *, of: str = "", **body: Any) -> None:
+    def note(self, what: str, subject: str = "", /, *, of: str = "", **body: Any) -> None:
         """Append an event about this run, or about the new child `of`."""
         self.events.append(
             Event(
-                type=kind,
+                type=what,
                 at=self.now,
                 project=self.run.project,
                 subject=subject or self.run.id,
