@@ -17,7 +17,6 @@ TYPE_CHECKING = False  # as in typing, which takes longer to import than all els
 if TYPE_CHECKING:
     from tradewind.sdk.client import Client as Client
     from tradewind.sdk.decorators import component as component
-    from tradewind.sdk.decorators import dataset as dataset
     from tradewind.sdk.decorators import function as function
     from tradewind.sdk.decorators import pipeline as pipeline
     from tradewind.sdk.decorators import service as service
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from tradewind.sdk.handles import RunFailed as RunFailed
     from tradewind.sdk.handles import RunHandle as RunHandle
     from tradewind.sdk.local import connect as connect
+    from tradewind.sdk.references import dataset as dataset
     from tradewind.sdk.tracing import foreach as foreach
     from tradewind.sdk.tracing import optional as optional
     from tradewind.sdk.tracing import until as until

@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Iterable
 
 from tradewind.base.errors import TradewindError
-from tradewind.cli.front import load
 from tradewind.cli.parsing import parser_of
-from tradewind.cli.table import VERBS
+from tradewind.cli.table import NOUNS, VERBS
+from tradewind.cli.verb import load
 from tradewind.sdk import local
 from tradewind.sdk.client import Client
 
@@ -35,8 +35,6 @@ def candidates(words: list[str]) -> list[str]:
     if before[-1].startswith("-") and before[-1] != "--data" and _takes_value(parser, before[-1]):
         return []
     if verb == "get":
-        from tradewind.cli.verbs.get import NOUNS
-
         return _fitting(NOUNS, last)
     with contextlib.suppress(TradewindError, OSError), local.connect(start=False) as client:
         return _fitting(_names(client, verb, before[-1]), last)

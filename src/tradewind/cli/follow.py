@@ -171,12 +171,10 @@ def _say_result(slot: str, body: Json, out: Out) -> None:
     import json
 
     if body.get("kind") == "json" and _of_training(body.get("value")):
-        metrics = ", ".join(
-            f"{name} {value:g}"
-            for name, value in body["value"]["metrics"].items()
-            if isinstance(value, int | float)
-        )
-        out.note(f"  metrics: {metrics}")
+        found = body["value"].get("metrics") or {}
+        told = [f"{name} {value:g}" for name, value in found.items() if _is_number(value)]
+        if told:
+            out.note(f"  metrics: {', '.join(told)}")
     elif body.get("value") is not None:
         text = json.dumps(body["value"], ensure_ascii=False)
         out.line(text if len(text) <= _PREVIEW else text[:_PREVIEW] + " …")
@@ -192,8 +190,16 @@ def _say_result(slot: str, body: Json, out: Out) -> None:
 
 
 def _of_training(value: Any) -> bool:
-    """Whether this is what a script leaves: its last metrics."""
-    return isinstance(value, dict) and set(value) == {"value", "metrics"} and not value["value"]
+    """Whether this is what a script leaves: no value, and its last metrics."""
+    return (
+        isinstance(value, dict)
+        and "value" in value
+        and not any(part for name, part in value.items() if name != "metrics")
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _say_failure(body: Json, out: Out) -> None:

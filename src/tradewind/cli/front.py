@@ -8,29 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tradewind.cli.table import GROUPS, VERBS
 
 if TYPE_CHECKING:
-    import argparse
-
     from tradewind.cli.show import Out
 
 EPILOG = """\
 Every verb takes -o json; tw VERB --help says the rest.
 Exit status: 0 done · 1 the run failed · 2 your input · 3 not allowed · 4 try again ·
 5 broken, an operator must act · 70 our bug · 130 interrupted."""
-
-
-class Verb(Protocol):
-    """What a verb's module holds."""
-
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what it takes."""
-
-    def main(self, args: argparse.Namespace, out: Out) -> int | None:
-        """Do it. None stands for 0; errors are raised."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,13 +45,6 @@ def usage() -> str:
         lines += [f"  {name:<12}{help_}" for name, (_, help_) in verbs.items()]
         lines.append("")
     return "\n".join([*lines, EPILOG])
-
-
-def load(verb: str) -> Verb:
-    """The module of a verb."""
-    from importlib import import_module
-
-    return cast(Verb, import_module(f"tradewind.cli.verbs.{VERBS[verb][0]}"))
 
 
 def _guarded(words: list[str]) -> int:
@@ -100,6 +81,8 @@ def _carry_out(words: list[str], out: Out) -> int:
     name, rest = words[0], words[1:]
     if name not in VERBS:
         _unknown(name)
+    from tradewind.cli.verb import load
+
     module = load(name)
     script: list[str] | None = None
     if "--" in rest:

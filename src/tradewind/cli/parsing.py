@@ -9,7 +9,7 @@ from tradewind.base.errors import UserError
 from tradewind.cli.table import VERBS
 
 if TYPE_CHECKING:
-    from tradewind.cli.front import Verb
+    from tradewind.cli.verb import Verb
 
 FORMATS = ("json", "yaml")
 

@@ -43,3 +43,6 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 VERBS: dict[str, tuple[str, str]] = {
     name: entry for group in GROUPS.values() for name, entry in group.items()
 }
+
+# What `tw get` lists beside the specs of one kind.
+NOUNS = ("runs", "datasets", "models", "services", "pools", "specs")

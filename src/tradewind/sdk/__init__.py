@@ -15,7 +15,7 @@ EXPORTS = {
     "RunHandle": "handles",
     "connect": "local",
     "component": "decorators",
-    "dataset": "decorators",
+    "dataset": "references",
     "function": "decorators",
     "pipeline": "decorators",
     "service": "decorators",

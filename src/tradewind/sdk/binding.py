@@ -16,6 +16,7 @@ from tradewind.base.errors import NotFound, Refused, UserError
 from tradewind.base.ids import digest_bytes
 from tradewind.sdk import tracing
 from tradewind.sdk.local import data_folder
+from tradewind.sdk.references import Dataset
 
 Json = dict[str, Any]
 
@@ -59,8 +60,6 @@ def _is_data(value: Any) -> bool:
 
 
 def _reference(name: str, value: Any, table: bool) -> str | None:
-    from tradewind.sdk.decorators import Dataset
-
     if isinstance(value, Dataset):
         return value.ref
     if isinstance(value, os.PathLike):

@@ -9,25 +9,40 @@ from typing import TYPE_CHECKING, Any
 from tradewind.base.errors import Refused, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tradewind.sdk.bundle import Bundle, Code
-    from tradewind.sdk.decorators import Decorated
 
 
-def entry_of(decorated: Decorated[..., Any]) -> str:
+class Written:
+    """A function of the user's. `root` is the folder that travels, where one was named, seen from
+    the function's file."""
+
+    function: Callable[..., Any]
+    name: str
+    root: str | Path | None
+
+
+def plain(value: Any) -> Any:
+    """The function behind one that is decorated; anything else as it is."""
+    return value.function if isinstance(value, Written) else value
+
+
+def entry_of(written: Written) -> str:
     """`file.py:name` below the folder that travels."""
-    function = decorated.function
-    if _from_cell(decorated):
-        return f"{cell_file(decorated)}:{function.__name__}"
-    return f"{_code(decorated).file}:{function.__qualname__}"
+    function = written.function
+    if _from_cell(written):
+        return f"{cell_file(written)}:{function.__name__}"
+    return f"{_code(written).file}:{function.__qualname__}"
 
 
-def pack(decorated: Decorated[..., Any]) -> Bundle:
+def pack(written: Written) -> Bundle:
     """The bundle that holds this function and what it needs."""
     from tradewind.sdk import bundle
 
-    if _from_cell(decorated):
-        return _pack_cell(decorated)
-    return pack_code(_code(decorated), bundle.LIMIT)
+    if _from_cell(written):
+        return _pack_cell(written)
+    return pack_code(_code(written), bundle.LIMIT)
 
 
 def pack_code(code: Code, limit: int) -> Bundle:
@@ -45,35 +60,34 @@ def pack_code(code: Code, limit: int) -> Bundle:
     return packed
 
 
-def cell_file(decorated: Decorated[..., Any]) -> str:
+def cell_file(written: Written) -> str:
     """The name of the module that is written for a cell."""
-    return f"{decorated.function.__name__}_cell.py"
+    return f"{written.function.__name__}_cell.py"
 
 
-def _from_cell(decorated: Decorated[..., Any]) -> bool:
+def _from_cell(written: Written) -> bool:
     from tradewind.sdk import cells
 
     # A function inside a function cannot be imported either: its text is taken.
-    return cells.in_session(decorated.function) or "<locals>" in decorated.function.__qualname__
+    return cells.in_session(written.function) or "<locals>" in written.function.__qualname__
 
 
-def _code(decorated: Decorated[..., Any]) -> Code:
+def _code(written: Written) -> Code:
     from tradewind.sdk import bundle
 
-    file = inspect.getsourcefile(decorated.function)
+    file = inspect.getsourcefile(written.function)
     if file is None:
-        raise UserError(f"the file of {decorated.name} cannot be found")
-    root = decorated.root
+        raise UserError(f"the file of {written.name} cannot be found")
+    root = written.root
     top = (Path(file).parent / root).resolve() if root is not None else None
     return bundle.code_of(file, top)
 
 
-def _pack_cell(decorated: Decorated[..., Any]) -> Bundle:
+def _pack_cell(written: Written) -> Bundle:
     from tradewind.sdk import bundle, cells
-    from tradewind.sdk.decorators import plain
 
-    cell = cells.Cell(decorated.function, plain)
-    files = {cell_file(decorated): cell.text.encode()}
+    cell = cells.Cell(written.function, plain)
+    files = {cell_file(written): cell.text.encode()}
     for module in sorted(cell.local_modules):
         path = Path(module)
         top = path.parent.parent if path.name == "__init__.py" else path.parent

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from tradewind.base.errors import UserError
-from tradewind.sdk import tracing
+from tradewind.sdk import code, references, tracing
 
 if TYPE_CHECKING:
     from tradewind.sdk.client import Client
@@ -40,23 +40,7 @@ _STEP_FIELDS = ("name", "after", "retries", "timeout", "cache")
 _TABLES = ("Table", "DataFrame", "LazyFrame", "RecordBatch", "Dataset", "Relation")
 
 
-class Dataset:
-    """A dataset, as an input: `f.run(flights=tw.dataset("flights"))`."""
-
-    def __init__(self, name: str, version: int | None = None) -> None:
-        """Its newest version when the run is pinned, or the one named."""
-        self.ref = name if version is None else f"{name}@{version}"
-
-    def __repr__(self) -> str:
-        return f"dataset({self.ref!r})"
-
-
-def dataset(name: str, version: int | None = None) -> Dataset:
-    """A dataset by name, for an input. `tw.dataset("flights", 3)` is version 3."""
-    return Dataset(name, version)
-
-
-class Decorated(Generic[P, R]):
+class Decorated(code.Written, Generic[P, R]):
     """A function with the fields of a spec."""
 
     def __init__(self, function: Callable[P, R], kind: str, fields: Json) -> None:
@@ -77,7 +61,7 @@ class Decorated(Generic[P, R]):
         """Call the plain function; in the body of a pipeline, add a step."""
         graph = tracing.current()
         if graph is None:
-            return self.function(*args, **kwargs)
+            return cast(R, self.function(*args, **kwargs))
         return cast(R, self._draw(graph, args, kwargs))
 
     def __get__(self, owner: object, kind: type | None = None) -> Any:
@@ -133,9 +117,18 @@ class Decorated(Generic[P, R]):
 
     def entry(self) -> str:
         """`file.py:name` below the folder that travels."""
-        from tradewind.sdk import code
-
         return code.entry_of(self)
+
+    def complete(self, client: Client, bound: Json, more: Json | None = None) -> Json:
+        """The document with these arguments, checked; its code is sent."""
+        from tradewind.sdk import submit
+
+        document = {**self._document(bound), **(more or {})}
+        self._send_code(client, document)
+        return submit.checked(client, document)
+
+    def _send_code(self, client: Client, document: Json) -> None:
+        document["bundle"] = client.blobs.put(code.pack(self).data)
 
     # What it starts.
 
@@ -166,17 +159,13 @@ class Decorated(Generic[P, R]):
 
     def quote(self, *args: Any, **kwargs: Any) -> Json:
         """What it would cost and take, before it runs."""
-        from tradewind.sdk import submit
-
         client = _client()
-        return client.quotes.ask(submit.complete(client, self, self._bind(args, kwargs)))
+        return client.quotes.ask(self.complete(client, self._bind(args, kwargs)))
 
     def apply(self) -> Json:
         """Keep its spec on the server under its name."""
-        from tradewind.sdk import submit
-
         client = _client()
-        return client.specs.apply([submit.complete(client, self, {})])[0]
+        return client.specs.apply([self.complete(client, {})])[0]
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         """A request to the running service of this name; gives back its answer."""
@@ -197,7 +186,7 @@ class Decorated(Generic[P, R]):
                 f"{self.name} was started while a pipeline is drawn", hint="call it: it is a step"
             )
         client = _client()
-        return submit.start(client, [submit.complete(client, self, bound, more)])[0]
+        return submit.start(client, [self.complete(client, bound, more)])[0]
 
     # What it is in a pipeline.
 
@@ -264,9 +253,9 @@ class DecoratedPipeline(Decorated[P, R]):
             values[name] = value
         data, params = binding.divide(values, tables=self._tables())
         handles: Json = {name: tracing.Handle("params", (name,)) for name in params}
-        handles.update({name: Dataset(ref) for name, ref in data.items()})
+        handles.update({name: references.Dataset(ref) for name, ref in data.items()})
         with tracing.drawing(tracing.Graph(self.name)) as graph:
-            given = self.function(**handles)  # type: ignore[call-arg]
+            given = self.function(**handles)
         document: Json = {"kind": "pipeline", "name": self.name, **self.fields}
         if params:
             document["params"] = {**document.get("params", {}), **params}
@@ -277,6 +266,13 @@ class DecoratedPipeline(Decorated[P, R]):
 
     def _document(self, bound: Json) -> Json:
         return self.draw(bound)
+
+    def _send_code(self, client: Client, document: Json) -> None:
+        """Each step brings its own."""
+        for step in document["steps"]:
+            if isinstance(step["uses"], _Uses):
+                packed = code.pack(step["uses"].of)
+                step["uses"] = {**step["uses"], "bundle": client.blobs.put(packed.data)}
 
 
 class Component:
@@ -411,8 +407,3 @@ def pipeline(**fields: Any) -> Callable[[Callable[P, R]], Decorated[P, R]]: ...
 def pipeline(function: Any = None, /, **fields: Any) -> Any:
     """A function whose body draws a graph of steps: `@tw.pipeline(budget="$2")`."""
     return _decorate("pipeline", function, fields)
-
-
-def plain(value: Any) -> Any:
-    """The function behind a decorated one; anything else as it is."""
-    return value.function if isinstance(value, Decorated) else value

@@ -8,12 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tradewind.base import units
-
-if TYPE_CHECKING:
-    from tradewind.sdk.handles import RunHandle
 
 Json = dict[str, Any]
 
@@ -24,10 +21,25 @@ _LIVE_COLOUR = "#1a73e8"
 _CHILDREN = 30
 
 
+class Shown(Protocol):
+    """What is shown: a handle on a run."""
+
+    @property
+    def body(self) -> Json:
+        """The run as last seen."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it had ended."""
+
+    def refresh(self) -> Shown:
+        """Look again."""
+
+
 class Update:
     """Call it to show the run as it is now. `period` is how often (s) that makes sense."""
 
-    def __init__(self, handle: RunHandle, place: Any = None) -> None:
+    def __init__(self, handle: Shown, place: Any = None) -> None:
         """Without a place it shows nothing."""
         self.period = _SHOWN_SECONDS if place is not None else _UNSHOWN_SECONDS
         self._handle = handle
@@ -63,7 +75,7 @@ def in_notebook() -> bool:
 
 
 @contextmanager
-def progress(handle: RunHandle, show: bool | None) -> Iterator[Update]:
+def progress(handle: Shown, show: bool | None) -> Iterator[Update]:
     """A card that is updated; nothing outside a notebook, or where `show` is False."""
     if handle.ended or not (in_notebook() if show is None else show and in_notebook()):
         yield Update(handle)

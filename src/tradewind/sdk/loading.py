@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tradewind.base.errors import Location, NotFound, TradewindError, UserError
 from tradewind.sdk import binding, bundle, code, submit
 from tradewind.sdk.decorators import Decorated
+from tradewind.sdk.references import dataset
 
 if TYPE_CHECKING:
     from tradewind.sdk.client import Client
@@ -288,20 +289,14 @@ def _finish_decorated(
     bound: Json = dict(params)
     for name, ref in inputs.items():
         chosen = name if name in names or not names else names[0]
-        bound[chosen] = Path(ref) if ref.startswith("/") else _dataset(ref)
-    return submit.complete(client, decorated, bound, given)
+        bound[chosen] = Path(ref) if ref.startswith("/") else dataset(ref)
+    return decorated.complete(client, bound, given)
 
 
 def _parameters(decorated: Decorated[..., Any]) -> Iterable[str]:
     import inspect
 
     return inspect.signature(decorated.function).parameters
-
-
-def _dataset(ref: str) -> Any:
-    from tradewind.sdk.decorators import dataset
-
-    return dataset(ref)
 
 
 def _with_code(client: Client, document: Json, work: Work) -> Json:

@@ -11,9 +11,9 @@ import pytest
 from tests.unit.cli.conftest import Tw
 from tests.unit.sdk.fake import Fake
 from tradewind.base import errors
-from tradewind.cli import front
 from tradewind.cli.parsing import parser_of
 from tradewind.cli.table import VERBS
+from tradewind.cli.verb import load
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -101,7 +101,7 @@ def test_the_page_names_every_verb_and_option() -> None:
     for verb in VERBS:
         section = re.search(rf"^### tw {verb}\n(.*?)(?=^##)", page + "\n##", re.M | re.S)
         assert section is not None, f"docs/cli.md has no section on {verb}"
-        parser = parser_of(verb, front.load(verb))
+        parser = parser_of(verb, load(verb))
         for action in parser._actions:
             for name in action.option_strings:
                 if name.startswith("--") and name not in {"--help", "--format"}:

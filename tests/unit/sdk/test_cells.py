@@ -11,7 +11,7 @@ import pytest
 
 from tradewind.base.errors import UserError
 from tradewind.sdk.cells import Cell, in_session
-from tradewind.sdk.decorators import plain
+from tradewind.sdk.code import plain
 
 SETUP = """
 import json as js, math

@@ -13,13 +13,13 @@ from typing import Any
 
 from tradewind.base.errors import UserError
 from tradewind.cli.show import Out, ago, count, lasted, money
+from tradewind.cli.table import NOUNS
 from tradewind.sdk import local
 from tradewind.sdk.client import Client
 from tradewind.sdk.loading import KINDS
 
 Json = dict[str, Any]
 
-NOUNS = ("runs", "datasets", "models", "services", "pools", "specs")
 _LIMIT = 50
 
 
