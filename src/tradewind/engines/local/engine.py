@@ -23,6 +23,8 @@ from tradewind.supervisor import layout
 
 # How long a node may take to come back, in seconds.
 PATIENCE = 10.0
+# Seconds that the node may take to say whether it has work, when we go.
+CLOSING = 2.0
 
 
 class LocalEngine:
@@ -81,7 +83,12 @@ class LocalEngine:
         return reading.read(self._places, placement, role, index, offset, follow)
 
     async def close(self) -> None:
+        """A node with nothing to do ends with us; any other goes on with its work."""
         if self._client is not None:
+            with contextlib.suppress(errors.TradewindError):
+                found = await self._client.ask("known", CLOSING)
+                if not found["placements"]:
+                    await self._client.ask("shutdown", CLOSING, stop=False)
             await self._client.close()
             self._client = None
 
