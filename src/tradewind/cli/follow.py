@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tradewind.base import units
 from tradewind.base.errors import TradewindError
 from tradewind.cli.show import Out, lasted, money
 from tradewind.sdk.handles import failure
+from tradewind.sdk.results import handed_on
 from tradewind.sdk.runs import ENDED
 
 if TYPE_CHECKING:
@@ -148,8 +150,8 @@ def finish(client: Client, body: Json, out: Out) -> int:
     """Say how a run ended; the exit status."""
     good = body["state"] == "succeeded"
     if not out.text:
-        results = client.runs.results(body["id"]) if good else {}
-        out.value({**body, "results": results})
+        found = client.runs.results(body["id"]) if good else {}
+        out.value({**body, "results": found})
         return 0 if good else FAILED
     if not good:
         _say_failure(body, out)
@@ -162,31 +164,42 @@ def finish(client: Client, body: Json, out: Out) -> int:
     if phases:
         told = ", ".join(f"{p['name']} {units.format_duration(p['seconds'])}" for p in phases)
         out.note(out.style(f"  where the time went: {told}", "dim"))
-    for slot, result in client.runs.results(body["id"]).items():
-        _say_result(slot, result, out)
+    results = client.runs.results(body["id"])
+    for slot, result in results.items():
+        _say_result(slot, result, out, len(results) > 1)
     return 0
 
 
-def _say_result(slot: str, body: Json, out: Out) -> None:
-    import json
-
+def _say_result(slot: str, body: Json, out: Out, several: bool) -> None:
     if body.get("kind") == "json" and _of_training(body.get("value")):
         found = body["value"].get("metrics") or {}
         told = [f"{name} {value:g}" for name, value in found.items() if _is_number(value)]
         if told:
             out.note(f"  metrics: {', '.join(told)}")
-    elif body.get("value") is not None:
+    elif "value" in body:
+        if body["value"] is not None:
+            out.line(f"{slot}: {result_text(body)}" if several else result_text(body))
+    else:
+        out.note(f"  {slot}: {result_text(body)}")
+        if body.get("name") and body.get("version"):
+            noun = "model" if body.get("kind") == "model" else "dataset"
+            out.note(out.style(f"  next: tw describe {noun}/{body['name']}", "dim"))
+
+
+def result_text(body: Json) -> str:
+    """What one output became, in a line."""
+    handed = handed_on(body)
+    if handed is not None:
+        return f"[{', '.join(map(result_text, handed))}]"
+    if "value" in body:
         text = json.dumps(body["value"], ensure_ascii=False)
-        out.line(text if len(text) <= _PREVIEW else text[:_PREVIEW] + " …")
-    elif body.get("name") and body.get("version"):
-        rows = f", {body['rows']:,} rows" if isinstance(body.get("rows"), int) else ""
-        out.note(f"  {slot}: {body['name']}@{body['version']}{rows}")
-        noun = "model" if body.get("kind") == "model" else "dataset"
-        out.note(out.style(f"  next: tw describe {noun}/{body['name']}", "dim"))
-    elif "value" not in body:
-        size = body.get("size")
-        more = f", {units.format_bytes(size)}" if isinstance(size, int) else ""
-        out.note(f"  {slot}: {body.get('kind', 'a result')}{more}")
+        return text if len(text) <= _PREVIEW else text[:_PREVIEW] + " …"
+    rows = f", {body['rows']:,} rows" if isinstance(body.get("rows"), int) else ""
+    if body.get("name") and body.get("version"):
+        return f"{body['name']}@{body['version']}{rows}"
+    size = body.get("size")
+    more = f", {units.format_bytes(size)}" if isinstance(size, int) else rows
+    return f"{body.get('kind', 'a result')}{more}"
 
 
 def _of_training(value: Any) -> bool:

@@ -27,6 +27,10 @@ class RunFailed(errors.UserError):
         self.traceback = str(more.get("traceback", ""))
         self.cause = dict(more.get("cause", {}))
 
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text}\n\n{self.traceback.rstrip()}" if self.traceback else text
+
 
 class RunHandle:
     """One run. What it shows is what was known when it was last asked; `refresh` asks again."""

@@ -48,6 +48,8 @@ def _value(client: Client, run: str, slot: str, body: Json, as_: str) -> Any:
         return frame([file for file in _files(client, run, slot, body)], as_)
     if kind == "parts":
         return _parts(client, run, slot, body, as_)
+    if (handed := handed_on(body)) is not None:
+        return [_value(client, part["run"], part["slot"], part, as_) for part in handed]
     if "value" in body:
         return body["value"]
     if kind == "json":
@@ -57,6 +59,15 @@ def _value(client: Client, run: str, slot: str, body: Json, as_: str) -> Any:
     if kind == "npy":
         return _numpy().load(io.BytesIO(client.runs.result_file(run, slot, 0)), allow_pickle=False)
     return body  # a model, a folder: what is known of it
+
+
+def handed_on(body: Json) -> list[Json] | None:
+    """The results of the child runs of a foreach, where this is a list of them."""
+    value = body.get("value")
+    if not isinstance(value, list) or not value:
+        return None
+    named = all(isinstance(part, dict) and {"kind", "run", "slot"} <= part.keys() for part in value)
+    return value if named else None
 
 
 def _parts(client: Client, run: str, slot: str, body: Json, as_: str) -> Any:

@@ -50,6 +50,13 @@ def test_parts(api: Fake) -> None:
     assert results.read(*ended(api, {"output": {"kind": "parts", "parts": parts}})) == [0, 1, 2]
 
 
+def test_results_of_a_foreach_are_a_list(api: Fake) -> None:
+    made = [{"kind": "json", "value": n, "run": "r1", "slot": "output"} for n in range(3)]
+    assert results.read(*ended(api, {"output": {"kind": "json", "value": made}})) == [0, 1, 2]
+    mixed = [{"kind": "json"}, 1]
+    assert results.read(*ended(api, {"output": {"kind": "json", "value": mixed}})) == mixed
+
+
 def test_slots_are_named(api: Fake) -> None:
     client, run = ended(api, {"a": {"value": 1}, "b": {"value": 2}})
     assert results.read(client, run, "b") == 2

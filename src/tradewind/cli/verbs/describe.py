@@ -13,6 +13,7 @@ from typing import Any
 
 from tradewind.base import units
 from tradewind.base.errors import NotFound
+from tradewind.cli.follow import result_text
 from tradewind.cli.show import Out, ago, count, lasted, moment, money
 from tradewind.cli.verbs import plan
 from tradewind.cli.verbs.get import noun_of
@@ -105,9 +106,9 @@ def _run(body: Json, out: Out) -> None:
             ["unit", "try", "state", "time", "cpu", "memory", "ended by"],
             [_attempt(each) for each in body["attempts"]],
         )
-    for slot, result in (body.get("result") or {}).items():
-        _title(f"output {slot}", out)
-        out.line(_short(result))
+    if body.get("result"):
+        _title("outputs", out)
+        out.facts((slot, result_text(result)) for slot, result in body["result"].items())
 
 
 def _title(text: str, out: Out) -> None:

@@ -8,10 +8,11 @@ tw get functions
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tradewind.base.errors import UserError
+from tradewind.base.errors import NotFound, UserError
 from tradewind.cli.show import Out, ago, count, lasted, money
 from tradewind.cli.table import NOUNS
 from tradewind.sdk import local
@@ -27,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     kinds = ", ".join((*NOUNS, *(f"{kind}s" for kind in KINDS if f"{kind}s" not in NOUNS)))
     parser.add_argument("noun", metavar="WHAT", nargs="?", default="runs", help=kinds)
-    parser.add_argument("name", nargs="?", default="", help="only this one")
+    parser.add_argument("name", nargs="?", default="", help="only this; for a run its id or name")
     parser.add_argument("--project", default="")
     parser.add_argument("--kind", default="", help="runs: of this kind")
     parser.add_argument("--state", default="", help="runs: in this state")
@@ -67,6 +68,9 @@ def main(args: argparse.Namespace, out: Out) -> None:
 
 def _items(client: Client, noun: str, name: str, args: argparse.Namespace) -> list[Json]:
     if noun == "runs":
+        if name:
+            with contextlib.suppress(NotFound):
+                return [client.runs.get(name)]
         found = client.runs.list(
             project=args.project,
             kind=args.kind,
