@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import os
@@ -153,7 +154,9 @@ def _import_file(path: str, place: str) -> Any:
     sys.path.insert(0, os.path.dirname(path))
     stem = os.path.splitext(os.path.basename(path))[0]
     name = stem if stem.isidentifier() and stem not in sys.modules else "tradewind_user_" + stem
-    spec = importlib.util.spec_from_file_location(name, path)
+    # Said, since the loader is guessed by the suffix and the Python of a `.tw` file is as good.
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise Failure("error", f"{place!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradewind.base import ids, units
-from tradewind.base.errors import InvalidData, NotFound, Refused
+from tradewind.base.errors import InvalidData, InvalidSpec, NotFound, Refused
 from tradewind.sdk import never
 
 if TYPE_CHECKING:
@@ -217,10 +217,19 @@ def _over(found: Listing, limit: int) -> str:
 
 
 def _content(item: Item) -> bytes:
+    path = Path(item.source)
     try:
-        return Path(item.source).read_bytes()
+        data = path.read_bytes()
+        # A `.tw` file travels as its Python: whoever runs it needs no reader of declarations.
+        return _as_bytes(_python(path)) if path.suffix == ".tw" else data
     except OSError as error:
         raise InvalidData(f"{item.path} cannot be read: {error.strerror}") from error
+    except (InvalidSpec, ValueError):
+        return data  # it does not parse; who runs it is told so, others need not know
+
+
+def _as_bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
 
 
 def _packed(found: Listing, contents: list[tuple[Item, bytes]]) -> Bundle:

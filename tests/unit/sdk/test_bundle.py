@@ -174,3 +174,14 @@ def test_from_a_home_folder_only_what_is_imported_travels(tmp_path: Path) -> Non
     assert code.only == ("helper.py", "pkg/__init__.py", "pkg/a.py", "second.py", "train.py")
     packed = bundle.pack(code.root, code.only)
     assert sorted(members(packed)) == list(code.only)
+
+
+def test_a_tw_file_travels_as_its_python(root: Path) -> None:
+    text = "def clean(data):\n    return data\n\nfunction: clean\n    performance: 60s\n"
+    write(root, "clean.tw", text=text)
+    write(root, "torn.tw", text="function: nothing\n    performance: soon\n")
+    with tarfile.open(fileobj=io.BytesIO(bundle.pack(root).data)) as tar:
+        sent = {name: tar.extractfile(name).read() for name in tar.getnames()}  # type: ignore[union-attr]
+    compile(sent["clean.tw"], "clean.tw", "exec")
+    assert b"def clean(data)" in sent["clean.tw"] and b"performance" not in sent["clean.tw"]
+    assert b"soon" in sent["torn.tw"]
