@@ -281,7 +281,11 @@ def folder_input(source: str, files: list[dict[str, Any]], **meta: Any) -> Input
         source=source,
         digest=folder_digest(files),
         files=tuple(each["digest"] for each in files),
-        meta={"paths": [each["path"] for each in files], **meta},
+        meta={
+            "paths": [each["path"] for each in files],
+            "manifest": next((f["digest"] for f in files if f["path"] == "model.json"), ""),
+            **meta,
+        },
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from tradewind.records.tasks import Resources, Restart, Stop
+from tradewind.records.tasks import Input, Resources, Restart, Stop
 from tradewind.specs.common import Workload
 
-__all__ = ["Resources", "Stop", "entry_kind", "resources", "restart"]
+__all__ = ["Resources", "Stop", "entry_kind", "resources", "restart", "trusted"]
 
 
 def entry_kind(entry: str) -> Literal["function", "module"]:
@@ -25,6 +26,15 @@ def resources(spec: Workload, cpu: float) -> Resources:
         memory=pin.memory or 0,
         accelerators=dict(pin.accelerators),
     )
+
+
+def trusted(inputs: Mapping[str, Input]) -> dict[str, str]:
+    """The manifests of the models among the inputs: they come from this project's own registry, so
+    what they hold may be executed. A model from anywhere else never is."""
+    digests = [
+        str(each.meta["manifest"]) for each in inputs.values() if each.meta.get("manifest")
+    ]
+    return {"TRADEWIND_TRUSTED_MODELS": ",".join(digests)} if digests else {}
 
 
 def restart(spec: Workload) -> Restart:

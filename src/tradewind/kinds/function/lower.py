@@ -46,7 +46,7 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
         items=tuple(items),
         inputs=pinned.inputs,
         outputs=_outputs(spec),
-        env=spec.env,
+        env={**sizing.trusted(pinned.inputs), **spec.env},
         restart=sizing.restart(spec),
         timeout=spec.timeout or 0.0,
     )

@@ -65,7 +65,7 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
             ),
         },
         inputs=pinned.inputs,
-        env=spec.env,
+        env={**sizing.trusted(pinned.inputs), **spec.env},
         ports=tuple(spec.ports) or ("http",),
         readiness=Readiness(
             path="" if own else "/v2/health/ready", timeout=spec.ready_timeout or READY_SECONDS

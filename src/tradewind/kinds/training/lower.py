@@ -46,7 +46,7 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
             "output": Output(),
             "model": Output(kind="model", target=spec.result, project=pinned.project),
         },
-        env=spec.env,
+        env={**sizing.trusted(pinned.inputs), **spec.env},
         restart=sizing.restart(spec),
         stop=sizing.Stop(way="checkpoint"),
         timeout=spec.timeout or 0.0,
