@@ -10,7 +10,6 @@ import asyncio
 import io
 import tarfile
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +185,11 @@ class Town:
         return [each.type for each in self.here.store.events.after(0, run=run)]
 
 
+def swap(thing: object, name: str, other: object) -> None:
+    """Put something else in the place of a method."""
+    setattr(thing, name, other)
+
+
 def function(name: str, **fields: Any) -> Document:
     """A function whose task `act(name, …)` scripts: SQL-free and bundle-free."""
     fields.setdefault("entry", f"tradewind.components:{name}")
@@ -216,7 +220,7 @@ __all__ = [
     "failure",
     "function",
     "in_town",
-    "replace",
+    "swap",
     "table",
     "value",
 ]
