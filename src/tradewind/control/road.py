@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tradewind import kinds
-from tradewind.base.errors import Bug, Refused, TradewindError, TryAgain
+from tradewind.base.errors import Bug, NotAllowed, Refused, TradewindError, TryAgain
 from tradewind.base.ids import new_id
 from tradewind.compiler import price
 from tradewind.compiler.facts import PoolFacts
@@ -97,6 +97,7 @@ class Road:
     leases: dict[str, int]
     begin: Callable[[str, NotYet], None]
     actions: list[Action] = field(default_factory=list)
+    projects: dict[str, str] = field(default_factory=dict)
 
     # --- accept ------------------------------------------------------------------------------
 
@@ -218,8 +219,28 @@ class Road:
         if quote is None or plan is None:
             draft.move(RunState.PLANNED)
             return
+        self._may_share(run, plan)
         draft.quotes.append(quote)
         draft.move(RunState.PLANNED, plan=codec.to_json(plan), quote=quote.id)
+
+    def _may_share(self, run: Run, plan: Plan) -> None:
+        """Processes of one machine's user can read each other: such a pool has one project, the
+        first that ran there. Raises NotAllowed for another."""
+        if plan.engine != "local" or run.project == self.projects.get(plan.pool):
+            return
+        key = f"project:{plan.pool}"
+        first = self.store.settings.get(key)
+        if first is None:
+            self.store.settings.put(key, first := run.project)
+        self.projects[plan.pool] = first
+        if run.project != first:
+            raise NotAllowed(
+                f"pool {plan.pool!r} works for project {first!r}, and what runs there could read "
+                "the data of a second one",
+                hint="give project "
+                f"{run.project!r} a data folder of its own (TRADEWIND_HOME), or a pool that "
+                "isolates its tasks",
+            )
 
     def _held_to(self, run: Run) -> Quote:
         """The quote that the user accepted. Raises Refused when it is not of this, or was too old
