@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tradewind.base.errors import UserError
@@ -19,7 +20,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """A command line that makes no sense is the user's to mend."""
-        raise UserError(message, hint=f"`{self.prog} --help` says what it takes")
+        hint = f"`{self.prog} --help` says what it takes"
+        word = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+        if word != message and word.startswith("-"):
+            known = [name for action in self._actions for name in action.option_strings]
+            if near := get_close_matches(word, known, 1, 0.75):
+                hint = f"did you mean {near[0]}?"
+            elif any(action.dest == "args" for action in self._actions):
+                hint = f"what is meant for the script stands behind --: -- {word} …"
+        raise UserError(message, hint=hint)
 
 
 def parser_of(name: str, module: Verb) -> Parser:

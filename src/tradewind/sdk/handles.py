@@ -135,7 +135,7 @@ class RunHandle:
     @property
     def explain(self) -> str:
         """Why it is where it is: what it waits for, why it was not cached, why it failed."""
-        return str(self.refresh()._body.get("explain") or "")
+        return "\n".join(lines_of(self.refresh()._body.get("explain")))
 
     @property
     def price(self) -> str:
@@ -166,6 +166,11 @@ class RunHandle:
         from tradewind.sdk import display
 
         return display.html(self._body)
+
+
+def lines_of(told: Any) -> list[str]:
+    """An explanation as lines: the API gives one text or several."""
+    return [told] if isinstance(told, str) and told else [str(line) for line in told or ()]
 
 
 def failure(body: Json) -> TradewindError:

@@ -60,6 +60,8 @@ def test_a_wrong_command_line_is_the_users(tw: Tw) -> None:
     said = tw("run", "x.py", "--performence", "1h", "-o", "json")
     assert json.loads(said.out)["error"]["code"] == "user_error"
     assert said.err == ""
+    assert "did you mean --performance?" in tw("run", "x.py", "--performence", "1h").err
+    assert "behind --" in tw("run", "x.py", "--lr", "1").err
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tradewind.cli.verbs import plan
 from tradewind.cli.verbs.get import noun_of
 from tradewind.sdk import local
 from tradewind.sdk.client import Client
+from tradewind.sdk.handles import lines_of
 
 Json = dict[str, Any]
 
@@ -80,7 +81,7 @@ def _run(body: Json, out: Out) -> None:
             ("ran anew because", _changed(body)),
             ("retries", body.get("tries") or ""),
             ("lost and retried", body.get("losses") or ""),
-            ("why", body.get("explain")),
+            ("why", "\n".join(lines_of(body.get("explain")))),
             ("error", error.get("message")),
             ("hint", error.get("hint")),
         ]
@@ -192,9 +193,11 @@ def _stats(found: Any) -> list[Any]:
 
 
 def _source(each: Any) -> str:
-    if isinstance(each, dict):
-        return f"{each.get('name', '')}@{each.get('number', '')}".strip("@")
-    return str(each)
+    if not isinstance(each, dict):
+        return str(each)
+    name = str(each.get("name") or str(each.get("digest") or "")[:19])
+    kind = "" if each.get("kind") == "dataset" else f"{each.get('kind', '')} "
+    return f"{kind}{name}@{each['number']}" if each.get("number") else f"{kind}{name}"
 
 
 def _model(body: Json, out: Out) -> None:

@@ -40,7 +40,9 @@ def main(args: argparse.Namespace, out: Out) -> None:
 
 def _row(number: str, plan: dict[str, Any]) -> list[str]:
     option = plan["option"]
-    basis = ("estimate: " if plan.get("estimate_only") else "") + str(plan.get("basis") or "")
+    basis = str(plan.get("basis") or "")
+    if plan.get("estimate_only") and not basis.startswith("estimate"):
+        basis = f"estimate: {basis}"
     return [number, plan["pool"], option["backend"], str(option.get("width", 1)),
             interval(plan.get("seconds"), units.format_duration),
             interval(plan.get("price"), lambda amount: units.format_money(int(amount))),
