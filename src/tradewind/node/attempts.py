@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from typing import Any
 
 from tradewind.supervisor import journal, layout
@@ -35,6 +36,7 @@ class Attempt:
         "seen",
         "sent",
         "tries",
+        "unwritten",
         "usage",
         "weight",
     )  # fmt: skip
@@ -51,6 +53,7 @@ class Attempt:
         self.usage: dict[str, Any] = {}
         self.weight = -1
         self.tries = 0
+        self.unwritten: list[Report] = []  # the end, if the disk was too full for it
         self.acknowledged = 0  # the highest seq of which we were told that it is stored
         self.end = 0  # the seq of the end, once it was handed out
 
@@ -63,7 +66,9 @@ class Attempt:
         try:
             reports, ends = journal.read(self.journal, self.offset, most)
         except FileNotFoundError:
-            return []
+            reports, ends = [], []
+        late = [each for each in self.unwritten if each["seq"] > self.acknowledged]
+        reports, ends = reports + late, ends + [ends[-1] if ends else self.offset] * len(late)
         for report, end in zip(reports, ends, strict=True):
             self.sent[report["seq"]] = end
             self.seen = max(self.seen, report["seq"])
@@ -80,6 +85,14 @@ class Attempt:
             for number in known:
                 del self.sent[number]
 
+    def never_began(self) -> None:
+        """No supervisor could even open the journal: tell that it is lost, from memory."""
+        reason = {"reason": "lost", "message": "no supervisor could begin: is the disk full?"}
+        body = {"state": "lost", "reason": reason}
+        report = {"placement": self.placement, "seq": 1, "at": time.time(), "kind": "placement"}
+        self.unwritten = [{**report, "role": "", "index": 0, "attempt": 1, "body": body}]
+        self.ended, self.seen = True, 1
+
     def over(self) -> bool:
         """Whether the end was acknowledged."""
         return 0 < self.end <= self.acknowledged
@@ -91,7 +104,7 @@ class Attempt:
         try:
             return os.stat(self.journal).st_size <= self.offset  # it was cut to size at its end
         except OSError:
-            return False
+            return self.over()
 
     def want(self, order: dict[str, Any]) -> None:
         """Keep an order for a supervisor that cannot be reached now."""

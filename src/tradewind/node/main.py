@@ -35,6 +35,8 @@ from tradewind.supervisor.loop import Loop
 
 _PRELOADED = (journal, readiness)  # what supervisors will need, once, before the fork
 GUARD, IDLE = 0.25, 15.0
+# Supervisors that may die before they begin, until the placement is called lost.
+_TRIES = 3
 # A task below this is not why the machine has no memory.
 _SMALL = 64 << 20
 
@@ -146,6 +148,8 @@ class Node:
 
     def _tidy(self) -> None:
         self.reap()
+        if not self.open and not os.path.exists(self.places.lock):  # the folder was deleted
+            self.loop.stop()
         if time.monotonic() - self._pruned > self.keep.every:
             self.prune()
         self.loop.after(IDLE, self._tidy)
@@ -188,7 +192,7 @@ class Node:
         """Fork a supervisor, once per placement id."""
         placement = layout.safe(request["placement"])
         if self._closing:
-            raise server.Refusal("unreachable", "the node is going down")
+            raise server.Refusal("unreachable", "the node is going down", after=0.05)
         if placement in self.open or os.path.isdir(self.places.past(placement)):
             return {"node": self.identity()["pid"], "placement": placement}
         self.reap()
@@ -302,7 +306,9 @@ class Node:
             self._supervisor_gone(attempt)
             return
         for message in attempt.lines.feed(data):
-            if "reports" in message:
+            if "unwritten" in message:
+                attempt.unwritten = message["unwritten"]
+            elif "reports" in message:
                 attempt.seen = max(attempt.seen, int(message["reports"]))
                 if message.get("ended"):
                     attempt.ended = True
@@ -341,8 +347,12 @@ class Node:
     def _again(self, attempt: attempts.Attempt) -> None:
         """Fork another supervisor for a placement that has not begun."""
         held = supervisor.take(attempt.folder)
-        if held >= 0:
+        if held >= 0 and attempt.tries <= _TRIES:
             self._fork(attempt, attempts.request_of(attempt.folder) or {}, held)
+        elif held >= 0:
+            os.close(held)
+            attempt.never_began()
+            self._mark(attempt)
 
     def _mark(self, attempt: attempts.Attempt) -> None:
         if attempt.acknowledged < attempt.seen or not attempt.over():

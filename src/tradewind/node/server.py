@@ -27,9 +27,9 @@ MOST = 1 << 20
 class Refusal(Exception):
     """A verb that cannot be carried out; `body` is an error of `base.errors` in JSON."""
 
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
+    def __init__(self, code: str, message: str, after: float | None = None) -> None:
         super().__init__(message)
-        self.body = {"code": code, "message": message, "hint": hint}
+        self.body = {"code": code, "message": message, "after": after}
 
 
 class Client:

@@ -77,6 +77,10 @@ class Journal:
         """Forget what is pending, but for these kinds: there is no space for it."""
         self._pending = [(kind, line) for kind, line in self._pending if kind in kinds]
 
+    def pending(self) -> list[Report]:
+        """What could not be written."""
+        return [json.loads(line) for _kind, line in self._pending]
+
     def close(self) -> None:
         """Give back the space that was not used."""
         with contextlib.suppress(OSError):

@@ -60,7 +60,7 @@ def run(settings: Settings, request: dict[str, Any], link: socket.socket | None,
         linux.name("tw-supervisor")
         keepers, orders = Keepers(), Orders(link)
         for left in range(REUSED, -1, -1):
-            ended = Supervisor(settings, request, orders, keepers, last=not left)
+            ended = Supervisor(settings, request, orders, keepers, held, last=not left)
             ended.live_through()
             os.close(held)
             keepers.trim(1)
@@ -158,6 +158,7 @@ class Supervisor:
         request: dict[str, Any],
         orders: Orders,
         keepers: Keepers,
+        held: int,
         last: bool,
     ) -> None:
         self.settings, self.request = settings, request
@@ -168,6 +169,7 @@ class Supervisor:
         self.ports = Ports(self.places.ports)
         self.starter = Starter(self, keepers)
         self.last = last
+        self._held = held
         self.inside = settings.inside
         self.python = request["environment"].get("python") or settings.python
         self.bundle = ""
@@ -261,8 +263,9 @@ class Supervisor:
             self._journal.flush(end=True)
         except OSError:
             self._journal.give_up("placement")
-            self.loop.after(0.1, self._flush_to_the_end)
-            return
+            if not self._tell({"unwritten": self._journal.pending()}):
+                self.loop.after(0.1, self._flush_to_the_end)
+                return
         self._journal.close()
         self.ports.close()
         self._tell({"reports": self._journal.seq, "ended": True, "last": self.last})
@@ -357,6 +360,11 @@ class Supervisor:
 
     def _reconnect(self) -> None:
         """The node died: go on, and tell the next one that we are here."""
+        if self._deserted():
+            for unit in self.live():
+                unit.kill(roles.STOPPED)
+            self.loop.stop()
+            return
         try:
             link = wire.connect(self.places.socket)
         except OSError:
@@ -369,10 +377,20 @@ class Supervisor:
         self._orders.link = link
         self.loop.watch(link.fileno(), self._on_link)
 
-    def _tell(self, message: dict[str, Any]) -> None:
-        if self._orders.link is not None:
-            with contextlib.suppress(OSError):  # full or gone: the journal has it
-                self._orders.link.send(wire.encode(message))
+    def _deserted(self) -> bool:
+        """Whether the data folder was deleted, or another stands in its place."""
+        path = os.path.join(self.folder, layout.REQUEST)
+        try:
+            return os.stat(path).st_ino != os.fstat(self._held).st_ino
+        except OSError:
+            return True
+
+    def _tell(self, message: dict[str, Any]) -> bool:
+        """Whether the node was told. If not (it is gone, or slow), the journal has it."""
+        line = wire.encode(message)
+        with contextlib.suppress(OSError):
+            return self._orders.link is not None and self._orders.link.send(line) == len(line)
+        return False
 
     def tell_usage(self) -> None:
         """What the live units use, for the node's status."""

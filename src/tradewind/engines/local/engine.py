@@ -117,9 +117,10 @@ class LocalEngine:
             client = await self._connected()
             try:
                 return await client.ask(verb, patience, **fields)
-            except errors.Unreachable:
-                if client.alive or asyncio.get_running_loop().time() > limit:
+            except errors.Unreachable as error:
+                if error.after is None or asyncio.get_running_loop().time() > limit:
                     raise
+            await client.close()
             await asyncio.sleep(0.01)
 
     async def _connected(self) -> Client:
