@@ -182,7 +182,8 @@ def _document(walk: _Walk, step: Step, item: Any) -> dict[str, Any]:
         document = {"kind": "function", "name": step.name, "entry": step.uses}
     else:
         document = document_of(step.uses)
-    document["cache"] = step.cached
+    # A repeated step that took its last round's result would repeat for nothing.
+    document["cache"] = step.cached and (step.until is None or step.cache is True)
     if step.params:
         filled = fill(step.params, walk.lookup(item))
         document["params"] = {**document.get("params", {}), **filled}
