@@ -51,8 +51,18 @@ def read(path: str | os.PathLike[str]) -> list[Spec]:
         )
     text = _text(file)
     if suffix == ".tw":
-        return parse_tw(text, file).specs
+        return parse_tw(text, file, _Beside(Path(file).absolute().parent)).specs
     return parse_json(text, file) if suffix == ".json" else parse_yaml(text, file)
+
+
+class _Beside:
+    """The files of a folder, looked for when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name != "" and (self._folder / name).is_file()
 
 
 def _text(file: str) -> str:

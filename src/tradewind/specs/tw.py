@@ -23,7 +23,7 @@ import re
 import tokenize
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -76,16 +76,19 @@ class _Names:
     defs: frozenset[str]
     others: frozenset[str]
     open_ended: bool
+    imported: dict[str, tuple[str, str]]
+    """Name here → file and name there, of `from module import name`."""
 
     def knows(self, name: str) -> bool:
         name = unicodedata.normalize("NFKC", name)
         return self.open_ended or name in self.defs or name in self.others
 
 
-def parse_tw(text: str, file: str = "main.tw") -> TwFile:
+def parse_tw(text: str, file: str = "main.tw", beside: Container[str] = ()) -> TwFile:
     """Split a `.tw` text into Python and specs, or raise InvalidSpec with every fault.
 
-    An entry is `<file's own name>:<def>`: the root of the bundle is the file's folder.
+    An entry is `<file's own name>:<def>`: the root of the bundle is the file's folder. A def that
+    is imported from a file `beside` it has that file's entry, as if it were said there.
     """
     text = clean(text, file)
     lines = text.split("\n")
@@ -100,7 +103,7 @@ def parse_tw(text: str, file: str = "main.tw") -> TwFile:
     for declaration in found:
         node = _document(declaration, lines, file, problems)
         if node is not None:
-            _resolve(node, file, names, problems)
+            _resolve(node, file, names, beside, problems)
             documents.append(node)
     specs = collect(documents, file, problems)
     if problems:
@@ -218,6 +221,7 @@ def _bound(body: Iterable[ast.stmt]) -> _Names:
     """The names that the statements of a module bind, those inside `if`, `try`, `with` too."""
     defs: set[str] = set()
     others: set[str] = set()
+    imported: dict[str, tuple[str, str]] = {}
     open_ended = False
     waiting: list[ast.AST] = list(body)
     while waiting:
@@ -229,11 +233,16 @@ def _bound(body: Iterable[ast.stmt]) -> _Names:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             open_ended |= any(alias.name == "*" for alias in node.names)
             others |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                there = node.module.replace(".", "/") + ".py"
+                imported |= {
+                    alias.asname or alias.name: (there, alias.name) for alias in node.names
+                }
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             others.add(node.id)
         elif not isinstance(node, ast.Lambda):
             waiting.extend(ast.iter_child_nodes(node))
-    return _Names(frozenset(defs), frozenset(others), open_ended)
+    return _Names(frozenset(defs), frozenset(others), open_ended, imported)
 
 
 def _is_annotation(one: _Declaration, names: _Names) -> bool:
@@ -285,11 +294,17 @@ def _fields(one: _Declaration, lines: list[str], file: str, problems: list[Probl
     return None
 
 
-def _resolve(node: Node, file: str, names: _Names | None, problems: list[Problem]) -> None:
+def _resolve(
+    node: Node,
+    file: str,
+    names: _Names | None,
+    beside: Container[str],
+    problems: list[Problem],
+) -> None:
     """Point the entries of a document, and of its steps' inline specs, at this file's defs."""
     document = node.value
     if document["kind"] in KINDS:
-        _entry(document, node, document["name"], file, names, problems)
+        _entry(document, node, document["name"], file, names, beside, problems)
     steps = document.get("steps")
     if document["kind"] != "pipeline" or not isinstance(steps, list):
         return
@@ -298,7 +313,7 @@ def _resolve(node: Node, file: str, names: _Names | None, problems: list[Problem
         if isinstance(uses, dict):
             place = node.children["steps"].children[index].children["uses"]
             name = uses.get("name", step.get("name"))
-            _entry(uses, place, name, file, names, problems)
+            _entry(uses, place, name, file, names, beside, problems)
 
 
 def _entry(
@@ -307,6 +322,7 @@ def _entry(
     name: object,
     file: str,
     names: _Names | None,
+    beside: Container[str],
     problems: list[Problem],
 ) -> None:
     """Fill in or complete the `entry` of one document; a def that is missing is a fault."""
@@ -327,4 +343,13 @@ def _entry(
         problems.append(Problem(f"there is no def {said!r} in this file", hint, where))
         # The fault is told; the rest of the spec is checked with a stand-in.
         said = "missing"
-    document["entry"] = f"{PurePosixPath(file.replace(chr(92), '/')).name}:{said}"
+    document["entry"] = ":".join(_home(said, file, names, beside))
+
+
+def _home(said: str, file: str, names: _Names | None, beside: Container[str]) -> tuple[str, str]:
+    """The file that has this def, and its name there."""
+    if names is not None and said in names.imported and said not in names.defs:
+        home = names.imported[said]
+        if home[0] in beside:
+            return home
+    return PurePosixPath(file.replace(chr(92), "/")).name, said

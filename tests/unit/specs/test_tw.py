@@ -237,3 +237,31 @@ def test_the_first_fault_is_the_error_s_own() -> None:
     with pytest.raises(InvalidSpec) as caught:
         parse_tw("queue: q\n    priorty: 1\n", "a.tw")
     assert caught.value.where == Location("a.tw", 2, 5, "priorty")
+
+
+IMPORTED = """from flows import clean, train as fit
+from tradewind.components import split
+
+pipeline: flow
+    steps:
+      - {name: clean, uses: {kind: function}, params: {data: 1}}
+      - {name: model, uses: {kind: training, entry: fit}, input: {data: $clean}}
+      - {name: parts, uses: {kind: function, entry: split}, input: {data: $clean}}
+"""
+
+
+def test_a_def_imported_from_a_file_beside_it_has_that_files_entry() -> None:
+    """So the same flow in YAML is the same object, and a cache miss names the line that changed."""
+    [pipeline] = parse_tw(IMPORTED, "flow.tw", beside={"flows.py"}).specs
+    assert isinstance(pipeline, PipelineSpec)
+    entries = [step.uses.entry for step in pipeline.steps if not isinstance(step.uses, str)]
+    assert entries == ["flows.py:clean", "flows.py:train", "flow.tw:split"]
+    [pipeline] = parse_tw(IMPORTED, "flow.tw").specs
+    assert isinstance(pipeline, PipelineSpec)
+    assert getattr(pipeline.steps[0].uses, "entry", "") == "flow.tw:clean"
+
+
+def test_a_def_of_the_file_comes_before_an_imported_one() -> None:
+    text = "from flows import f\ndef f(): ...\nfunction: f\n"
+    [found] = parse_tw(text, "a.tw", beside={"flows.py"}).specs
+    assert found == FunctionSpec(name="f", entry="a.tw:f")
