@@ -17,9 +17,11 @@ TYPE_CHECKING = False  # as in typing, which takes longer to import than all els
 if TYPE_CHECKING:
     from tradewind.sdk.client import Client as Client
     from tradewind.sdk.decorators import component as component
+    from tradewind.sdk.decorators import deploy as deploy
     from tradewind.sdk.decorators import function as function
     from tradewind.sdk.decorators import pipeline as pipeline
     from tradewind.sdk.decorators import service as service
+    from tradewind.sdk.decorators import sql as sql
     from tradewind.sdk.decorators import training as training
     from tradewind.sdk.handles import RunFailed as RunFailed
     from tradewind.sdk.handles import RunHandle as RunHandle

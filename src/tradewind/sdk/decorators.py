@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -276,12 +277,33 @@ class DecoratedPipeline(Decorated[P, R]):
 
 
 class Component:
-    """A step that is not a decorated function of this file: a component, or a stored spec."""
+    """A step that is not a decorated function of this file: a component, a stored spec, or one
+    without code of its own, such as SQL."""
 
-    def __init__(self, uses: str, name: str = "") -> None:
-        """`package.module:name`, or `function/name` and its like."""
+    def __init__(self, uses: str | Json, name: str = "") -> None:
+        """`package.module:name`, `function/name` and its like, or a spec's document."""
         self.uses = uses
-        self.name = name or uses.replace("/", ":").rpartition(":")[2].lower()
+        if isinstance(uses, str):
+            self.name = name or uses.replace("/", ":").rpartition(":")[2].lower()
+        else:
+            self.name = name or str(uses["name"])
+
+    def run(self, **bound: Any) -> RunHandle:
+        """Carry it out once on the server, with these inputs and parameters."""
+        from tradewind.sdk import binding, submit
+
+        if isinstance(self.uses, str):
+            raise UserError(f"{self.uses} is a step; call it in the body of a pipeline")
+        if tracing.current() is not None:
+            raise UserError(
+                f"{self.name} was started while a pipeline is drawn", hint="call it: it is a step"
+            )
+        inputs, params = binding.divide(bound, tables=frozenset(bound))
+        document = {**self.uses, **({"input": inputs} if inputs else {})}
+        if params:
+            document["params"] = params
+        client = _client()
+        return submit.start(client, [submit.checked(client, document)])[0]
 
     def __call__(self, **bound: Any) -> tracing.Handle:
         """Add it as a step of the pipeline that is being drawn."""
@@ -299,13 +321,14 @@ class Component:
 
             graph = tracing.current()
             if graph is None:
-                raise UserError(f"{self.uses} is a step; call it in the body of a pipeline")
+                raise UserError(f"{self.name} is a step; call it in the body of a pipeline")
             inputs, params = binding.divide_step(bound, tables=frozenset())
             step: Json = {"name": self.name, "uses": self.uses}
             for key, value in (("input", inputs), ("params", params)):
                 if value:
                     step[key] = value
-            return graph.add({**step, **listed}, None)
+            outputs = None if isinstance(self.uses, str) else _OUTPUTS[self.uses["kind"]]
+            return graph.add({**step, **listed}, outputs)
 
         return draw
 
@@ -314,6 +337,29 @@ def component(uses: str, name: str = "") -> Component:
     """A component by its place, `tw.component("tradewind.components:split")`, or a stored spec,
     `tw.component("function/clean")`, to be called in the body of a pipeline."""
     return Component(uses, name)
+
+
+def sql(select: str, *, name: str, **fields: Any) -> Component:
+    """A function in SQL over its inputs, to be called in the body of a pipeline or run:
+    `tw.sql("SELECT * FROM flights WHERE late", name="late").run(flights=tw.dataset("flights"))`."""
+    _check_fields("function", fields)
+    return Component({"kind": "function", "name": name, "sql": select, **fields})
+
+
+def deploy(model: Any, *, name: str = "", **fields: Any) -> Any:
+    """Serve a model. In the body of a pipeline `tw.deploy(trained.model)` is the step `deploy`;
+    elsewhere `tw.deploy("flights@production")` starts the service now. Its name is the model's,
+    unless `name` says otherwise."""
+    _check_fields("service", fields)
+    graph = tracing.current()
+    served, given = str(model), {}
+    if graph is not None and isinstance(model, tracing.Handle):
+        uses = next((each["uses"] for each in graph.steps if each["name"] == model._root), None)
+        served = str(uses.get("model") or uses["name"]) if isinstance(uses, dict) else name
+        given = {"model": model}
+    document = {"kind": "service", "name": name or re.split("[@/]", served)[0], "model": served}
+    component = Component({**document, **fields}, "deploy")
+    return component.run() if graph is None else component(**given)
 
 
 def _outputs(name: str, given: Any) -> dict[str, str]:

@@ -259,3 +259,33 @@ def test_helpers_outside_a_pipeline() -> None:
         tw.foreach([1], flow.square)
     with pytest.raises(UserError, match="body of a pipeline"):
         flow.split(table=1)
+
+
+def test_what_has_no_code_of_its_own_is_a_step_and_a_run(api: Fake) -> None:
+    late = tw.sql("SELECT * FROM flights WHERE late", name="late-ones")
+
+    @tw.pipeline
+    def whole() -> Any:
+        rows = late(flights=tw.dataset("flights"))
+        model: Any = flow.train(rows)
+        tw.deploy(model.model, replicas=2)
+        return rows
+
+    steps = {each["name"]: each for each in whole.document()["steps"]}
+    assert steps["late-ones"]["uses"]["sql"].startswith("SELECT")
+    assert steps["late-ones"]["input"] == {"flights": "flights"}
+    assert steps["deploy"]["uses"] == {
+        "kind": "service",
+        "name": "late",
+        "model": "late",
+        "replicas": 2,
+    }
+    assert steps["deploy"]["input"] == {"model": "$late.model"}
+
+    handle = late.run(flights=tw.dataset("flights", 3))
+    assert api.runs[handle.id]["spec"]["input"] == {"flights": "flights@3"}
+    handle = tw.deploy("flights@production")
+    assert api.runs[handle.id]["spec"]["name"] == "flights"
+    assert api.runs[handle.id]["spec"]["model"] == "flights@production"
+    with pytest.raises(UserError, match="no field"):
+        tw.deploy("flights", replica=2)
