@@ -86,6 +86,12 @@ async def stop(here: Here, run: str) -> Any:
     return codec.to_json(await here.front.stop(run, OWNER))
 
 
+@router.delete("/runs/{run}")
+def forget(here: Here, run: str) -> Any:
+    """Delete an ended run with its children, logs and results; what it published stays."""
+    return codec.to_json(here.front.forget(run))
+
+
 @router.get("/runs/{run}/logs")
 async def logs(
     here: Here,

@@ -13,6 +13,7 @@ from tradewind import __version__
 from tradewind.api import pages
 from tradewind.api.deps import OWNER, Here
 from tradewind.api.guard import COOKIE, SESSION_SECONDS, Keys
+from tradewind.control import retention
 from tradewind.records import codec
 from tradewind.records.states import LIVE
 from tradewind.store.rows import RunFilter
@@ -100,8 +101,7 @@ def prune(
     keep: Annotated[int, Body(ge=0)] = 10,
 ) -> Any:
     """Delete ended runs older than `older_than` seconds, but the newest `keep` of each name."""
-    removed = here.store.prune(here.clock.now() - older_than, keep)
-    return codec.to_json(removed)
+    return retention.prune(here.store, here.blobs, here.clock, older_than, keep)
 
 
 @router.post("/shutdown")

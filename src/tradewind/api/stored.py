@@ -72,6 +72,12 @@ def dataset_version(here: Here, name: str, number: int, project: str = PROJECT) 
     return here.shelf.dataset(project, name, number)
 
 
+@router.get("/datasets/{name}/diff")
+def dataset_diff(here: Here, name: str, old: int, new: int, project: str = PROJECT) -> Any:
+    """What changed between two versions: schema, rows, distributions."""
+    return here.shelf.diff(project, name, old, new)
+
+
 @router.get("/models")
 def models(here: Here, project: str = "") -> Any:
     """The newest version of each model."""

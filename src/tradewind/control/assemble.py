@@ -182,7 +182,7 @@ def _assembled(
         loop=loop,
         pulse=pulse,
         front=Front(store, blobs, road, stepper, loop, pulse, dict(engines), clock),
-        shelf=Shelf(store, clock),
+        shelf=Shelf(store, blobs, clock),
         services=Services(store),
         service_token=service_token(settings.data),
         worker=worker,

@@ -33,7 +33,7 @@ from tradewind.records.states import ENDED, RunState
 from tradewind.records.tasks import Resources
 from tradewind.specs import from_document, to_document
 from tradewind.store.base import Store
-from tradewind.store.rows import Claim, RunFilter, RunPage
+from tradewind.store.rows import Claim, Pruned, RunFilter, RunPage
 
 _Asked = tuple[list[Run], asyncio.Future[list[Run]]]
 
@@ -238,6 +238,19 @@ class Front:
         return [
             self._blobs.path(each["digest"]) for part in parts for each in part.get("files", ())
         ]
+
+    def forget(self, run_id: str) -> Pruned:
+        """Delete an ended run and everything below it. Raises Conflict for a live or a child
+        run."""
+        run = self._store.runs.find(run_id)
+        if run.parent:
+            raise Conflict(
+                f"{run.id} is a part of run {run.parent}", hint=f"delete {run.root} as a whole"
+            )
+        removed = self._store.forget([run.id])
+        if not removed.runs:
+            raise Conflict(f"{run.id} has not ended", hint=f"stop it first: tw stop {run.id}")
+        return removed
 
     # --- follow ------------------------------------------------------------------------------
 

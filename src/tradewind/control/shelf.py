@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from tradewind.base.clock import Clock
+from tradewind.blobs.base import Blobs
+from tradewind.data import isolated
 from tradewind.records import codec
 from tradewind.specs import digest, from_document, to_document
 from tradewind.store.base import Store
 from tradewind.store.rows import Alias, Revision
 
+DIFF_SECONDS = 300.0
+
 
 class Shelf:
     """One per server. Every call blocks."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, blobs: Blobs, clock: Clock) -> None:
         self._store = store
+        self._blobs = blobs
         self._clock = clock
 
     def apply(self, documents: list[Any], user: str, dry_run: bool) -> list[dict[str, Any]]:
@@ -82,6 +87,24 @@ class Shelf:
             for each in versions
         ]  # fmt: skip
         return body
+
+    def diff(self, project: str, name: str, old: int, new: int) -> dict[str, Any]:
+        """How two versions of a dataset differ; see `data.diff`. Raises NotFound."""
+        before = self._store.registry.dataset(project, name, old)
+        after = self._store.registry.dataset(project, name, new)
+        keys: list[str] = []
+        declared = self._newest(project, "dataset", name)
+        if declared is not None:
+            keys = list(declared.document.get("keys") or ())
+        return isolated.call(
+            {
+                "op": "diff",
+                "old": [str(self._blobs.path(each)) for each in before.files],
+                "new": [str(self._blobs.path(each)) for each in after.files],
+                "keys": keys,
+            },
+            timeout=DIFF_SECONDS,
+        )
 
     def models(self, project: str) -> list[dict[str, Any]]:
         """The newest version of each model, with its aliases."""

@@ -362,6 +362,9 @@ class Store(Protocol):
     @property
     def settings(self) -> Settings: ...
 
+    def forget(self, run_ids: Collection[str]) -> rows.Pruned:
+        """Delete the trees of these top runs, as `prune` does; one with a live run stays whole."""
+
     def prune(self, older_than: float, keep: int = 0) -> rows.Pruned:
         """Delete trees of runs that ended before `older_than`, with their placements, reports and
         events, but not the newest `keep` of each (project, kind, name). Versions, bills and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 from sqlalchemy import Connection, delete, func, select, text
@@ -27,6 +28,13 @@ def prune(database: Database, older_than: float, keep: int) -> rows.Pruned:
     if database.sqlite:
         database.maintain("PRAGMA incremental_vacuum", "PRAGMA wal_checkpoint(TRUNCATE)")
     return removed
+
+
+def forget(database: Database, run_ids: Collection[str]) -> rows.Pruned:
+    """`base.Store.forget`."""
+    work = partial(_delete, roots=sorted(run_ids))
+    runs, events = database.write(work)
+    return rows.Pruned(runs=runs, events=events)
 
 
 def _old_trees(database: Database, older_than: float, keep: int) -> list[str]:

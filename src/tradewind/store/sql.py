@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tradewind.base.clock import Clock
 from tradewind.store import retention, rows, schema
 from tradewind.store.connect import Database
@@ -38,6 +40,9 @@ class SqlStore:
 
     def prune(self, older_than: float, keep: int = 0) -> rows.Pruned:
         return retention.prune(self._database, older_than, keep)
+
+    def forget(self, run_ids: Collection[str]) -> rows.Pruned:
+        return retention.forget(self._database, run_ids)
 
     def size(self) -> int:
         return retention.size(self._database)
