@@ -29,7 +29,7 @@ from tradewind.records.events import Event
 from tradewind.records.placements import Placement
 from tradewind.records.plans import Plan, Quote
 from tradewind.records.runs import Run
-from tradewind.records.states import ENDED, RunState
+from tradewind.records.states import ENDED, PLACEMENT_ENDED, RunState
 from tradewind.records.tasks import Resources
 from tradewind.specs import from_document, to_document
 from tradewind.store.base import Store
@@ -292,27 +292,36 @@ class Front:
     async def logs(
         self, run: Run, *, role: str, index: int, offset: int, follow: bool
     ) -> AsyncIterator[bytes]:
-        """Raw log bytes of one unit, of the newest placement."""
-        placement = await self._placement(run, follow)
-        if placement is None:
-            return
+        """Raw log bytes of one unit from `offset`: all its placements, one after the other. With
+        `follow` until the run has ended, and nothing that was written is left out."""
+        before, number = 0, 0  # bytes of earlier placements, and which one we are at
+        while True:
+            current = await asyncio.to_thread(self._store.runs.get, run.id)
+            ended = not follow or current.state in ENDED
+            found = (await asyncio.to_thread(self._store.placements.of, [run.id]))[run.id]
+            if number < len(found):
+                placement = found[number]
+                # What was there when we looked is read; only then is an end an end.
+                over = ended or placement.state in PLACEMENT_ENDED
+                start = max(0, offset - before)
+                async for chunk in self._chunks(placement, role, index, start, not over):
+                    yield chunk
+                    offset = max(offset, before) + len(chunk)
+                if over and number + 1 < len(found):
+                    before, number = max(offset, before), number + 1
+                    continue
+            if ended:
+                return
+            await self._pulse.wait(FOLLOW_SECONDS)
+
+    def _chunks(
+        self, placement: Placement, role: str, index: int, offset: int, follow: bool
+    ) -> AsyncIterator[bytes]:
         engine = self._engines.get(placement.pool)
         if engine is None:
             raise Conflict(f"pool {placement.pool!r} is not connected to this server")
         role = role or placement.task.roles[0].name
-        async for chunk in engine.logs(placement.id, role, index, offset=offset, follow=follow):
-            yield chunk
-
-    async def _placement(self, run: Run, follow: bool) -> Placement | None:
-        """The newest placement, waiting for the first one if asked to follow."""
-        while True:
-            placements = (await asyncio.to_thread(self._store.placements.of, [run.id]))[run.id]
-            if placements:
-                return placements[-1]
-            run = await asyncio.to_thread(self._store.runs.get, run.id)
-            if not follow or run.state in ENDED:
-                return None
-            await self._pulse.wait(FOLLOW_SECONDS)
+        return engine.logs(placement.id, role, index, offset=offset, follow=follow)
 
     # --- quote, render -----------------------------------------------------------------------
 
