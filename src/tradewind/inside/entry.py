@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -69,10 +70,9 @@ def _leave() -> None:
     except BaseException:
         traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
-        try:
+        # It may be closed, or replaced by something that cannot be flushed.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass  # closed, or replaced by something that cannot be flushed
 
 
 def _run(start: dict[str, Any], phases: dict[str, float], stored: dict[str, Any]) -> None:
@@ -170,17 +170,15 @@ def _of_system_exit(leaving: SystemExit) -> Exit:
         return {"reason": "ok"}
     if isinstance(leaving.code, int):
         status = leaving.code & 0xFF
-        return {"reason": "error", "status": status, "message": "exit status %d" % status}
+        return {"reason": "error", "status": status, "message": f"exit status {status}"}
     print(leaving.code, file=sys.stderr)
     return {"reason": "error", "status": 1, "message": str(leaving.code)[:_LONGEST]}
 
 
 def _of_exception(error: BaseException, start: dict[str, Any]) -> Exit:
     text = _trimmed(error, start)
-    try:
+    with contextlib.suppress(OSError, ValueError):  # closed: the exit carries the text
         sys.stderr.write(text)
-    except (OSError, ValueError):
-        pass  # the user closed it; the exit carries the text
     kind = type(error)
     known = kind.__module__ in ("builtins", "__main__")
     name = kind.__qualname__ if known else kind.__module__ + "." + kind.__qualname__

@@ -1,14 +1,14 @@
-"""A keeper forks the user's process, waits for it, and leaves nothing behind. Then it may keep another.
+"""A keeper forks the user's process, waits for it, and leaves nothing behind. Then another.
 
 It is a child subreaper, so whatever the user's process started (daemons in sessions of their own
 too) ends up as its child once orphaned, and is killed before the unit's end is told. It never calls
-user code itself, so it is as good as new for the next unit. It speaks to the supervisor over `conn`,
-in frames one way and lines the other:
+user code itself, so it is as good as new for the next unit. It speaks to the supervisor over
+`conn`, in frames one way and lines the other:
 
-    supervisor → keeper   a start (`supervisor.start`) with two descriptors, for the log and the
-                          channel · {"unit": n, "signal": 15, "group": false} · {"unit": n, "kill": true}
-    keeper → supervisor   {"started": pid, "keeper": pid}
-                          {"exit": status, "signal": n, "cpu": s, "memory": B}
+    supervisor → keeper  a start (`supervisor.start`) with two descriptors: log and channel
+                         {"unit": n, "signal": 15, "group": false} · {"unit": n, "kill": true}
+    keeper → supervisor  {"started": pid, "keeper": pid}
+                         {"exit": status, "signal": n, "cpu": s, "memory": B}
 
 If the supervisor goes away everything is killed. If the keeper is killed, the kernel kills the
 user's process (`die_with_parent`) and the zygote, or the supervisor, kills what it had started.

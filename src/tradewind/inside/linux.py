@@ -48,7 +48,7 @@ def die_with_parent(parent: int) -> None:
 def children(pid: int) -> list[int]:
     """Pids of the living and dead children of a single-threaded process."""
     try:
-        with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
             return [int(word) for word in file.read().split()]
     except OSError:
         return [child for child in _all_pids() if _parent(child) == pid]
@@ -62,7 +62,7 @@ def _all_pids() -> list[int]:
 
 def _parent(pid: int) -> int:
     try:
-        with open("/proc/%d/stat" % pid, "rb") as file:
+        with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rsplit(b")", 1)[1].split()[1])
     except (OSError, IndexError, ValueError):
         return -1

@@ -95,7 +95,7 @@ def _keep_staged(table: Any, folder: str) -> dict[str, Any]:
     """Its files move together, under names that keep their order."""
     os.makedirs(folder, exist_ok=True)
     for number, path in enumerate(table.files):
-        os.rename(path, os.path.join(folder, "part-%05d.parquet" % number))
+        os.rename(path, os.path.join(folder, f"part-{number:05d}.parquet"))
     return {"kind": "table", "path": folder, **table.told}
 
 
@@ -168,11 +168,11 @@ def _plain(value: Any, where: str, blurred: list[str]) -> Any:
         for key in value:
             if not isinstance(key, (str, int)):
                 raise Unstorable(
-                    f"{where} has the key {key!r} of type {type(key).__name__}; JSON has text keys only"
+                    f"{where} has the key {key!r}, a {type(key).__name__}; JSON has text keys only"
                 )
         return {str(k): _plain(v, f"{where}.{k}", blurred) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v, "%s[%d]" % (where, i), blurred) for i, v in enumerate(value)]
+        return [_plain(v, f"{where}[{i}]", blurred) for i, v in enumerate(value)]
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, pathlib.PurePath):

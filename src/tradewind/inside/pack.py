@@ -47,7 +47,7 @@ def install(folder: str) -> str:
     data = build()
     path = os.path.join(folder, f"inside-{hashlib.sha256(data).hexdigest()[:16]}.zip")
     if not os.path.exists(path):
-        staged = "%s.%d" % (path, os.getpid())
+        staged = f"{path}.{os.getpid()}"
         with open(staged, "wb") as file:
             file.write(data)
         os.replace(staged, path)

@@ -1,6 +1,6 @@
 """A table that a function has already written itself, file by file: what streams returns this.
 
-`outputs` knows it by its mark and not by its type, since it may come from another copy of this file.
+`outputs` knows it by its mark and not by its type: it may come from another copy of this file.
 """
 
 from __future__ import annotations

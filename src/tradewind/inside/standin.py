@@ -1,7 +1,7 @@
 """Stands in for the package `tradewind` in environments without it (packed by `inside.pack`).
 
-Declarations leave what they decorate untouched, so that the same file can be declared with Tradewind
-and run without it. Tracking works. Anything else says what is missing.
+Declarations leave what they decorate untouched, so that the same file can be declared with
+Tradewind and run without it. Tracking works. Anything else says what is missing.
 """
 
 from __future__ import annotations
@@ -73,6 +73,6 @@ def __getattr__(name: str) -> Any:
     if name in _DECLARATIONS:
         return _Undeclared()
     raise AttributeError(
-        f"this environment has only a stand-in for Tradewind, without {name!r}; add 'tradewind' to the"
-        " dependencies to use it inside a run"
+        f"this environment has only a stand-in for Tradewind, without {name!r};"
+        " add 'tradewind' to the dependencies to use it inside a run"
     )

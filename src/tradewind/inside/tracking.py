@@ -28,7 +28,7 @@ _last_progress = 0.0
 def announce(channel: int) -> None:
     """Let this process, and what it executes, find the channel."""
     os.set_inheritable(channel, True)
-    os.environ[_CHANNEL] = "%d:%d" % (channel, os.fstat(channel).st_ino)
+    os.environ[_CHANNEL] = f"{channel}:{os.fstat(channel).st_ino}"
 
 
 def post(message: dict[str, Any]) -> bool:
@@ -38,7 +38,7 @@ def post(message: dict[str, Any]) -> bool:
         return False
     data = json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
     if len(data) > wire.PACKET:
-        raise ValueError("too long to report: %d bytes, at most %d" % (len(data), wire.PACKET))
+        raise ValueError(f"too long to report: {len(data)} bytes, at most {wire.PACKET}")
     try:
         os.write(fd, data)
     except OSError:
@@ -69,7 +69,7 @@ def in_run() -> bool:
 
 
 def run_info() -> dict[str, Any]:
-    """Ids and place of this process: run, task, role, index, attempt, epoch. Empty outside a run."""
+    """Ids and place of this process: run, task, role, index, attempt, epoch. Empty outside one."""
     if not in_run():
         return {}
     names = ("run", "task", "role", "index", "attempt", "epoch", "placement")

@@ -29,7 +29,7 @@ def _address(path: str) -> Iterator[str]:
         return
     folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield "/proc/self/fd/%d/%s" % (folder, os.path.basename(path))
+        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
     finally:
         os.close(folder)
 

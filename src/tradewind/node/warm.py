@@ -29,8 +29,8 @@ class Warm:
         self._failed: dict[str, float] = {}
 
     def ensure(self, python: str) -> None:
-        """There is a zygote for this interpreter, or will be in a moment. One that cannot be started
-        is not tried again at once: supervisors then start fresh interpreters, and tell why."""
+        """There is a zygote for this interpreter, or will be in a moment. One that cannot start is
+        not tried again at once: supervisors then start fresh interpreters, and tell why."""
         if python in self._live:
             return
         if time.monotonic() - self._failed.get(python, -1e9) < 10.0:

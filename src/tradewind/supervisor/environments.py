@@ -17,9 +17,9 @@ from tradewind.supervisor.helper import Failure
 
 _TORCH = re.compile(r"^\s*(torch|torchvision|torchaudio)\s*(\[|[=<>!~;@ ]|$)", re.IGNORECASE)
 _TORCH_HINT = (
-    "uv would add 5.6 GB of CUDA libraries. Install the CPU build with pip into the interpreter that"
-    " the pool uses (pip install torch --index-url https://download.pytorch.org/whl/cpu), and leave"
-    " it out of `dependencies`"
+    "uv would add 5.6 GB of CUDA libraries. Install the CPU build with pip into the interpreter"
+    " that the pool uses (pip install torch --index-url https://download.pytorch.org/whl/cpu), and"
+    " leave it out of `dependencies`"
 )
 
 
@@ -38,7 +38,7 @@ def resolve(
     requirements: list[str] | os.PathLike[str] | str, python: str = "", uv: str = ""
 ) -> str:
     """The lock (exact versions with hashes) for requirements: a list as in `dependencies`, or the
-    path of a requirements or pyproject file. Raises errors.UserError in the resolver's own words."""
+    path of a requirements or pyproject file. Raises errors.UserError in the resolver's words."""
     from tradewind.base import errors
 
     tool = uv or uv_binary()

@@ -73,8 +73,8 @@ def safe(name: str) -> str:
 
 
 def unit(role: str, index: int, attempt: int) -> str:
-    """The name of one try at one unit. Below its placement's folder this is the working folder of its
-    process; what we keep of it stands beside, under the name and a suffix (`.log.…`, `.usage`,
+    """The name of one try at one unit. Below its placement's folder this is the working folder of
+    its process; what we keep of it stands beside, under the name and a suffix (`.log.…`, `.usage`,
     `.out`): user code never finds our files among its own."""
     return f"{safe(role)}-{index}-{attempt}"
 

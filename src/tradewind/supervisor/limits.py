@@ -25,9 +25,9 @@ def _mounts() -> list[tuple[str, int, list[str]]]:
             if fields[2] == "cgroup":
                 found.append((fields[1], 1, fields[3].split(",")))
             elif fields[2] == "cgroup2":
-                with contextlib.suppress(OSError):
-                    with open(os.path.join(fields[1], "cgroup.controllers")) as names:
-                        found.append((fields[1], 2, names.read().split()))
+                listing = os.path.join(fields[1], "cgroup.controllers")
+                with contextlib.suppress(OSError), open(listing) as names:
+                    found.append((fields[1], 2, names.read().split()))
     return found
 
 

@@ -103,11 +103,8 @@ def read(unit: str, offset: int, chunk: int = 1 << 16) -> Iterator[tuple[int, by
             gap = f"\n[tradewind: {start - offset} bytes of this log are left out here]\n"
             yield start, gap.encode()
             offset = start
-        try:
-            file = open(_path(unit, start), "rb")
-        except OSError:
-            continue  # rotated away while we read: the next turn says how much
-        with file:
+        # It may be rotated away while we read: the next turn says how much.
+        with contextlib.suppress(FileNotFoundError), open(_path(unit, start), "rb") as file:
             file.seek(offset - start)
             while data := file.read(chunk):
                 offset += len(data)

@@ -1,6 +1,6 @@
 """The supervisor of one placement. The node forks it; `run` is its whole life.
 
-Order: stage (bundle, environment) → roles begin → units end → the placement's end is written → exit.
+Order: stage (bundle, environment) → roles begin → units end → the placement's end is written.
 What must be known later is in the journal; what the node should know at once goes over `link`. If
 the node dies the work goes on, and the link is made again when a node listens.
 """
@@ -427,7 +427,7 @@ class Supervisor:
             return
         self._course.stop(stop.get("way", "kill"), float(stop.get("grace", 10.0)))
 
-    # -- what roles and units ask ---------------------------------------------------------------------
+    # -- what roles and units ask ----------------------------------------------------------------
 
     def live(self) -> list[Unit]:
         """The units that run now."""

@@ -32,9 +32,9 @@ def put(blobs: str, data: bytes) -> dict[str, Any]:
     """Store bytes; returns their digest and size."""
     digest = sha256(data).hexdigest()
     target = layout.blob(blobs, digest)
-    if not os.path.exists(target):
+    if not _there(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        staged = f"{target}.{os.getpid()}.part"
+        staged = _part(target)
         fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o444)
         try:
             with os.fdopen(fd, "wb") as file:
@@ -45,6 +45,21 @@ def put(blobs: str, data: bytes) -> dict[str, Any]:
                 os.unlink(staged)
             raise
     return {"digest": "sha256:" + digest, "size": len(data)}
+
+
+def _there(target: str) -> bool:
+    """Whether the store has it; then it becomes young again, so that no prune takes it now."""
+    try:
+        os.utime(target)
+    except OSError:
+        return False
+    return True
+
+
+def _part(target: str) -> str:
+    """Where it is written before it appears; the store sweeps what a killed writer leaves."""
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".part-{os.getpid()}-{name}")
 
 
 def move(blobs: str, path: str) -> dict[str, Any]:
@@ -58,7 +73,7 @@ def move(blobs: str, path: str) -> dict[str, Any]:
             size += len(chunk)
         os.fsync(file.fileno())
     target = layout.blob(blobs, seen.hexdigest())
-    if not os.path.exists(target):
+    if not _there(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.chmod(path, 0o444)
         try:
@@ -68,7 +83,7 @@ def move(blobs: str, path: str) -> dict[str, Any]:
                 raise
             import shutil
 
-            staged = f"{target}.{os.getpid()}.part"
+            staged = _part(target)
             shutil.copyfile(path, staged)
             os.rename(staged, target)
     return {"digest": "sha256:" + seen.hexdigest(), "size": size}

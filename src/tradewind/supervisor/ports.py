@@ -34,7 +34,7 @@ class Ports:
             if _free(port):
                 return port
             self.release(port)
-        raise OSError("no free port between %d and %d" % (_FIRST, _LAST))
+        raise OSError(f"no free port between {_FIRST} and {_LAST}")
 
     def close(self) -> None:
         """Let others have them all."""

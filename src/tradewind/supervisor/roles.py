@@ -1,7 +1,7 @@
 """The three shapes: what is started, what an end means, what is started again.
 
-A role owns its units. It tells the supervisor of attempts (`host.attempt`) and, once, of its own end
-(`host.role_ended`). A role is `finite` unless it is kept alive.
+A role owns its units. It tells its host of attempts (`host.attempt`) and its course, once, of its
+own end (`course.role_ended`). A role is `finite` unless it is kept alive.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a unit is told when it starts, the words for how it ended, and the way to its interpreter."""
+"""What a unit is told at its start, the words for how it ended, the way to its interpreter."""
 
 from __future__ import annotations
 

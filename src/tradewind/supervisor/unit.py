@@ -177,10 +177,9 @@ class Unit:
         if not packet:
             self.host.loop.forget(self._channel.fileno())
             return False
-        try:
+        # User code may have written into the channel itself.
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             self._on_message(json.loads(packet))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            pass  # user code wrote into the channel itself
         return True
 
     def _on_message(self, message: dict[str, Any]) -> None:

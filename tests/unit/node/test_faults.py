@@ -219,7 +219,9 @@ def test_a_full_disk(tmp_path: Path) -> None:
             await session.engine.launch(request)
             told = await session.end("chatty")
             assert told.ends()["chatty"] == "failed"
-            reasons = [r.body["reason"] for r in told if r.kind == "placement" and "reason" in r.body]
+            reasons = [
+                r.body["reason"] for r in told if r.kind == "placement" and "reason" in r.body
+            ]
             assert f"the disk that holds {data} is full" in reasons[-1]["message"]
             with pytest.raises(errors.Broken, match=os.strerror(errno.ENOSPC)):
                 for number in range(2000):

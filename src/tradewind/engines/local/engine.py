@@ -114,13 +114,14 @@ class LocalEngine:
         """Every verb may be said twice; so a node that dies is started again and asked again."""
         limit = asyncio.get_running_loop().time() + PATIENCE
         while True:
-            client = await self._connected()
             try:
+                client = await self._connected()
                 return await client.ask(verb, patience, **fields)
             except errors.Unreachable as error:
                 if error.after is None or asyncio.get_running_loop().time() > limit:
                     raise
-            await client.close()
+            if self._client is not None:
+                await self._client.close()
             await asyncio.sleep(0.01)
 
     async def _connected(self) -> Client:
