@@ -147,11 +147,13 @@ BY_CODE = _tree(TradewindError)
 def from_json(body: dict[str, Any]) -> TradewindError:
     """Rebuild an error that crossed the wire; an unknown code is our bug."""
     kind = BY_CODE.get(str(body.get("code")), Bug)
-    where = body.get("where")
+    where = body.get("where") or {}
+    # A newer server may say more about a place than we know of.
+    known = {name: where[name] for name in Location.__dataclass_fields__ if name in where}
     return kind(
         str(body.get("message", "")),
         hint=str(body.get("hint", "")),
-        where=Location(**where) if where else None,
+        where=Location(**known) if known else None,
         after=body.get("after"),
     )
 

@@ -1,0 +1,119 @@
+"""Quotes and prices: honest about what is unknown, and never paradoxical."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradewind.base.errors import Refused
+from tradewind.compiler import catalogue, price
+from tradewind.compiler.facts import Facts, Machine, PastRun, PoolFacts
+from tradewind.compiler.quote import QUOTE_SECONDS, quote
+from tradewind.control.assemble import _prices
+from tradewind.records.plans import Option, Quote
+from tradewind.records.tasks import Resources
+
+GIB = 2**30
+POOL = PoolFacts(name="here", engine="local", price=3_600_000_000,
+                 capacity=Resources(cpu=4.0, memory=16 * GIB))  # fmt: skip
+ELSEWHERE = Machine(name="x/large", cpu=8.0, memory=32 * GIB, price=400_000_000, as_of="2026-01")
+SECONDS = st.floats(0.001, 1e6)
+CPU = st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0])
+
+
+def ask(option: Option, history: tuple[float, ...] = (), *pools: PoolFacts, **more: int) -> Quote:
+    past = tuple(PastRun(seconds=each, cpu=each, memory=1) for each in history)
+    facts = Facts(pools=pools or (POOL,), history=past, elsewhere=(ELSEWHERE,))
+    made = quote([option], facts, quote_id="q1", pinned="p", now=100.0, **more)  # type: ignore[arg-type]
+    assert isinstance(made, Quote)
+    return made
+
+
+def option(cpu: float = 1.0, width: int = 1, memory: int = 0) -> Option:
+    return Option(backend="python", width=width, resources=Resources(cpu=cpu, memory=memory))
+
+
+def test_a_first_run_has_no_figures_and_says_so() -> None:
+    made = ask(option())
+    [plan] = made.plans
+    assert plan.seconds is plan.price is None and plan.basis == "unknown, first run"
+    assert made.expires == 100.0 + QUOTE_SECONDS
+    [other] = made.elsewhere
+    assert other.estimate_only and other.price is None
+
+
+@given(st.lists(SECONDS, min_size=1, max_size=10))
+def test_the_interval_is_one(history: list[float]) -> None:
+    [plan] = ask(option(), tuple(history)).plans
+    assert plan.seconds is not None and plan.price is not None
+    assert min(history) <= plan.seconds.p50 <= max(history)
+    assert plan.seconds.p50 <= plan.seconds.p90 <= 2 * max(history)
+    assert plan.price.p50 <= plan.price.p90
+
+
+@given(SECONDS, SECONDS)
+def test_who_takes_longer_pays_no_less(one: float, two: float) -> None:
+    short, long = sorted((one, two))
+    assert price.cost(short, POOL.price, 0.5) <= price.cost(long, POOL.price, 0.5)
+
+
+@given(CPU, CPU, st.integers(0, 16), st.integers(0, 16))
+def test_who_takes_more_pays_no_less(one: float, two: float, first: int, second: int) -> None:
+    small = Resources(cpu=min(one, two), memory=min(first, second) * GIB)
+    large = Resources(cpu=max(one, two), memory=max(first, second) * GIB)
+    assert price.share(small, POOL.capacity) <= price.share(large, POOL.capacity) <= 1.0
+
+
+@given(CPU, st.integers(1, 4))
+def test_a_plan_costs_what_its_processes_cost_together(cpu: float, width: int) -> None:
+    if cpu * width > POOL.capacity.cpu:
+        return
+    [wide] = ask(option(cpu, width), (10.0,)).plans
+    [one] = ask(option(cpu), (10.0,)).plans
+    assert wide.price is not None and one.price is not None
+    assert wide.price.p50 == pytest.approx(one.price.p50 * width, abs=width)
+
+
+def test_the_cheapest_pool_is_first_and_a_named_one_is_the_only_one() -> None:
+    dear = PoolFacts(name="dear", engine="local", price=10**12, capacity=POOL.capacity)
+    made = ask(option(), (1.0,), dear, POOL)
+    assert [plan.pool for plan in made.plans] == ["here", "dear"]
+    named = ask(option(), (1.0,), dear, POOL, pool="dear")  # type: ignore[arg-type]
+    assert [plan.pool for plan in named.plans] == ["dear"]
+    with pytest.raises(Refused, match="no pool named 'mars'"):
+        ask(option(), (), POOL, pool="mars")  # type: ignore[arg-type]
+
+
+def test_only_what_no_pool_can_ever_hold_is_refused() -> None:
+    assert ask(option(cpu=4.0)).plans
+    with pytest.raises(Refused, match="5 CPU"):
+        ask(option(cpu=5.0))
+    with pytest.raises(Refused, match="17 GiB"):
+        ask(option(memory=17 * GIB))
+    with pytest.raises(Refused, match="1 gpu"):
+        gpu = Resources(cpu=1.0, accelerators={"gpu": 1})
+        ask(Option(backend="python", resources=gpu))
+
+
+def test_a_budget_refuses_only_what_is_known_to_cost_more() -> None:
+    assert ask(option(), (), budget=1).plans
+    assert ask(option(cpu=4.0), (1.0,), budget=1_000_000).plans
+    with pytest.raises(Refused, match=r"over the budget of \$0\.0010"):
+        ask(option(cpu=4.0), (2.0,), budget=1_000_000)
+
+
+def test_accelerators_of_none_divide_by_nothing() -> None:
+    demand = Resources(cpu=1.0, accelerators={"gpu": 0})
+    assert price.share(demand, Resources(cpu=2.0, accelerators={"gpu": 0})) == 0.5
+
+
+def test_the_catalogue_is_read_and_compared_with() -> None:
+    machines = catalogue.parse(_prices())
+    assert len(machines) > 10 and all(each.price > 0 for each in machines)
+    assert [each.price for each in machines] == sorted(each.price for each in machines)
+    assert len(catalogue.compared(machines)) == 2
+    twin = catalogue.like(machines, 2.0, 8 * GIB)
+    assert twin.cpu >= 2.0 and twin.memory >= 8 * GIB
+    huge = catalogue.like(machines, 1e6, 1)
+    assert huge.cpu == max(each.cpu for each in machines)

@@ -1,0 +1,222 @@
+"""The scheduler as a machine: whatever happens, in whatever order, these hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tradewind.records.tasks import Resources
+from tradewind.scheduler.machine import (
+    Machine,
+    Occupied,
+    Place,
+    PoolChanged,
+    PoolGone,
+    Reject,
+    Released,
+    SchedulerEvent,
+    Waiting,
+    Withdrawn,
+)
+
+RUNS = [f"r{i}" for i in range(8)]
+POOLS = ["one", "two"]
+_GPU = st.sampled_from([{}, {}, {"gpu": 1}, {"gpu": 2}])
+DEMANDS = st.builds(
+    Resources,
+    cpu=st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0]),
+    memory=st.sampled_from([0, 1, 5, 20]),
+    accelerators=_GPU,
+)
+CAPACITIES = st.builds(
+    Resources,
+    cpu=st.sampled_from([0.5, 1.0, 4.0]),
+    memory=st.sampled_from([4, 10]),
+    accelerators=_GPU,
+)
+
+
+def fits(demand: Resources, capacity: Resources) -> bool:
+    return (
+        demand.cpu <= capacity.cpu + 1e-9
+        and demand.memory <= capacity.memory
+        and all(n <= capacity.accelerators.get(k, 0) for k, n in demand.accelerators.items())
+    )
+
+
+class Machinery(RuleBasedStateMachine):
+    """The real machine beside a plain account of who waits and who holds what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine = Machine()
+        self.log: list[tuple[SchedulerEvent | None, list[Place | Reject]]] = []
+        self.pools: dict[str, Resources] = {}
+        self.waiting: dict[str, Waiting] = {}
+        self.held: dict[str, tuple[str, Resources]] = {}
+        self.shrunk: set[str] = set()
+
+    def feed(self, event: SchedulerEvent) -> None:
+        self.log.append((event, []))
+        self.machine.feed([event])
+
+    @rule(pool=st.sampled_from(POOLS), capacity=CAPACITIES)
+    def pool_changes(self, pool: str, capacity: Resources) -> None:
+        self.feed(PoolChanged(pool=pool, capacity=capacity))
+        self.pools[pool] = capacity
+        if not fits(self.used(pool), capacity):
+            self.shrunk.add(pool)
+
+    @rule(pool=st.sampled_from(POOLS))
+    def pool_goes(self, pool: str) -> None:
+        self.feed(PoolGone(pool=pool))
+        self.pools.pop(pool, None)
+
+    @rule(run=st.sampled_from(RUNS), pool=st.sampled_from(POOLS), demand=DEMANDS,
+          since=st.integers(0, 3))  # fmt: skip
+    def run_waits(self, run: str, pool: str, demand: Resources, since: int) -> None:
+        event = Waiting(run=run, pool=pool, demand=demand, since=float(since))
+        self.feed(event)
+        if run not in self.held:
+            self.waiting.setdefault(run, event)
+
+    @rule(run=st.sampled_from(RUNS))
+    def run_withdraws(self, run: str) -> None:
+        self.feed(Withdrawn(run=run))
+        self.waiting.pop(run, None)
+
+    @rule(run=st.sampled_from(RUNS))
+    def run_releases(self, run: str) -> None:
+        self.feed(Released(run=run))
+        self.waiting.pop(run, None)
+        self.held.pop(run, None)
+        assert self.machine.holds(run) == "" and self.machine.why(run) == ""
+
+    @rule(run=st.sampled_from(RUNS), pool=st.sampled_from(POOLS), demand=DEMANDS)
+    def run_is_known_to_hold(self, run: str, pool: str, demand: Resources) -> None:
+        self.feed(Occupied(run=run, pool=pool, demand=demand))
+        self.waiting.pop(run, None)
+        self.held.setdefault(run, (pool, demand))
+        if pool in self.pools and not fits(self.used(pool), self.pools[pool]):
+            self.shrunk.add(pool)
+
+    @rule()
+    def decides(self) -> None:
+        twin = self.machine.copy()
+        decisions = self.machine.decide()
+        assert twin.decide() == decisions, "the same state, other decisions"
+        self.log.append((None, decisions))
+        for decision in decisions:
+            self.check(decision)
+        for waiting in self.waiting.values():
+            pool = self.pools.get(waiting.pool)
+            assert pool is None or fits(waiting.demand, pool), "never fits, and was not rejected"
+            free = pool is not None and fits(self.with_(waiting), pool)
+            assert not free, "it fits, and was not placed"
+
+    def check(self, decision: Place | Reject) -> None:
+        waiting = self.waiting.pop(decision.run)
+        capacity = self.pools[waiting.pool]
+        if isinstance(decision, Reject):
+            assert not fits(waiting.demand, capacity) and waiting.pool in decision.why
+            return
+        assert decision.pool == waiting.pool
+        earlier = [
+            each for each in self.waiting.values()
+            if each.since < waiting.since and (each.pool, each.demand) ==
+            (waiting.pool, waiting.demand)
+        ]  # fmt: skip
+        assert not earlier, "an equal one came before"
+        assert fits(self.with_(waiting), capacity), "over capacity"
+        self.held[decision.run] = (waiting.pool, waiting.demand)
+
+    @rule()
+    def copies_are_independent(self) -> None:
+        twin = self.machine.copy()
+        before = {run: (self.machine.holds(run), self.machine.why(run)) for run in RUNS}
+        twin.feed([Released(run=run) for run in RUNS])
+        twin.feed([PoolChanged(pool="one", capacity=Resources(cpu=99.0))])
+        twin.decide()
+        assert before == {run: (self.machine.holds(run), self.machine.why(run)) for run in RUNS}
+
+    @invariant()
+    def it_agrees_with_the_account(self) -> None:
+        for run in RUNS:
+            assert self.machine.holds(run) == self.held.get(run, ("",))[0]
+            assert bool(self.machine.why(run)) == (run in self.waiting)
+
+    def teardown(self) -> None:
+        again = Machine()
+        for event, decisions in self.log:
+            if event is None:
+                assert again.decide() == decisions, "the same events, other decisions"
+            else:
+                again.feed([event])
+
+    def used(self, pool: str) -> Resources:
+        return total([demand for at, demand in self.held.values() if at == pool])
+
+    def with_(self, waiting: Waiting) -> Resources:
+        return total([self.used(waiting.pool), waiting.demand])
+
+
+def total(demands: list[Resources]) -> Resources:
+    gpus: dict[str, int] = {}
+    for each in demands:
+        for name, count in each.accelerators.items():
+            gpus[name] = gpus.get(name, 0) + count
+    return Resources(
+        cpu=sum(each.cpu for each in demands),
+        memory=sum(each.memory for each in demands),
+        accelerators=gpus,
+    )
+
+
+TestMachinery: Any = Machinery.TestCase
+TestMachinery.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def waiting(run: str, cpu: float, since: float = 0.0) -> Waiting:
+    return Waiting(run=run, pool="one", demand=Resources(cpu=cpu), since=since)
+
+
+def a_machine(cpu: float = 2.0) -> Machine:
+    machine = Machine()
+    machine.feed([PoolChanged(pool="one", capacity=Resources(cpu=cpu, memory=100))])
+    return machine
+
+
+def test_among_those_of_one_moment_the_first_to_come_is_first() -> None:
+    machine = a_machine()
+    machine.feed([waiting(run, 1.0) for run in ("z", "a", "m")])
+    assert [each.run for each in machine.decide()] == ["z", "a"]
+    machine.feed([Released(run="z")])
+    assert [each.run for each in machine.decide()] == ["m"]
+
+
+def test_a_smaller_one_may_pass_one_that_does_not_fit() -> None:
+    machine = a_machine()
+    machine.feed([waiting("a", 1.5), waiting("b", 1.0, 1.0), waiting("c", 0.5, 2.0)])
+    assert [each.run for each in machine.decide()] == ["a", "c"]
+    assert machine.why("b") == "pool 'one': needs 1 CPU, 0 free"
+
+
+def test_a_pool_that_shrank_below_what_it_holds_says_nothing_negative() -> None:
+    machine = a_machine()
+    machine.feed([waiting("a", 2.0)])
+    machine.decide()
+    machine.feed([PoolChanged(pool="one", capacity=Resources(cpu=1.0)), waiting("b", 1.0)])
+    assert machine.decide() == []
+    assert machine.why("b") == "pool 'one': needs 1 CPU, 0 free"
+
+
+def test_reasons_of_many_are_those_of_each() -> None:
+    machine = a_machine()
+    machine.feed([waiting(f"r{i}", 1.5, float(i)) for i in range(5)])
+    machine.decide()
+    runs = [f"r{i}" for i in range(5)]
+    assert machine.reasons(runs) == {run: machine.why(run) for run in runs if machine.why(run)}
+    assert machine.why("r3").endswith("; 2 ahead of it")
