@@ -7,6 +7,7 @@ moment are accepted in one transaction, since each of these waits for the disk.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -37,6 +38,7 @@ from tradewind.store.rows import Claim, Pruned, RunFilter, RunPage
 
 _Asked = tuple[list[Run], asyncio.Future[list[Run]]]
 
+MAX_KEY = 500
 FOLLOW_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
 
@@ -87,7 +89,9 @@ class Front:
             raise NotFound(
                 "the code of this run has not been sent", hint=f"PUT /api/v1/blobs/{bundle} first"
             )
-        key = str(request.get("request_key") or "")
+        key = request.get("request_key") or ""
+        if not isinstance(key, str) or not key.isprintable() or len(key) > MAX_KEY:
+            raise UserError(f"`request_key` is a text of at most {MAX_KEY} printable characters")
         run = Road.accept(document, now=self._clock.now(), user=user, key=key)
         chosen, plan = request.get("quote"), request.get("plan") or 0
         if not chosen:
@@ -174,6 +178,13 @@ class Front:
         ]
         body["phases"] = [codec.to_json(each) for each in store.reports.phases(run.id)]
         body["progress"] = [codec.to_json(each) for each in store.reports.progress(run.id)]
+        last = store.reports.last_metrics([run.id])[run.id]
+        body["logged"] = {
+            "params": store.reports.params(run.id),
+            "metrics": {
+                name: value if math.isfinite(value) else str(value) for name, value in last.items()
+            },
+        }
         children = store.runs.children([run.id])[run.id]
         body["children"] = [codec.to_json(each) for each in children]
         body["price"] = store.ledger.bill_of_tree(run.id).nanodollars or run.price

@@ -54,7 +54,7 @@ def _value(client: Client, run: str, slot: str, body: Json, as_: str) -> Any:
         return body["value"]
     if kind == "json":
         return json.loads(client.runs.result_file(run, slot, 0))
-    if kind == "bytes":
+    if kind in {"bytes", "file"}:
         return client.runs.result_file(run, slot, 0)
     if kind == "npy":
         return _numpy().load(io.BytesIO(client.runs.result_file(run, slot, 0)), allow_pickle=False)

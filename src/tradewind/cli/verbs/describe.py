@@ -81,6 +81,8 @@ def _run(body: Json, out: Out) -> None:
             ("ran anew because", _changed(body)),
             ("retries", body.get("tries") or ""),
             ("lost and retried", body.get("losses") or ""),
+            ("parameters logged", _logged(body, "params")),
+            ("metrics", _logged(body, "metrics")),
             ("why", "\n".join(lines_of(body.get("explain")))),
             ("error", error.get("message")),
             ("hint", error.get("hint")),
@@ -110,6 +112,14 @@ def _run(body: Json, out: Out) -> None:
     if body.get("result"):
         _title("outputs", out)
         out.facts((slot, result_text(result)) for slot, result in body["result"].items())
+
+
+def _logged(body: Json, what: str) -> str:
+    found = (body.get("logged") or {}).get(what) or {}
+    return ", ".join(
+        f"{name} {f'{value:g}' if isinstance(value, float) else value}"
+        for name, value in found.items()
+    )
 
 
 def _title(text: str, out: Out) -> None:
