@@ -206,10 +206,10 @@ class Node:
         attempt = attempts.Attempt(placement, self.places.attempt(placement))
         held = attempts.write_request(attempt.folder, request)
         self.open[placement] = attempt
-        if not self._hand_over(attempt, held):
-            self._fork(attempt, request, held)
         if not self._guarding:
             self._guard()
+        if not self._hand_over(attempt, held):
+            self._fork(attempt, request, held)
         return {"node": os.getpid(), "placement": placement}
 
     def _hand_over(self, attempt: attempts.Attempt, held: int) -> bool:
@@ -443,6 +443,7 @@ class Node:
         self._guarding = bool(live)
         if not live:
             return
+        self._kernel_kills = processes.kernel_kills()
         free, now = processes.available(), time.monotonic()
         if 0 <= free < self._floor and now - self._relieved > 2.0:
             self._relieved = now
