@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Query, Request
 
 from tradewind.control.assemble import Assembly
 
@@ -12,6 +12,12 @@ from tradewind.control.assemble import Assembly
 def _assembly(request: Request) -> Assembly:
     return cast(Assembly, request.app.state.assembly)
 
+
+# Whole numbers that every database can hold.
+MOST = 2**63 - 1
+Whole = Annotated[int, Query(ge=0, le=MOST)]
+Number = Annotated[int, Path(ge=0, le=MOST)]
+Digest = Annotated[str, Path(pattern="^sha256:[0-9a-f]{64}$")]
 
 Here = Annotated[Assembly, Depends(_assembly)]
 

@@ -108,6 +108,8 @@ class Guard:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if origin and _parts(origin)[1] != host:
             raise NotAllowed("a page of another origin may not ask this server")
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            raise UserError("an address cannot hold the character NUL")
         if scope["method"] not in _SAFE:
             kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip()
             length = headers.get(b"content-length", b"0")

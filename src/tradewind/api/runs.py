@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from tradewind.api.deps import OWNER, Here
+from tradewind.api.deps import OWNER, Digest, Here, Number, Whole
 from tradewind.base.errors import NotFound, UserError
 from tradewind.base.ids import digest_bytes
 from tradewind.records import codec
@@ -97,8 +97,8 @@ async def logs(
     here: Here,
     run: str,
     role: str = "",
-    index: Annotated[int, Query(ge=0)] = 0,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    index: Whole = 0,
+    offset: Whole = 0,
     follow: bool = False,
 ) -> StreamingResponse:
     """Raw log bytes of one unit, from `offset`."""
@@ -121,7 +121,7 @@ def results(here: Here, run: str) -> Any:
 
 
 @router.get("/runs/{run}/results/{slot:path}/files/{number}")
-def result_file(here: Here, run: str, slot: str, number: int) -> FileResponse:
+def result_file(here: Here, run: str, slot: str, number: Number) -> FileResponse:
     """One file of an output: Parquet of a table, or the file itself."""
     found = here.front.find(run)
     files = here.front.files(found, slot)
@@ -132,7 +132,7 @@ def result_file(here: Here, run: str, slot: str, number: int) -> FileResponse:
 
 @router.get("/events")
 async def events(
-    here: Here, after: int = 0, run: str = "", project: str = "", follow: bool = False
+    here: Here, after: Whole = 0, run: str = "", project: str = "", follow: bool = False
 ) -> StreamingResponse:
     """Events as JSON lines; an empty line now and then keeps the connection."""
     if run:
@@ -158,13 +158,13 @@ def render(here: Here, spec: Annotated[dict[str, Any], Body(embed=True)]) -> Any
 
 
 @router.head("/blobs/{digest}")
-def has_blob(here: Here, digest: str) -> Response:
+def has_blob(here: Here, digest: Digest) -> Response:
     """Whether these bytes are here."""
     return Response(status_code=200 if here.blobs.exists(digest) else 404)
 
 
 @router.put("/blobs/{digest}", status_code=201)
-async def put_blob(here: Here, digest: str, request: Request) -> Any:
+async def put_blob(here: Here, digest: Digest, request: Request) -> Any:
     """Bytes under their digest; the same again is no error."""
     chunks, size = [], 0
     async for chunk in request.stream():

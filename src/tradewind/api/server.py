@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 
 from tradewind import __version__
 from tradewind.api import pages
-from tradewind.api.deps import OWNER, Here
+from tradewind.api.deps import MOST, OWNER, Here
 from tradewind.api.guard import COOKIE, SESSION_SECONDS, Keys
 from tradewind.control import retention
 from tradewind.records import codec
@@ -97,8 +97,8 @@ async def top(here: Here) -> Any:
 @router.post("/prune")
 def prune(
     here: Here,
-    older_than: Annotated[float, Body(ge=0)] = 30 * 86400.0,
-    keep: Annotated[int, Body(ge=0)] = 10,
+    older_than: Annotated[float, Body(ge=0, le=1e12)] = 30 * 86400.0,
+    keep: Annotated[int, Body(ge=0, le=MOST)] = 10,
 ) -> Any:
     """Delete ended runs older than `older_than` seconds, but the newest `keep` of each name."""
     return retention.prune(here.store, here.blobs, here.clock, older_than, keep)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
 
-from tradewind.api.deps import OWNER, Here
+from tradewind.api.deps import MOST, OWNER, Here, Number, Whole
 from tradewind.records import codec
 
 router = APIRouter()
@@ -38,7 +38,7 @@ def specs(here: Here, kind: str = "", project: str = "") -> Any:
 
 
 @router.get("/specs/{kind}/{name}")
-def spec(here: Here, kind: str, name: str, revision: int = 0, project: str = PROJECT) -> Any:
+def spec(here: Here, kind: str, name: str, revision: Whole = 0, project: str = PROJECT) -> Any:
     """One revision; 0 is the newest."""
     return here.shelf.spec(project, kind, name, revision)
 
@@ -67,7 +67,7 @@ def dataset(here: Here, name: str, project: str = PROJECT) -> Any:
 
 
 @router.get("/datasets/{name}/versions/{number}")
-def dataset_version(here: Here, name: str, number: int, project: str = PROJECT) -> Any:
+def dataset_version(here: Here, name: str, number: Number, project: str = PROJECT) -> Any:
     """One version."""
     return here.shelf.dataset(project, name, number)
 
@@ -85,7 +85,9 @@ def models(here: Here, project: str = "") -> Any:
 
 
 @router.get("/models/{name}")
-def model(here: Here, name: str, version: int = 0, alias: str = "", project: str = PROJECT) -> Any:
+def model(
+    here: Here, name: str, version: Whole = 0, alias: str = "", project: str = PROJECT
+) -> Any:
     """One version, and the numbers of all."""
     return here.shelf.model(project, name, version, alias)
 
@@ -95,7 +97,7 @@ def set_alias(
     here: Here,
     name: str,
     alias: str,
-    version: Annotated[int, Body(embed=True, ge=0)],
+    version: Annotated[int, Body(embed=True, ge=0, le=MOST)],
     project: str = PROJECT,
 ) -> Any:
     """Point an alias at a version; 0 takes it away."""
