@@ -1,7 +1,7 @@
-"""Docs that do not lie: links resolve, named modules exist, Python blocks compile, rooms have pages.
+"""Docs that do not lie: links resolve, named modules exist, Python blocks compile.
 
-Checks every Markdown file that git tracks or does not ignore. That generated parts are up to date and
-lists are whole is checked by tests/unit/test_docs.py.
+Checks every Markdown file that git tracks or does not ignore, and that each room has a page. That
+generated parts are up to date and lists are whole, tests/unit/test_docs.py checks.
 """
 
 import ast
