@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from tradewind.inside import linux
 from tradewind.supervisor.loop import Loop
 
 Result = dict[str, Any]
@@ -21,8 +22,11 @@ class Helper:
         self._loop, self._done = loop, done
         self._fd, write = os.pipe()
         self._data = b""
+        supervisor = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
+            # It holds what says that the supervisor lives: the lock, and the link to the node.
+            linux.die_with_parent(supervisor)
             _carry_out(work, write)
         os.close(write)
         loop.watch(self._fd, self._read)
@@ -36,7 +40,7 @@ class Helper:
         try:
             result = json.loads(self._data)
         except ValueError:
-            result = {"error": "the helper process was killed", "reason": "lost"}
+            result = {"error": "the process that did this was killed", "reason": "lost"}
         self._done(result)
 
     def _close(self) -> None:

@@ -237,9 +237,10 @@ class Supervisor:
             ended["hint"] = made.get("hint", "")
             if made.get("errno"):
                 ended = self.disk_exit(OSError(made["errno"], made["error"]))
+            state = roles.state_of(ended)
             for role in self.request["roles"]:
-                self.attempt(role, 0, 1, {"state": "failed", "exit": ended})
-            self.end("failed", ended)
+                self.attempt(role, 0, 1, {"state": state, "exit": ended})
+            self.end(state, ended)
             return
         self.bundle = made["bundle"]
         if made.get("python"):

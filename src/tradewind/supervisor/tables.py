@@ -8,6 +8,7 @@ carries the same attempt is done once.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tradewind.supervisor import layout
 from tradewind.supervisor.helper import Failure
 
 SECONDS = 600.0
+TRIES, PAUSE = 3, 0.2
 
 
 def wanted(declared: dict[str, Any], staged: dict[str, Any]) -> list[str]:
@@ -30,30 +32,29 @@ def commit(
     slot: str, stored: dict[str, Any], declared: dict[str, Any], request: dict[str, Any], unit: str
 ) -> dict[str, Any]:
     """What the commit adds to a stored table: its version there, schema, statistics, digest."""
-    from tradewind.base.errors import TradewindError
-    from tradewind.data import isolated
+    from tradewind.base.errors import Broken, TradewindError, TryAgain
 
     target = declared[slot]
-    links = _links(stored, request["blobs"], unit)
-    try:
-        root = Path(request["tables"])
-        made = isolated.call(
-            {
-                "op": "commit",
-                "root": str(root),
-                "table": [target.get("project") or "default", target["target"]],
-                "files": [str(link) for link in links],
-                "attempt": f"{request['placement']}.{os.path.basename(unit)}.{len(slot)}{slot}",
-                "digest": stored.get("digest", ""),
-                "stats": stored.get("stats"),
-            },
-            timeout=SECONDS,
-        )
-    except TradewindError as error:
-        raise Failure("output", f"output {slot!r}: {error.message}", error.hint) from error
-    finally:
-        for link in links:
-            link.unlink(missing_ok=True)
+    order = {
+        "op": "commit",
+        "root": str(Path(request["tables"])),
+        "table": [target.get("project") or "default", target["target"]],
+        "attempt": f"{request['placement']}.{os.path.basename(unit)}.{len(slot)}{slot}",
+        "digest": stored.get("digest", ""),
+        "stats": stored.get("stats"),
+    }
+    for tried in range(1, TRIES + 1):
+        try:
+            made = _commit(order, stored, request["blobs"], unit)
+            break
+        except TradewindError as error:
+            # The library may have been killed, or others came first; the same attempt commits once.
+            passing = isinstance(error, Broken | TryAgain)
+            if not passing or tried == TRIES:
+                reason = "lost" if isinstance(error, TryAgain) else "output"
+                text = f"output {slot!r}: {error.message}"
+                raise Failure(reason, text, error.hint) from error
+            time.sleep(PAUSE)
     return {
         "table_uri": made["uri"],
         "table_version": made["table_version"],
@@ -62,6 +63,17 @@ def commit(
         "stats": made["stats"],
         "digest": made["digest"],
     }
+
+
+def _commit(order: dict[str, Any], stored: dict[str, Any], blobs: str, unit: str) -> dict[str, Any]:
+    from tradewind.data import isolated
+
+    links = _links(stored, blobs, unit)
+    try:
+        return isolated.call({**order, "files": [str(link) for link in links]}, timeout=SECONDS)
+    finally:
+        for link in links:
+            link.unlink(missing_ok=True)
 
 
 def _links(stored: dict[str, Any], blobs: str, unit: str) -> list[Path]:

@@ -307,7 +307,9 @@ class Unit:
         def done(result: dict[str, Any]) -> None:
             self._helper = None
             if "error" in result:
-                self.exit = {"reason": "output", "message": result["error"]}
+                # Whoever was killed while storing is as little the user's fault as a lost keeper.
+                reason = "lost" if result.get("reason") == "lost" else "output"
+                self.exit = {"reason": reason, "message": result["error"]}
                 if result.get("hint"):
                     self.exit["hint"] = result["hint"]
                 if result.get("errno"):
