@@ -483,9 +483,13 @@ def main(config: dict[str, Any]) -> None:
     if _lock(places) < 0:
         return
     read, write = os.pipe()
-    if os.fork():
+    child = os.fork()
+    if child:
         os.close(write)
-        sys.exit(0 if os.read(read, 1) else 1)
+        if os.read(read, 1):
+            sys.exit(0)
+        killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        sys.exit(os.EX_TEMPFAIL if killed else 1)
     os.close(read)
     os.setsid()
     os.chdir("/")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from typing import Any
 
 import tradewind
@@ -41,17 +42,20 @@ async def start(places: layout.Layout, python: str, options: dict[str, Any]) -> 
         argv = command(places, python, options)
     except OSError as error:
         raise errors.Broken(f"cannot write below {places.data}: {error}") from error
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        cwd="/",
-    )
-    _out, said = await process.communicate()
-    if process.returncode:
-        raise errors.Broken(
-            f"the node did not start: {said.decode('utf-8', 'replace').strip()[-2000:]}",
-            hint=f"look into {places.log}",
+    # A file and no pipe: whatever the node inherits by accident, nobody waits for its end.
+    with tempfile.TemporaryFile() as told:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=told,
+            start_new_session=True,
+            cwd="/",
         )
+        status = await process.wait()
+        told.seek(0)
+        said = told.read().decode("utf-8", "replace").strip()[-2000:]
+    if status < 0 or status == os.EX_TEMPFAIL:
+        raise errors.Unreachable("the node was killed while it started", after=0.2)
+    if status:
+        raise errors.Broken(f"the node did not start: {said}", hint=f"look into {places.log}")
