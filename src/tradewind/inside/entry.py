@@ -184,17 +184,27 @@ def _of_exception(error: BaseException, start: dict[str, Any]) -> Exit:
     name = kind.__qualname__ if known else kind.__module__ + "." + kind.__qualname__
     ended = {"reason": "error", "status": 1, "type": name, "traceback": text[-_LONGEST:]}
     ended["message"] = _message(error)
-    if isinstance(error, MemoryError):
+    if any(base.__module__ == "tradewind.base.errors" for base in kind.__mro__):
+        ended.update(_ours_said(error))
+    elif isinstance(error, MemoryError):
         ended["reason"] = "memory"
+        ended["message"] = str(error) or "there was no memory left for it"
         ended["hint"] = "raise resources.memory or read the data in parts"
     elif isinstance(error, ModuleNotFoundError) and error.name:
         ended["hint"] = "add {!r} to the dependencies".format(error.name.partition(".")[0])
     return ended
 
 
+def _ours_said(error: Any) -> dict[str, Any]:
+    """An error of our own tree says in its parts who must act, and what to do."""
+    where = f"{error.where}: " if error.where else ""
+    said = {"code": error.code, "message": (where + error.message)[:2000]}
+    return {**said, "hint": error.hint, "type": type(error).__qualname__}
+
+
 def _message(error: BaseException) -> str:
     try:
-        return str(error)[:2000]
+        return str(error)[:2000] or type(error).__qualname__
     except Exception:
         return "(its message could not be printed)"
 

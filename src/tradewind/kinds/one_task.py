@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tradewind.base.errors import Broken, UserError
+from tradewind.base.errors import BY_CODE, Broken, UserError
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.states import AttemptState, PlacementState, RunState
 from tradewind.records.steering import Decision, Finish, Launch, Publish, View
@@ -132,7 +132,11 @@ def _registered(kind: str, declared: str) -> str:
 
 def error_of(reason: dict[str, Any]) -> dict[str, Any]:
     """The error body of a run from how its process ended (`exit` of a report)."""
-    kind = Broken if reason.get("reason") in {"lost", "disk"} else UserError
+    kind = BY_CODE.get(str(reason.get("code")), UserError)
+    if not issubclass(kind, UserError):
+        kind = UserError
+    if reason.get("reason") in {"lost", "disk"}:
+        kind = Broken
     body = kind(
         str(reason.get("message") or "the task failed"), hint=str(reason.get("hint", ""))
     ).to_json()
