@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zlib
 from functools import lru_cache
 
-from tradewind.base.errors import NotFound
+from tradewind.base.errors import InvalidData, NotFound
 from tradewind.blobs.base import Blobs
 from tradewind.control.reach import Part, reach
 
@@ -31,11 +32,19 @@ def files_of(blobs: Blobs, bundle: str) -> dict[str, bytes]:
 
 @lru_cache(maxsize=16)
 def _unpacked(path: str) -> tuple[tuple[str, bytes], ...]:
-    with open(path, "rb") as file, tarfile.open(fileobj=io.BytesIO(file.read()), mode="r:*") as tar:
-        found = []
-        for member in tar:
-            if member.isfile() and (stream := tar.extractfile(member)) is not None:
-                found.append((member.name.removeprefix("./"), stream.read()))
+    with open(path, "rb") as file:
+        data = io.BytesIO(file.read())
+    found = []
+    try:
+        with tarfile.open(fileobj=data, mode="r:*") as tar:
+            for member in tar:
+                if member.isfile() and (stream := tar.extractfile(member)) is not None:
+                    found.append((member.name.removeprefix("./"), stream.read()))
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise InvalidData(
+            f"the code that travels is not a good archive: {str(error).splitlines()[0]}",
+            hint="the client packs it; `tw bundle` shows what would travel",
+        ) from error
     return tuple(sorted(found))
 
 
