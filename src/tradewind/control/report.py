@@ -98,7 +98,7 @@ async def reconcile(
             return
     now = clock.now()
     runs = await asyncio.to_thread(store.runs.get_many, {each.run for each in missing})
-    late = [each for each in missing if now - each.placed > GRACE_SECONDS]
+    late = [each for each in missing if abs(now - each.placed) > GRACE_SECONDS]
     # One that was never launched and shall stop will not be launched; nobody else would end it.
     unlaunched = [
         each.run

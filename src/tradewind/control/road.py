@@ -48,7 +48,7 @@ from tradewind.records.steering import (
     View,
     WakeAt,
 )
-from tradewind.records.tasks import Stop, Task
+from tradewind.records.tasks import Restart, Stop, Task
 from tradewind.scheduler.machine import Machine, Reject, Released, Waiting
 from tradewind.specs import KINDS, from_document, to_document
 from tradewind.specs.common import Spec, Workload
@@ -58,6 +58,7 @@ from tradewind.store.rows import Promise, Usage
 # A child of these kinds gets the code that travels with its parent.
 WITH_CODE = frozenset(name for name, kind in KINDS.items() if issubclass(kind, Workload))
 GUARD_SECONDS = 60.0
+LONGEST_PAUSE = Restart().ceiling
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +308,9 @@ class Road:
     def place(self, draft: Draft) -> None:
         """Join the line, or take the place that the scheduler has been holding."""
         run = draft.run
-        if draft.claim.run.state is RunState.QUEUED and draft.claim.run.wake > draft.now:
+        pause = draft.claim.run.wake - draft.now
+        # Nobody asks for a longer pause: the clock was set back since.
+        if draft.claim.run.state is RunState.QUEUED and 0 < pause <= LONGEST_PAUSE:
             draft.set(wake=draft.claim.run.wake)
             return
         if run.wake > draft.now:

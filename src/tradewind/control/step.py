@@ -51,6 +51,7 @@ BATCH = 256
 CLAIM_SECONDS = 5.0
 IDLE_SECONDS = 5.0
 RELAUNCH_SECONDS = 0.5
+SET_BACK_SECONDS = 1.0
 LEASE_SECONDS = 30.0
 
 
@@ -64,10 +65,15 @@ class Stepper:
     worker: str
     machines: tuple[CatalogueMachine, ...]
     failures: dict[str, TradewindError] = field(default_factory=dict)
+    latest: float = 0.0
 
     def step(self) -> tuple[list[Action], set[str], bool]:
         """One batch: what to do outside, which runs ended, and whether there is more at once."""
         now = self.clock.now()
+        if now < self.latest - SET_BACK_SECONDS:
+            log.warning("the clock was set back by %.0f s", self.latest - now)
+            self.recover()  # what was due by the old time would wait until it comes again
+        self.latest = now
         claims = self.store.runs.claim(self.worker, LIVE, BATCH, now, CLAIM_SECONDS)
         if not claims:
             return [], set(), False
