@@ -149,10 +149,11 @@ def _assembled(
     machines = catalogue.parse(_prices())
     pools = {facts.name: facts for facts in _pools(settings, machines)}
     engines = engines or {name: _engine(settings, facts.engine) for name, facts in pools.items()}
-    # The folder's lock has one holder, so an earlier server of this folder is gone: its leases
-    # need not run out first.
+    # The folder's lock has one holder, so an earlier server of this folder is gone: its claims and
+    # leases need not run out first.
     folder = f"{socket.gethostname()}:{settings.data.resolve()}:"
     worker = folder + new_id("w")
+    store.runs.forget(folder)
     for name in pools:
         before = store.leases.current(name)
         if before is not None and before.holder.startswith(folder):

@@ -72,6 +72,10 @@ class Runs(Protocol):
     def release(self, claims: Sequence[rows.Claim]) -> None:
         """Give claims back unused: the runs stay due. Lost claims are no error."""
 
+    def forget(self, workers: str) -> int:
+        """Take back all claims of workers whose name begins so, because their processes are known
+        to be dead: nobody waits until they run out. How many there were."""
+
     def poke(self, run_ids: Iterable[str], at: float | None = None) -> None:
         """Make these runs due (at `at`; now by default), never later than they were. A poke that
         comes while a run is claimed is seen after that claim. Ended or unknown runs: no error."""

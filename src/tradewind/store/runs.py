@@ -118,6 +118,16 @@ class SqlRuns(RunQueries):
 
         return self._database.write(work) if claims else set()
 
+    def forget(self, workers: str) -> int:
+        c = _RUNS.c
+        held = (
+            tables.IS_DUE,
+            c.claimed_until > 0,
+            c.worker.startswith(workers, autoescape=True),
+        )
+        taken = update(_RUNS).where(*held).values(token="", worker="", claimed_until=0.0)
+        return self._database.write(lambda connection: connection.execute(taken).rowcount)
+
     def poke(self, run_ids: Iterable[str], at: float | None = None) -> None:
         ids, when = set(run_ids), self._clock.now() if at is None else at
 

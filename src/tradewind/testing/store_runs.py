@@ -152,6 +152,17 @@ class RunsExam(StoreExam):
         assert [c.run.id for c in self.claim(store, now=1050.0)] == ["rb"]
         assert store.runs.renew(claims, 1200.0) == {"rb"}
 
+    def test_claims_of_the_dead_are_taken_back(self, store: Store) -> None:
+        store.runs.accept([a_run("ra"), a_run("rb")])
+        (old,) = store.runs.claim("here%:w1", LIVE, 1, 1000.0, 30.0)
+        (other,) = store.runs.claim("hereX:w1", LIVE, 1, 1000.0, 30.0)
+        assert store.runs.forget("here%:") == 1
+        (new,) = self.claim(store)
+        assert new.run.id == old.run.id
+        assert store.runs.apply([rows.Change(claim=old, run=old.run)]) == {old.run.id}
+        assert store.runs.apply([rows.Change(claim=other, run=other.run)]) == set()
+        assert store.runs.forget("nobody") == 0
+
     def test_next_due_counts_claims(self, store: Store) -> None:
         store.runs.accept([a_run("ra")])
         assert store.runs.next_due(LIVE, 1000.0) == 1000.0
