@@ -141,7 +141,7 @@ def body(result: Result) -> None:
         compare(result, platform, code, 10, 40, repeats, 1.2)
         compare(result, platform, code, 33, 10, repeats, 0.3)
     result.figures[2].note = result.figures[3].note = "30 ms a step, as for ten"
-    _peers(result, 1 if result.quick else 3)
+    _peers(result, 1 if result.quick else 2)
 
 
 def _peers(result: Result, repeats: int) -> None:

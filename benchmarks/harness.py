@@ -355,7 +355,7 @@ class Platform:
 
 def _is_warm(pid: int, node: int) -> bool:
     """A warm interpreter; what it forks has its command line too, but another parent."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, KeyError):
         parent = _stats()[pid][1]
         return int(parent) == node and b"\0zygote\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False

@@ -1,0 +1,68 @@
+"""Writes the newest results into README.md, between its two marks.
+
+.venv/bin/python benchmarks/table.py
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from harness import RESULTS, Figure, show
+
+README = Path(__file__).parent / "README.md"
+BEGIN, END = "<!-- results: written by table.py -->", "<!-- end of results -->"
+ORDER = ("startup", "runs", "steps", "logs", "api")
+
+
+def rows(result: dict[str, Any]) -> list[str]:
+    """One figure a line; the peers' below ours."""
+    found = []
+    for kind in ("figures", "peers"):
+        for body in result[kind]:
+            each = Figure(**body)
+            error = f"±{each.error:.0f} %" if each.repeats > 1 else ""
+            target = f"≤ {show(each.target)}" if each.target else ""
+            verdict = {"MISSED": "**missed**", "ok": "met"}.get(each.verdict, "")
+            name = f"*{each.name}*" if kind == "peers" else each.name
+            cells = (name, f"{show(each.value)} {each.unit}", error, target, verdict, each.note)
+            found.append("| " + " | ".join(cells) + " |")
+    return found
+
+
+def section(result: dict[str, Any]) -> str:
+    """One benchmark: its command, its figures, where the time goes, the machine."""
+    machine = result["machine"]
+    when = time.strftime("%Y-%m-%d", time.gmtime(result["at"]))
+    lines = [
+        f"### {result['name']}",
+        "",
+        f"`.venv/bin/python benchmarks/bench_{result['name']}.py` · {when} · {machine['cores']} "
+        f"cores, load {machine['load']} at the end, Python {machine['python']} · the same loop "
+        f"{machine['loop_ms']} ms ±{machine['loop_error']} % (best {machine['loop_best_ms']}), a "
+        f"bare interpreter {machine['spawn_ms']} ms ±{machine['spawn_error']} %",
+        "",
+        "| figure | value | error | target | | |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *rows(result),
+        "",
+    ]
+    for title, parts in result["parts"].items():
+        lines.append(
+            f"- {title}: " + " · ".join(f"{name} {show(value)}" for name, value in parts.items())
+        )
+    lines += [f"- {note}" for note in result["notes"]]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    found = [RESULTS / f"{name}.json" for name in ORDER]
+    text = "\n".join(section(json.loads(path.read_text())) for path in found if path.exists())
+    before, _, rest = README.read_text().partition(BEGIN)
+    README.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}")
+
+
+if __name__ == "__main__":
+    main()
