@@ -151,8 +151,11 @@ def load(start: dict[str, Any]) -> Callable[..., Any]:
 def _import_file(path: str, place: str) -> Any:
     if not os.path.exists(path):
         raise Failure("error", f"the bundle has no file {place!r}")
-    sys.path.insert(0, os.path.dirname(path))
-    stem = os.path.splitext(os.path.basename(path))[0]
+    folder = os.path.dirname(path)
+    stem, suffix = os.path.splitext(os.path.basename(path))
+    if suffix == ".py" and os.path.exists(os.path.join(folder, "__init__.py")):
+        return _import_member(folder, stem)
+    sys.path.insert(0, folder)
     name = stem if stem.isidentifier() and stem not in sys.modules else "tradewind_user_" + stem
     # Said, since the loader is guessed by the suffix and the Python of a `.tw` file is as good.
     loader = importlib.machinery.SourceFileLoader(name, path)
@@ -163,6 +166,16 @@ def _import_file(path: str, place: str) -> Any:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _import_member(folder: str, stem: str) -> Any:
+    """A file of a package is imported as a member of it, so that its relative imports work."""
+    names = [] if stem == "__init__" else [stem]
+    while os.path.exists(os.path.join(folder, "__init__.py")):
+        folder, package = os.path.split(folder)
+        names.insert(0, package)
+    sys.path.insert(0, folder)
+    return importlib.import_module(".".join(names))
 
 
 def _of_system_exit(leaving: SystemExit) -> Exit:

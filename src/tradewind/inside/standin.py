@@ -42,8 +42,15 @@ __all__ = [
 
 _DECLARATIONS = frozenset(
     [
+        "component",
         "dataset",
+        "deploy",
+        "foreach",
         "function",
+        "optional",
+        "sql",
+        "until",
+        "when",
         "training",
         "pipeline",
         "model",
