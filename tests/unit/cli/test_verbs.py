@@ -1,6 +1,7 @@
 """Every verb against the API in memory."""
 
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from tests.unit.cli.conftest import Tw
 from tests.unit.sdk.fake import Fake
-from tradewind.sdk import local
+from tradewind.sdk import catalog, local
 
 FUNCTION = "kind: function\nname: clean\nentry: code.py:clean\n"
 
@@ -199,6 +200,33 @@ def test_apply_and_diff(tw: Tw, fake: Fake) -> None:
     assert json.loads(tw("apply", "clean.yaml", "-o", "json").out)[0]["change"] == "changed"
     assert "function/clean" in fake.calls[-1] or tw("delete", "function/clean").status == 0
     assert tw("apply").status == 2
+
+
+def test_two_versions_of_a_dataset_are_told_in_words(
+    tw: Tw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {
+        "schema": {"added": [{"name": "late", "type": "bool"}], "removed": [],
+                   "changed": [{"name": "day", "old": "int64", "new": "string"}]},
+        "by": ["id"],
+        "rows": {"old": 1500, "new": 1499, "added": 0, "removed": 1, "changed": 1},
+        "samples": {"added": [], "removed": [{"id": "7", "dest": "CLE"}],
+                    "changed": [{"key": {"id": "8"}, "columns": {"dest": ["ATL", "BOS"]}}]},
+        "columns": [{"name": "dest", "null_rate": [0.0, 0.5], "psi": 0.31},
+                    {"name": "id", "null_rate": [0.0, 0.0], "mean": [1.0, 1.0], "psi": 0.0}],
+    }  # fmt: skip
+    monkeypatch.setattr(catalog.Datasets, "diff", lambda *_: found)
+    said = tw("diff", "dataset/flights", "1", "2").out
+    for line in (
+        "rows    1,500 → 1,499: 0 added, 1 removed, 1 changed",
+        "schema  + late bool",
+        "schema  ~ day int64 → string",
+        "removed id 7, dest CLE",
+        "changed id 8: dest ATL → BOS",
+    ):
+        assert line in said
+    assert re.search(r"dest +0\.31 +0 → 0\.5 +-", said) and not re.search(r"^id +", said, re.M)
+    assert json.loads(tw("diff", "dataset/flights", "1", "2", "-o", "json").out) == found
 
 
 def test_production_is_asked_about(tw: Tw, fake: Fake) -> None:
