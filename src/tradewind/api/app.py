@@ -54,8 +54,10 @@ def _body(error: TradewindError) -> JSONResponse:
     return JSONResponse({"error": error.to_json()}, status_code=error.http_status, headers=headers)
 
 
-async def _ours(_: Request, error: Exception) -> JSONResponse:
+async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, TradewindError)
+    if isinstance(error, Bug):
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return _body(error)
 
 

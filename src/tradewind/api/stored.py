@@ -73,7 +73,7 @@ def dataset_version(here: Here, name: str, number: Number, project: str = PROJEC
 
 
 @router.get("/datasets/{name}/diff")
-def dataset_diff(here: Here, name: str, old: int, new: int, project: str = PROJECT) -> Any:
+def dataset_diff(here: Here, name: str, old: Whole, new: Whole, project: str = PROJECT) -> Any:
     """What changed between two versions: schema, rows, distributions."""
     return here.shelf.diff(project, name, old, new)
 

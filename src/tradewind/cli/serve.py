@@ -87,7 +87,7 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--name", action="append", default=[],
                         help="another host name under which it may be addressed")  # fmt: skip
     parser.add_argument("--behind-proxy", action="store_true",
-                        help="a proxy in front ends TLS; allows addresses off loopback")  # fmt: skip
+                        help="a proxy in front ends TLS; any address is allowed")  # fmt: skip
     parser.add_argument("--tls-cert", default="")
     parser.add_argument("--tls-key", default="")
     given = parser.parse_args(arguments)
@@ -137,6 +137,8 @@ def _token(data: Path) -> str:
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
             file.write(secrets.token_urlsafe(32))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
     token = path.read_text("ascii").strip()
     if len(token) < 20:
         raise Broken(f"{path} holds no token", hint="delete the file; a new one is made")
@@ -154,6 +156,8 @@ def _bind(options: Options) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((options.host, port))
+            # Bound and not listening, it would not keep another server from the same port.
+            sock.listen(2048)
         except OSError as error:
             sock.close()
             if port == wanted[-1]:

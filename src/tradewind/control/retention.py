@@ -5,6 +5,7 @@ Versions of datasets and models stay, with their bytes: what a model came from c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,8 @@ from tradewind.store.rows import RunFilter
 PAGE = 500
 # Bytes may have been sent whose run is not accepted yet.
 GRACE_SECONDS = 3600.0
+# A user's own value may begin like a digest and be none.
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def prune(store: Store, blobs: Blobs, clock: Clock, older_than: float, keep: int) -> dict[str, int]:
@@ -25,12 +28,13 @@ def prune(store: Store, blobs: Blobs, clock: Clock, older_than: float, keep: int
     name; then the bytes that only they named. Counts of what was removed."""
     now = clock.now()
     removed = store.prune(now - older_than, keep)
-    freed = blobs.prune(set(named(store)), older_than=now - GRACE_SECONDS)
+    keep_bytes = {each for each in named(store) if _DIGEST.fullmatch(each)}
+    freed = blobs.prune(keep_bytes, older_than=now - GRACE_SECONDS)
     return {**codec.to_json(removed), "blobs": freed.blobs, "bytes": freed.size}
 
 
 def named(store: Store) -> Iterator[str]:
-    """The digest of every blob that something in the store names."""
+    """Every text in the store that may be the digest of a blob."""
     for dataset in store.registry.datasets():
         for version in store.registry.dataset_versions(dataset.project, dataset.name):
             yield from version.files

@@ -239,7 +239,7 @@ async def test_figures_that_no_database_holds_are_refused(
         f"/api/v1/events?after={huge}", f"/api/v1/specs/function/x?revision={huge}",
         f"/api/v1/models/x?version={huge}", f"/api/v1/datasets/x/versions/{huge}",
         f"/api/v1/runs?limit={huge}", f"/api/v1/runs/x/logs?offset={huge}",
-        f"/api/v1/specs/function/x?revision=-{huge}", 
+        f"/api/v1/specs/function/x?revision=-{huge}",
         "/api/v1/runs?name=a%00b", "/api/v1/runs/a%00", f"/api/v1/runs/x/results/o/files/{huge}",
     ):  # fmt: skip
         answer = await client.get(path)
