@@ -25,6 +25,7 @@ log = logging.getLogger("tradewind.control")
 POLL_SECONDS = 10.0
 RECONCILE_SECONDS = 15.0
 RETRY_SECONDS = 0.3
+PAUSE_SECONDS = 1.0
 # A launch may be on its way; only what was placed longer ago than this can be missing.
 GRACE_SECONDS = 10.0
 
@@ -53,7 +54,7 @@ async def follow(
             await asyncio.sleep(error.after or RETRY_SECONDS)
         except Exception:
             log.exception("pool %s: what it reports cannot be taken; it is tried again", pool)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def hear(
@@ -95,6 +96,7 @@ async def reconcile(
         if reports:
             await take(store, engine, reports)
             wake()
+        if {each.placement for each in reports} & {each.id for each in missing}:
             return
     now = clock.now()
     runs = await asyncio.to_thread(store.runs.get_many, {each.run for each in missing})

@@ -51,6 +51,7 @@ BATCH = 256
 CLAIM_SECONDS = 5.0
 IDLE_SECONDS = 5.0
 RELAUNCH_SECONDS = 0.5
+PAUSE_SECONDS = 1.0
 SET_BACK_SECONDS = 1.0
 LEASE_SECONDS = 30.0
 
@@ -267,7 +268,7 @@ class Loop:
                 await asyncio.sleep(min(5.0, error.after or 0.5))
             except Exception:
                 log.exception("a pass of the control loop failed; it is tried again")
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def close(self) -> None:
         """Finish the pass that goes on, then let go. Tasks that run go on."""
