@@ -15,7 +15,8 @@ from typing import Any
 
 from tradewind.base.ids import digest_json
 from tradewind.control import report
-from tradewind.control.assemble import LOCAL, Assembly, Settings, assemble
+from tradewind.control.assemble import Assembly, Settings, assemble
+from tradewind.control.pools import LOCAL
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.runs import Run
 from tradewind.records.states import LIVE, RunState

@@ -28,6 +28,8 @@ async def apply(
             key = f"service/{answer['name']}/{answer['revision']}"
             [run] = await here.front.accept([{"spec": document, "request_key": key}], OWNER)
             answer["run"] = run.id
+    if any(answer["kind"] == "pool" for answer in applied) and not dry_run:
+        await here.repool()
     return applied
 
 
@@ -51,6 +53,8 @@ async def delete(here: Here, kind: str, name: str, project: str = PROJECT) -> An
         for each in await asyncio.to_thread(here.services.all, project):
             if each["name"] == name:
                 await here.front.stop(each["run"], OWNER)
+    if kind == "pool":
+        await here.repool()
     return gone
 
 

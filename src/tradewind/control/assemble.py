@@ -19,35 +19,28 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
-
 from tradewind.base.clock import Clock, SystemClock
-from tradewind.base.errors import Conflict, Refused
+from tradewind.base.errors import Conflict
 from tradewind.base.ids import digest_json, new_id
 from tradewind.blobs.base import Blobs
 from tradewind.blobs.folder import FolderBlobs
 from tradewind.compiler import catalogue
 from tradewind.compiler.facts import Machine as CatalogueMachine
 from tradewind.compiler.facts import PoolFacts
+from tradewind.control import pools
 from tradewind.control.front import Front
 from tradewind.control.pin import Pinner, Resolver
+from tradewind.control.pools import ENGINES, LOCAL
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
 from tradewind.control.services import Services, service_token
 from tradewind.control.shelf import Shelf
 from tradewind.control.step import LEASE_SECONDS, Loop, Stepper
 from tradewind.engines.base import Engine
-from tradewind.records.tasks import Resources
 from tradewind.scheduler.machine import Machine, PoolChanged
 from tradewind.specs import PoolSpec
 from tradewind.store import open as open_store
 from tradewind.store.base import Store
-
-LOCAL = "local"
-# What the machine itself and the server need is not given to tasks.
-MEMORY_SHARE = 0.9
-
-ENGINES = {LOCAL: "tradewind.engines.local.engine:LocalEngine"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +62,8 @@ class Assembly:
     store: Store
     blobs: Blobs
     engines: Mapping[str, Engine]
-    pools: Mapping[str, PoolFacts]
+    pools: dict[str, PoolFacts]
+    machines: tuple[CatalogueMachine, ...]
     machine: Machine
     loop: Loop
     pulse: Pulse
@@ -99,6 +93,17 @@ class Assembly:
         engine = self.engines.get(LOCAL)
         status = getattr(engine, "status", None)
         return dict(await status()) if status is not None else {}
+
+    async def repool(self) -> None:
+        """What was applied about pools holds from now on: for quotes, bills and placing."""
+        specs = [*self.settings.pools, *await asyncio.to_thread(pools.applied, self.store)]
+
+        def change() -> None:
+            for name, facts in pools.facts(self.machines, specs).items():
+                self.pools[name] = facts
+                self.machine.feed([PoolChanged(pool=name, capacity=facts.capacity)])
+
+        await self.loop.between(change)
 
     async def top(self) -> list[dict[str, Any]]:
         """Live placements with their run, name, kind, pool and what they use now."""
@@ -147,20 +152,20 @@ def _assembled(
 ) -> Assembly:
     blobs = FolderBlobs(settings.data / "blobs")
     machines = catalogue.parse(_prices())
-    pools = {facts.name: facts for facts in _pools(settings, machines)}
-    engines = engines or {name: _engine(settings, facts.engine) for name, facts in pools.items()}
+    places = pools.facts(machines, [*settings.pools, *pools.applied(store)])
+    engines = engines or {name: _engine(settings, facts.engine) for name, facts in places.items()}
     # The folder's lock has one holder, so an earlier server of this folder is gone: its claims and
     # leases need not run out first.
     folder = f"{socket.gethostname()}:{settings.data.resolve()}:"
     worker = folder + new_id("w")
     store.runs.forget(folder)
-    for name in pools:
+    for name in places:
         before = store.leases.current(name)
         if before is not None and before.holder.startswith(folder):
             store.leases.release(name, before.holder, before.number)
-    leases = _take_leases(store, pools, worker, clock)
+    leases = _take_leases(store, places, worker, clock)
     machine = Machine()
-    machine.feed(PoolChanged(pool=facts.name, capacity=facts.capacity) for facts in pools.values())
+    machine.feed(PoolChanged(pool=facts.name, capacity=facts.capacity) for facts in places.values())
     pinner = Pinner(
         store=store,
         blobs=blobs,
@@ -168,7 +173,7 @@ def _assembled(
         default_environment=_remembered(store, settings.python),
         python=settings.python,
     )
-    road = Road(store, pinner, machine, pools, leases, begin=lambda *_: None)
+    road = Road(store, pinner, machine, places, leases, begin=lambda *_: None)
     pulse = Pulse()
     stepper = Stepper(store, road, clock, worker, catalogue.compared(machines))
     loop = Loop(stepper, dict(engines), pulse, leases)
@@ -178,7 +183,8 @@ def _assembled(
         store=store,
         blobs=blobs,
         engines=engines,
-        pools=pools,
+        pools=places,
+        machines=machines,
         machine=machine,
         loop=loop,
         pulse=pulse,
@@ -208,41 +214,7 @@ def _take_leases(
     return leases
 
 
-def _pools(settings: Settings, machines: tuple[CatalogueMachine, ...]) -> tuple[PoolFacts, ...]:
-    """This machine, sized and priced, unless a pool spec says otherwise."""
-    cpu = float(os.cpu_count() or 1)
-    memory = psutil.virtual_memory().total
-    twin = catalogue.like(machines, cpu, int(memory * MEMORY_SHARE))
-    local = PoolFacts(
-        name=LOCAL,
-        engine=LOCAL,
-        capacity=Resources(cpu=cpu, memory=int(memory * MEMORY_SHARE)),
-        price=twin.price,
-        as_of=f"like {twin.name}, {twin.as_of}",
-    )
-    found = {LOCAL: local}
-    for spec in settings.pools:
-        base = found.get(spec.name, local)
-        capacity = base.capacity
-        if spec.capacity is not None:
-            capacity = Resources(
-                cpu=spec.capacity.cpu or capacity.cpu,
-                memory=spec.capacity.memory or capacity.memory,
-                accelerators=dict(spec.capacity.accelerators),
-            )
-        found[spec.name] = PoolFacts(
-            name=spec.name,
-            engine=spec.engine,
-            capacity=capacity,
-            price=spec.price if spec.price is not None else base.price,
-            as_of="set by its pool spec" if spec.price is not None else base.as_of,
-        )
-    return tuple(found.values())
-
-
 def _engine(settings: Settings, name: str) -> Engine:
-    if name not in ENGINES:
-        raise Refused(f"there is no engine {name!r}", hint=f"engines here: {', '.join(ENGINES)}")
     module, _, attribute = ENGINES[name].partition(":")
     made = getattr(import_module(module), attribute)(settings.data, settings.python)
     return cast(Engine, made)

@@ -6,9 +6,10 @@ from typing import Any
 
 from tradewind.base.clock import Clock
 from tradewind.blobs.base import Blobs
+from tradewind.control import pools
 from tradewind.data import isolated
 from tradewind.records import codec
-from tradewind.specs import digest, from_document, to_document
+from tradewind.specs import PoolSpec, digest, from_document, to_document
 from tradewind.store.base import Store
 from tradewind.store.rows import Alias, Revision
 
@@ -26,6 +27,9 @@ class Shelf:
     def apply(self, documents: list[Any], user: str, dry_run: bool) -> list[dict[str, Any]]:
         """Store specs as revisions, all valid before the first is stored; what changed in each."""
         specs = [from_document(each) for each in documents]
+        for spec in specs:
+            if isinstance(spec, PoolSpec):
+                pools.check(spec)
         answers = []
         for spec in specs:
             document = to_document(spec)

@@ -298,6 +298,12 @@ class Loop:
         except TimeoutError:
             return
 
+    async def between(self, work: Callable[[], None]) -> None:
+        """Carry this out between two passes, then look again at all that waits."""
+        await self._blocking(work)
+        await self._blocking(self._stepper.recover)
+        self.wake()
+
     async def _blocking(self, work: Callable[[], Value]) -> Value:
         return await self._loop.run_in_executor(self._thread, work)
 

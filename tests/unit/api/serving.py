@@ -12,7 +12,8 @@ from fastapi import FastAPI
 
 from tradewind.api.app import create_app
 from tradewind.api.guard import Keys
-from tradewind.control.assemble import LOCAL, Assembly, Settings, assemble
+from tradewind.control.assemble import Assembly, Settings, assemble
+from tradewind.control.pools import LOCAL
 from tradewind.records.reports import Report
 from tradewind.testing.clock import FakeClock
 from tradewind.testing.fake_engine import FakeEngine, Outcome, World
