@@ -20,13 +20,18 @@ async def apply(
     specs: Annotated[list[dict[str, Any]], Body()],
     dry_run: Annotated[bool, Body()] = False,
 ) -> Any:
-    """Store specs as revisions; with `dry_run` only say what would change. A service is made true:
-    its new revision runs and takes the place of the old one when it is ready."""
+    """Store specs as revisions; with `dry_run` only say what would change. What can be made true
+    is: a dataset is imported if its source has changed, a model's aliases move, a pool's price and
+    capacity hold at once, a service's new revision takes the old one's place when it is ready."""
     applied = await asyncio.to_thread(here.shelf.apply, specs, OWNER, dry_run)
     for answer, document in zip(applied, specs, strict=True):
-        if answer["kind"] == "service" and not dry_run:
-            key = f"service/{answer['name']}/{answer['revision']}"
-            [run] = await here.front.accept([{"spec": document, "request_key": key}], OWNER)
+        order: dict[str, Any] = {"spec": document}
+        if answer["kind"] == "service":
+            order["request_key"] = f"service/{answer['name']}/{answer['revision']}"
+        elif answer["kind"] != "dataset" or not document.get("source"):
+            continue
+        if not dry_run:
+            [run] = await here.front.accept([order], OWNER)
             answer["run"] = run.id
     if any(answer["kind"] == "pool" for answer in applied) and not dry_run:
         await here.repool()

@@ -61,6 +61,9 @@ def reached(blobs: Blobs, bundle: str, entry: str) -> dict[str, Part]:
     found = _reached(str(blobs.path(bundle)), entry)
     file = entry.partition(":")[0]
     if not found and file.endswith((".py", ".tw")):
+        if any(name == file or name.endswith(f"/{file}") for name in files_of(blobs, bundle)):
+            what = entry.partition(":")[2]
+            raise NotFound(f"{file} has no {what!r}", hint=f"write def {what}(…): in {file}")
         raise NotFound(
             f"{file} is not in the code that travels", hint="`tw bundle` shows what would travel"
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tradewind.base.clock import Clock
+from tradewind.base.errors import NotFound
 from tradewind.blobs.base import Blobs
 from tradewind.control import pools
 from tradewind.data import isolated
 from tradewind.records import codec
-from tradewind.specs import PoolSpec, digest, from_document, to_document
+from tradewind.specs import ModelSpec, PoolSpec, digest, from_document, to_document
 from tradewind.store.base import Store
 from tradewind.store.rows import Alias, Revision
 
@@ -30,6 +31,8 @@ class Shelf:
         for spec in specs:
             if isinstance(spec, PoolSpec):
                 pools.check(spec)
+            if isinstance(spec, ModelSpec):
+                self._version_of(spec)
         answers = []
         for spec in specs:
             document = to_document(spec)
@@ -48,6 +51,8 @@ class Shelf:
                     user=user,
                 )
                 number = stored.number
+                if isinstance(spec, ModelSpec):
+                    self._point(spec, user)
             answers.append(
                 {
                     "kind": spec.kind,
@@ -58,6 +63,27 @@ class Shelf:
                 }
             )
         return answers
+
+    def _version_of(self, spec: ModelSpec) -> int:
+        """The version that a model spec's aliases are to point at: that of the run it names, else
+        the newest. Raises NotFound."""
+        registry = self._store.registry
+        if spec.source is None:
+            return registry.model(spec.project, spec.name).number if spec.alias else 0
+        run = self._store.runs.find(spec.source)
+        _, models = registry.made_by(run.id)
+        for model in models:
+            if model.name == spec.name:
+                return model.number
+        raise NotFound(
+            f"run {run.id} made no version of model {spec.name!r}",
+            hint="it made: " + (", ".join(f"{m.name}/{m.number}" for m in models) or "no model"),
+        )
+
+    def _point(self, spec: ModelSpec, user: str) -> None:
+        number = self._version_of(spec)
+        for alias in spec.alias:
+            self.set_alias(spec.project, spec.name, alias, number, user)
 
     def _newest(self, project: str, kind: str, name: str) -> Revision | None:
         for revision in self._store.revisions.newest(project, kind):
