@@ -25,6 +25,7 @@ from tradewind.supervisor import (
     layout,
     limits,
     logs,
+    orphans,
     processes,
     readiness,
 )
@@ -92,6 +93,7 @@ class Node:
             json.dump(self.identity(), file)
         for placement in sorted(os.listdir(self.places.attempts)):
             self._adopt(placement)
+        orphans.sweep(self.places)
 
     def live(self) -> None:
         """Until told to go."""
@@ -144,6 +146,8 @@ class Node:
             return
         os.close(held)
         attempt.ended = True
+        orphans.sweep(self.places)
+        self.loop.after(1.0, lambda: orphans.sweep(self.places))  # a keeper may be dying just now
         self._mark(attempt)
 
     def _tidy(self) -> None:

@@ -10,7 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tradewind.inside import linux, wire
-from tradewind.supervisor import staging
+from tradewind.supervisor import orphans, staging
 from tradewind.supervisor.helper import Failure
 
 if TYPE_CHECKING:
@@ -239,8 +239,7 @@ class Starter:
         return keeper
 
     def purge(self, keeper: int) -> None:
-        """After a keeper's unnatural death: reap it and kill what it would have had to reap. The
-        zygote does that for its own; started programs are found by their environment too."""
+        """After a keeper's unnatural death: reap it and kill what it would have had to reap."""
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -248,33 +247,7 @@ class Starter:
         for child in linux.children(os.getpid()):
             if child not in mine and child not in self._host.helpers():
                 _kill(child)
-        marker = f"TRADEWIND_PLACEMENT={self._host.placement}".encode()
-        kept = {unit.pid for unit in self._host.live() if unit.keeper != keeper} | mine
-        for pid in _marked(marker):
-            if not kept.intersection(_ancestors(pid)):
-                _kill(pid)
-
-
-def _marked(marker: bytes) -> list[int]:
-    found = []
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
-        with contextlib.suppress(OSError):
-            if name.isdigit() and int(name) != os.getpid():
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    if marker in file.read().split(b"\0"):
-                        found.append(int(name))
-    return found
-
-
-def _ancestors(pid: int) -> list[int]:
-    line = [pid]
-    while line[-1] > 1:
-        try:
-            with open(f"/proc/{line[-1]}/stat", "rb") as file:
-                line.append(int(file.read().rsplit(b")", 1)[1].split()[1]))
-        except (OSError, IndexError, ValueError):
-            break
-    return line
+        orphans.sweep(self._host.places, dead=keeper)
 
 
 def _kill(pid: int) -> None:
