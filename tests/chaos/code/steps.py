@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 def note(event: str, **more: object) -> None:
@@ -48,7 +51,7 @@ def make(seed: int, rows: int) -> Any:
     return table
 
 
-def double(numbers: Any) -> Any:
+def double(numbers: "pyarrow.Table") -> Any:
     import pyarrow
 
     work(0.2)
