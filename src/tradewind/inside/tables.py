@@ -143,7 +143,9 @@ def _write_arrow(table: Any, path: str) -> dict[str, Any]:
 
 
 def _write_pandas(frame: Any, path: str) -> dict[str, Any]:
-    return _write_arrow(_use("pyarrow").Table.from_pandas(frame), path)
+    # A named index is data; one without a name is what filtering left of the row numbers.
+    keep = None if any(name is not None for name in frame.index.names) else False
+    return _write_arrow(_use("pyarrow").Table.from_pandas(frame, preserve_index=keep), path)
 
 
 def _write_polars(frame: Any, path: str) -> dict[str, Any]:

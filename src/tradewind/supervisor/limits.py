@@ -89,7 +89,9 @@ class Group:
             self._memory, self._version = self._make("memory", name)
             if self._memory:
                 self._limit(memory)
-        if cpu != 1.0:
+        # A group with less than a process's usual share would starve beside anything else that the
+        # machine does, though cores stand idle in our own books.
+        if cpu > 1.0:
             path, version = self._make("cpu", name)
             if version == 1:
                 linux.write(path + "/cpu.shares", str(max(2, int(1024 * cpu))))

@@ -17,6 +17,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, out: Out) -> None:
     """Ask it to end, say what goes on."""
+    if args.stop_runs and (local.data_folder() / "token").exists():
+        local.ensure_server()  # an earlier `tw down` may have left runs that go on
     answer = local.stop_server(stop_runs=args.stop_runs)
     if not out.text:
         out.value({"was_running": answer is not None, **(answer or {"going_on": []})})
