@@ -112,7 +112,7 @@ def _check_open(options: Options) -> None:
 
 
 def _lock(data: Path) -> TextIO:
-    file = open(data / "server.lock", "a+", encoding="ascii")
+    file = (data / "server.lock").open("a+", encoding="ascii")  # the lock lives as long as it
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

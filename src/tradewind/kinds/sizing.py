@@ -31,9 +31,7 @@ def resources(spec: Workload, cpu: float) -> Resources:
 def trusted(inputs: Mapping[str, Input]) -> dict[str, str]:
     """The manifests of the models among the inputs: they come from this project's own registry, so
     what they hold may be executed. A model from anywhere else never is."""
-    digests = [
-        str(each.meta["manifest"]) for each in inputs.values() if each.meta.get("manifest")
-    ]
+    digests = [str(each.meta["manifest"]) for each in inputs.values() if each.meta.get("manifest")]
     return {"TRADEWIND_TRUSTED_MODELS": ",".join(digests)} if digests else {}
 
 
