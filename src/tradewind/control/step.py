@@ -16,7 +16,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -150,7 +150,9 @@ class Stepper:
                     drafts[run_id] = self._broken(draft, error, batch)
                     stale |= apply([drafts[run_id].change()])
         for run_id in drafts.keys() - stale:
-            self.failures.pop(run_id, None)
+            # One that came after its run was looked at is for the next pass.
+            if drafts[run_id].run.state in ENDED:
+                self.failures.pop(run_id, None)
         return stale
 
     def _decide(self, drafts: dict[str, Draft]) -> None:
@@ -214,6 +216,7 @@ class Loop:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="step")
         self._slow = ThreadPoolExecutor(2, thread_name_prefix="pin")
         self._beginning: dict[str, list[str]] = {}
+        self._working: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._acting: set[asyncio.Task[None]] = set()
@@ -283,7 +286,7 @@ class Loop:
 
     async def quiet(self) -> None:
         """Until what was begun outside the passes (launches, stops, resolving) has been done."""
-        while self._acting or self._beginning:
+        while self._acting or self._working:
             if self._acting:
                 await asyncio.wait(self._acting)
             else:
@@ -321,7 +324,9 @@ class Loop:
                 waiters.append(run_id)
                 return
             self._beginning[wait.key] = [run_id]
-        self._slow.submit(self._work, wait)
+        working = self._slow.submit(self._work, wait)
+        self._working.add(working)
+        working.add_done_callback(self._working.discard)
 
     def _work(self, wait: NotYet) -> None:
         failure: TradewindError | None = None

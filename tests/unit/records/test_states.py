@@ -40,7 +40,7 @@ def reaches_end(state: object, steps: set[tuple[object, object]], ends: frozense
     return False
 
 
-@pytest.mark.parametrize("state", LIVE)
+@pytest.mark.parametrize("state", sorted(LIVE))
 def test_every_live_run_can_end_and_every_way_can_be_stopped(state: RunState) -> None:
     steps: set[tuple[object, object]] = set(RUN_TRANSITIONS)
     for end in ENDED:
