@@ -33,10 +33,18 @@ def save(model: Any, folder: Path, inputs: Any, more: dict[str, Any]) -> Any:
 
 
 def _columns(inputs: Any) -> Any:
-    if isinstance(inputs, tuple | list):
-        return tuple(inputs)
     from importlib import import_module
 
+    if isinstance(inputs, tuple | list):
+        column: Any = import_module("tradewind.models.manifest").Column
+        # A name alone is a number's column, as scikit-learn has them.
+        made = [column(name=one, type="float64") if isinstance(one, str) else one for one in inputs]
+        if not all(isinstance(one, column) for one in made):
+            raise UserError(
+                "the columns of a model are names or Columns",
+                hint="give the frame it was fitted on: log_model(model, inputs=X)",
+            )
+        return tuple(made)
     table = inputs
     arrow: Any = import_module("pyarrow")
     if not isinstance(inputs, arrow.Table):
