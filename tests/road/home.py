@@ -62,7 +62,7 @@ class Home:
                 status = cli.main([str(word) for word in words])
             except SystemExit as leaving:  # argparse, after --help
                 status = int(leaving.code or 0)
-        return Said(status, out.buffer.getvalue().decode(), err.getvalue())  # type: ignore[attr-defined]
+        return Said(status, out.buffer.getvalue().decode(), err.getvalue())
 
     def good(self, *words: str | Path, cwd: Path | None = None) -> Said:
         """One that has to go well."""
