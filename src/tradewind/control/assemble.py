@@ -150,7 +150,7 @@ def _assembled(
     engines: Mapping[str, Engine] | None,
     resolve: Resolver | None,
 ) -> Assembly:
-    blobs = FolderBlobs(settings.data / "blobs")
+    blobs = FolderBlobs(settings.data / "blobs", durable=True)
     machines = catalogue.parse(_prices())
     places = pools.facts(machines, [*settings.pools, *pools.applied(store)])
     engines = engines or {name: _engine(settings, facts.engine) for name, facts in places.items()}
