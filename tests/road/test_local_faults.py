@@ -28,6 +28,8 @@ from tests.chaos.campaign import Campaign
 from tests.chaos.verdict import judge
 from tests.road.town import Town, failure, function, in_town, value
 from tradewind.base import errors
+from tradewind.blobs.folder import FolderBlobs
+from tradewind.cli import serve as serving
 from tradewind.engines.local import daemon
 from tradewind.records.states import RunState
 from tradewind.sdk import local
@@ -512,6 +514,26 @@ async def test_a_clock_that_is_set_forward_loses_nothing(town: Town) -> None:
 
 
 # --- kills ----------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_killed_while_it_writes_its_token_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_bytes: int) -> str:
+        raise SystemExit(137)
+
+    with monkeypatch.context() as killed:
+        killed.setattr("tradewind.cli.serve.secrets.token_urlsafe", die)
+        with pytest.raises(SystemExit):
+            serving._token(tmp_path)
+    assert len(serving._token(tmp_path)) >= 20
+
+
+@in_town
+async def test_the_code_of_an_accepted_run_survives_loss_of_power_as_the_run_does(
+    town: Town,
+) -> None:
+    assert isinstance(town.here.blobs, FolderBlobs) and town.here.blobs.durable
 
 
 def test_a_node_that_is_killed_while_it_starts_is_started_again(

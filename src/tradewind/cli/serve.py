@@ -134,9 +134,12 @@ def _token(data: Path) -> str:
     """The token of this folder, made once, readable by its owner only."""
     path = data / "token"
     if not path.exists():
+        fresh = path.with_suffix(".new")  # whole or not at all: this process may be killed here
+        fresh.unlink(missing_ok=True)
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
+        with os.fdopen(os.open(fresh, flags, 0o600), "w", encoding="ascii") as file:
             file.write(secrets.token_urlsafe(32))
+        fresh.replace(path)
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
     token = path.read_text("ascii").strip()
