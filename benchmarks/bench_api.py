@@ -13,8 +13,8 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import peers
 from harness import Figure, Platform, Result, bench, core_seconds, median, percentile, repeat, timed
@@ -25,21 +25,10 @@ from tradewind.base.ids import new_id
 from tradewind.records.events import Event
 from tradewind.records.runs import Run
 from tradewind.records.states import RunState
-from tradewind.store.rows import Change
+from tradewind.store.rows import Change, Claim
 
 KINDS = ("function", "training", "dataset")
 NAMES = ("noop", "train", "features", "import", "predict")
-WAYS = {
-    RunState.SUCCEEDED: (
-        RunState.PINNED,
-        RunState.PLANNED,
-        RunState.QUEUED,
-        RunState.PLACED,
-        RunState.RUNNING,
-        RunState.SUCCEEDED,
-    ),
-    RunState.FAILED: (RunState.PINNED, RunState.FAILED),
-}
 DIGEST = "sha256:" + "1" * 64
 
 
@@ -53,21 +42,11 @@ def history(count: int, portion: int = 1000) -> Callable[[Path], None]:
         for first in range(0, count, portion):
             runs = [_run(i, now + i, chance) for i in range(first, min(count, first + portion))]
             db.runs.accept(runs, [_event("accepted", run, run.created) for run in runs])
-            # The road goes state by state; only the last is kept, so each is written once a batch.
-            for number in range(len(WAYS[RunState.SUCCEEDED])):
-                claims = db.runs.claim("bench", _open(), portion, time.time(), 60)
-                db.runs.apply([_change(claim, number) for claim in claims])
+            claims = db.runs.claim("bench", {RunState.ACCEPTED}, portion, time.time(), 60)
+            db.runs.apply([_change(claim) for claim in claims])
         db.close()
 
     return fill
-
-
-def _open() -> frozenset[RunState]:
-    return frozenset(
-        state
-        for state in RunState
-        if state not in (RunState.SUCCEEDED, RunState.FAILED, RunState.STOPPED)
-    )
 
 
 def _run(number: int, at: float, chance: random.Random) -> Run:
@@ -85,27 +64,25 @@ def _event(what: str, run: Run, at: float) -> Event:
     return Event(type=f"run.{what}", at=at, project=run.project, subject=run.id, run=run.id)
 
 
-def _change(claim: Any, number: int) -> Change:
-    from dataclasses import replace
-
+def _change(claim: Claim) -> Change:
     run = claim.run
-    way = WAYS[RunState.FAILED if int(run.created) % 10 == 0 else RunState.SUCCEEDED]
-    state = way[min(number, len(way) - 1)]
-    fields: dict[str, Any] = {"state": state, "updated": run.created + 1, "wake": time.time()}
-    if state is RunState.PINNED:
-        fields |= {"pinned": {**run.spec, "inputs": {}}, "pinned_digest": new_id("d")}
-    elif state in WAYS:
-        fields |= {
-            "ended": run.created + 2,
-            "started": run.created + 1,
-            "number": 1,
-            "price": 1234,
-            "wake": 0.0,
-            "result": {"output": {"kind": "json", "value": 1}},
-        }
-    return Change(
-        claim=claim, run=replace(run, **fields), events=(_event(str(state), run, run.created),)
+    failed = int(run.created) % 10 == 0
+    state = RunState.FAILED if failed else RunState.SUCCEEDED
+    made = replace(
+        run,
+        state=state,
+        pinned={**run.spec, "inputs": {}},
+        pinned_digest=new_id("d"),
+        updated=run.created + 2,
+        started=run.created + 1,
+        ended=run.created + 2,
+        price=1234,
+        error={"code": "user", "message": "it went wrong", "hint": ""} if failed else {},
+        result={} if failed else {"output": {"kind": "json", "value": 1}},
     )
+    steps = ("pinned", "planned", "queued", "placed", "running", str(state))
+    told = tuple(_event(each, run, run.created + 1) for each in steps)
+    return Change(claim=claim, run=made, events=told)
 
 
 def answers(platform: Platform, paths: Sequence[str], count: int) -> list[float]:
