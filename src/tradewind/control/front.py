@@ -28,7 +28,7 @@ from tradewind.engines.base import Engine
 from tradewind.records import codec
 from tradewind.records.events import Event
 from tradewind.records.placements import Placement
-from tradewind.records.plans import Plan, Quote
+from tradewind.records.plans import Quote
 from tradewind.records.runs import Run
 from tradewind.records.states import ENDED, PLACEMENT_ENDED, RunState
 from tradewind.records.tasks import Resources
@@ -194,25 +194,39 @@ class Front:
         return body
 
     def _elsewhere(self, run: Run) -> list[dict[str, Any]]:
-        """What the same seconds would have cost on two machines of the catalogue: estimates."""
-
-        seconds = sum(each.seconds for each in self._store.ledger.usage(run.id))
-        if not seconds or not run.plan:
-            return []
-        option = codec.from_json(Plan, run.plan).option
-        demand = price.times(option.resources, option.width)
+        """What the same seconds of it and of all below it would have cost on two machines of the
+        catalogue: estimates."""
+        held = [
+            (each.seconds, codec.from_json(Resources, each.detail["demand"]))
+            for run_id in self._tree(run.id)
+            for each in self._store.ledger.usage(run_id)
+            if "demand" in each.detail
+        ]
         return [
             {
-                "machine": each.name,
-                "price": price.cost(
-                    seconds,
-                    each.price,
-                    price.share(demand, Resources(cpu=each.cpu, memory=each.memory)),
+                "machine": machine.name,
+                "price": sum(
+                    price.cost(
+                        seconds,
+                        machine.price,
+                        price.share(demand, Resources(cpu=machine.cpu, memory=machine.memory)),
+                    )
+                    for seconds, demand in held
                 ),
-                "estimate": f"never run there; list price of {each.as_of}",
+                "estimate": f"never run there; list price of {machine.as_of}",
             }
-            for each in self._stepper.machines
+            for machine in self._stepper.machines
+            if held
         ]
+
+    def _tree(self, root: str) -> list[str]:
+        """A run and everything below it that worked itself, not what it took from the cache."""
+        found, level = [root], [root]
+        while level:
+            children = self._store.runs.children(level)
+            level = [each.id for below in children.values() for each in below]
+            found += level
+        return found
 
     async def wait(self, run_id: str, seconds: float) -> Run:
         """The run when it has ended, or as it is after that long."""

@@ -461,7 +461,12 @@ class Road:
                 nanodollars=money,
                 seconds=seconds,
                 at=draft.now,
-                detail={"pool": pool.name, "share": part, "price": pool.price},
+                detail={
+                    "pool": pool.name,
+                    "share": part,
+                    "price": pool.price,
+                    "demand": codec.to_json(placement.demand),
+                },
             )
         )
         if placement.id not in draft.run.memory.get("billed", ()):
