@@ -78,6 +78,7 @@ def test_a_service_is_replaced_without_a_failed_request(home: Home, model: Path)
     until(answers(home, 5, 10))
     [service] = home.json("get", "services")
     assert service["name"] == "line"
+    assert "1 of 1" in home.good("get", "services").out
 
     seen: list[float] = []
     faults: list[str] = []

@@ -113,7 +113,9 @@ def _model(item: Json) -> list[Any]:
 
 
 def _service(item: Json) -> list[Any]:
-    return [item["name"], item.get("state"), item.get("ready"), item.get("model") or "",
+    replicas = item.get("replicas") or ()
+    ready = sum(each.get("state") == "ready" for each in replicas)
+    return [item["name"], item.get("state"), f"{ready} of {len(replicas)}", item.get("model") or "",
             item.get("url") or ""]  # fmt: skip
 
 
