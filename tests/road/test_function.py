@@ -24,8 +24,8 @@ async def test_it_succeeds_and_says_what_it_cost(town: Town) -> None:
     town.act("one", value(7, seconds=10.0))
     run = await town.result(function("one"))
     assert (run.state, run.result["output"]["value"]) == (RunState.SUCCEEDED, 7)
-    # A quarter of a core of two, for ten seconds, at 3.6 dollars an hour.
-    assert run.price == 0.125 * 10 * 1_000_000
+    # An eighth of a core of two, for ten seconds, at 3.6 dollars an hour.
+    assert run.price == 0.0625 * 10 * 1_000_000
     assert run.ended - run.started == 10.0
     body = town.here.front.details(run)
     assert body["price"] == run.price
@@ -202,7 +202,7 @@ async def test_an_array_does_each_item_and_keeps_their_order(town: Town) -> None
     town.act("square", lambda _r, role, i, _a: value(role["items"][i] ** 2, seconds=5.0 - i))
     run = await town.result(function("square", items=[1, 2, 3, 4], at_once=4))
     assert run.result["output"]["value"] == [1, 4, 9, 16]
-    assert town.placements(run.id)[0].demand.cpu == 1.0
+    assert town.placements(run.id)[0].demand.cpu == 0.5
 
 
 @in_town
@@ -476,7 +476,7 @@ async def test_what_runs_now_is_listed(town: Town) -> None:
     assert (line["run"], line["name"], line["kind"], line["pool"], line["state"]) == (
         run, "one", "function", "local", "running",
     )  # fmt: skip
-    assert line["demand"]["cpu"] == 0.25
+    assert line["demand"]["cpu"] == 0.125
 
 
 @in_town

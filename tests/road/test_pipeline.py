@@ -296,7 +296,7 @@ async def test_a_pipeline_keeps_or_breaks_its_promise_with_the_price_of_its_tree
     run = await town.result(pipeline(step("a"), performance="60s", budget="$0.001"))
     promise = town.here.store.ledger.promise(run.id)
     assert promise is not None and promise.outcome == "broken"
-    assert promise.actual_price == 6_250_000 and promise.actual_seconds == 50.0
+    assert promise.actual_price == 3_125_000 and promise.actual_seconds == 50.0
     kept = await town.result(pipeline(step("a"), performance="60s"))
     promise = town.here.store.ledger.promise(kept.id)
     assert promise is not None and promise.outcome == "kept"

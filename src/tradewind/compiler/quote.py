@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tradewind.base.errors import Refused
 from tradewind.base.units import format_bytes, format_money
@@ -16,6 +17,8 @@ from tradewind.compiler.facts import Facts, Machine, PastRun, PoolFacts
 from tradewind.records.plans import Interval, Option, Plan, ProbesWanted, Quote
 from tradewind.records.tasks import Resources
 
+# Seconds after which a run's share of a core is no longer that of its start.
+TELLING = 1.0
 QUOTE_SECONDS = 15 * 60.0
 
 
@@ -91,6 +94,7 @@ def _too_large(option: Option, pools: Sequence[PoolFacts]) -> Refused:
 
 
 def _plan(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Plan:
+    option = _measured(option, pool, history)
     part = price.share(price.times(option.resources, option.width), pool.capacity)
     seconds = _interval([past.seconds for past in history])
     money = None
@@ -110,6 +114,19 @@ def _plan(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Plan:
         basis=basis or "unknown, first run",
         chosen_because="the only way known so far",
     )
+
+
+def _measured(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Option:
+    """The option with as many cores for a process as earlier runs kept busy (their median), never
+    fewer than it asks for. Runs too short to tell say nothing."""
+    ratios = sorted(
+        past.cpu / past.seconds / option.width for past in history if past.seconds >= TELLING
+    )
+    if not option.sized or not ratios:
+        return option
+    busy = math.ceil(ratios[len(ratios) // 2] * 10) / 10
+    cpu = min(max(option.resources.cpu, busy), pool.capacity.cpu / option.width)
+    return replace(option, resources=replace(option.resources, cpu=cpu))
 
 
 def _estimate(best: Plan, machine: Machine, facts: Facts) -> Plan:

@@ -8,7 +8,7 @@ from typing import Literal
 from tradewind.records.tasks import Input, Resources, Restart, Stop
 from tradewind.specs.common import Workload
 
-__all__ = ["Resources", "Stop", "entry_kind", "resources", "restart", "trusted"]
+__all__ = ["Resources", "Stop", "entry_kind", "free", "resources", "restart", "trusted"]
 
 
 def entry_kind(entry: str) -> Literal["function", "module"]:
@@ -26,6 +26,11 @@ def resources(spec: Workload, cpu: float) -> Resources:
         memory=pin.memory or 0,
         accelerators=dict(pin.accelerators),
     )
+
+
+def free(spec: Workload) -> bool:
+    """Whether the number of cores is the compiler's to choose."""
+    return spec.resources is None or spec.resources.cpu is None
 
 
 def trusted(inputs: Mapping[str, Input]) -> dict[str, str]:

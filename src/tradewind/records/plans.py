@@ -9,12 +9,16 @@ from tradewind.records.tasks import Resources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One way to carry a pinned spec out, not yet priced: what a kind offers the compiler."""
+    """One way to carry a pinned spec out, not yet priced: what a kind offers the compiler.
+
+    `sized` says that nobody pinned the size: the compiler may raise it to what was measured.
+    """
 
     backend: str
     width: int = 1
     resources: Resources = field(default_factory=Resources)
     layout: str = "single"
+    sized: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,3 +117,21 @@ def test_the_catalogue_is_read_and_compared_with() -> None:
     assert twin.cpu >= 2.0 and twin.memory >= 8 * GIB
     huge = catalogue.like(machines, 1e6, 1)
     assert huge.cpu == max(each.cpu for each in machines)
+
+
+def test_a_free_size_grows_to_what_was_kept_busy_and_a_pinned_one_stays() -> None:
+    pool = PoolFacts(
+        name="local", engine="local", capacity=Resources(cpu=4.0, memory=2**30), price=10**9
+    )
+    history = tuple(PastRun(seconds=10.0, cpu=each, memory=0) for each in (14.0, 15.5, 40.0))
+    facts = Facts(pools=(pool,), history=history)
+
+    def cpu(option: Option) -> float:
+        made = quote([option], facts, quote_id="q", pinned="sha256:0", now=0.0)
+        assert isinstance(made, Quote)
+        return made.plans[0].option.resources.cpu
+
+    small = Resources(cpu=0.125)
+    assert cpu(Option(backend="python", resources=small, sized=True)) == 1.6
+    assert cpu(Option(backend="python", resources=small)) == 0.125
+    assert cpu(Option(backend="python", resources=Resources(cpu=3.0), sized=True)) == 3.0

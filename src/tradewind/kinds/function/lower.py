@@ -13,8 +13,8 @@ from tradewind.records.tasks import Array, Entry, Gang, Output, Role, Task
 from tradewind.specs import FunctionSpec, from_document
 
 # What a function is given before anything is known of it. Small, so that many no-ops run at once
-# on a laptop; nothing stops it from using an idle core.
-FIRST_CPU = 0.25
+# on a laptop; nothing stops it from using an idle core, and what it used sizes the next run.
+FIRST_CPU = 0.125
 
 # How many items run together when nobody says.
 FIRST_WIDTH = 2
@@ -30,7 +30,14 @@ def options(pinned: Pinned) -> Sequence[Option]:
     spec = _spec(pinned)
     width = min(len(spec.items), spec.at_once or FIRST_WIDTH) if spec.items else 1
     backend = "duckdb" if spec.sql else "python"
-    return [Option(backend=backend, width=width, resources=sizing.resources(spec, FIRST_CPU))]
+    return [
+        Option(
+            backend=backend,
+            width=width,
+            resources=sizing.resources(spec, FIRST_CPU),
+            sized=sizing.free(spec),
+        )
+    ]
 
 
 def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:

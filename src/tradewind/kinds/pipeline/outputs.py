@@ -73,9 +73,11 @@ def as_value(selected: Any, reference: Reference) -> Any:
         return [as_value(each, reference) for each in selected]
     if isinstance(selected, Mapping) and "kind" in selected and "run" in selected:
         if selected["kind"] != "json" or "value" not in selected:
+            large = selected["kind"] == "json"
             raise InvalidData(
-                f"{reference} is a {selected['kind']}, not a value",
-                hint="hand it on as an `input`, or return a JSON value",
+                f"{reference} is {'too large' if large else 'a ' + selected['kind']}, not a value",
+                hint="hand it on as an `input`, or return a "
+                + ("smaller value: up to 64 KiB" if large else "JSON value"),
             )
         return selected["value"]
     return selected

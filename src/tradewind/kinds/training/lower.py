@@ -28,6 +28,7 @@ def options(pinned: Pinned) -> Sequence[Option]:
             backend="python",
             width=spec.workers.min,
             resources=sizing.resources(spec, CPU),
+            sized=sizing.free(spec),
         )
     ]
 
