@@ -38,4 +38,4 @@ def canonical(value: Any) -> str:
 
 def digest_json(value: Any) -> str:
     """The digest of a JSON value, independent of key order."""
-    return digest_bytes(canonical(value).encode())
+    return digest_bytes(canonical(value).encode("utf-8", "surrogatepass"))

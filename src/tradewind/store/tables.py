@@ -54,7 +54,16 @@ class Document(TypeDecorator[Any]):
         return json.dumps(value, separators=(",", ":")) if value else _empty(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return {} if value == "{}" else None if value is None else json.loads(value)
+        if value is None or value == "{}":
+            return None if value is None else {}
+        return _whole(json.loads(value)) if "\\ud" in value else json.loads(value)
+
+
+def _whole(value: Any) -> Any:
+    """Half characters become U+FFFD: no answer could carry them, nor any list that they are in."""
+    said = json.dumps(value, ensure_ascii=False)
+    mended = said.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return value if said == mended else json.loads(mended)
 
 
 def _empty(value: Any) -> str:

@@ -71,8 +71,5 @@ def test_a_digest_does_not_hang_on_the_order_of_keys(value: object) -> None:
     turned = json.loads(json.dumps(value))
     if isinstance(turned, dict):
         turned = dict(reversed(turned.items()))
-    try:
-        made = ids.digest_json(value)
-    except UnicodeEncodeError:
-        return
+    made = ids.digest_json(value)
     assert ids.digest_json(turned) == made and made.startswith("sha256:")
