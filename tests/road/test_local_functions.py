@@ -113,6 +113,42 @@ def test_an_array_gives_a_list_in_order(home: Home) -> None:
     assert slow_square.map([0, 1, 2, 3], at_once=2, plus=1).result() == [1, 2, 5, 10]
 
 
+def test_half_a_character_hides_no_list(home: Home) -> None:
+    @tw.function
+    def half(bad: bool) -> str:
+        if bad:
+            raise ValueError("no \ud800")
+        return "a\ud83d"
+
+    assert half.run(bad=False).result() == "a\ufffd"
+    with pytest.raises(tw.RunFailed, match="no \ufffd"):
+        half.run(bad=True).result()
+    assert {run["name"] for run in home.json("get", "runs")} >= {"half"}
+    home.good("events")
+
+
+def test_a_large_value_is_handed_on_as_the_value(home: Home) -> None:
+    text = """
+import tradewind as tw
+
+@tw.function
+def made(count: int):
+    return ["ä"] * count
+
+@tw.function
+def counted(found):
+    return len(found)
+
+@tw.pipeline
+def flow():
+    return {"few": counted(made(10)), "many": counted(made(100_000))}
+"""
+    home.good("run", home.write({"large.py": text}, "large") / "large.py")
+    found = home.json("get", "runs", "--kind", "function", "-n", "4")
+    made = [home.json("describe", run["id"]) for run in found if run["name"] == "counted"]
+    assert {run["result"]["output"]["value"] for run in made} == {10, 100_000}
+
+
 def test_one_bad_item_is_named(home: Home) -> None:
     @tw.function
     def inverse(x: int) -> float:

@@ -216,7 +216,7 @@ class Pinner:
                     kind="file",
                     source=text,
                     digest=files[0]["digest"],
-                    meta={"name": files[0]["path"]},
+                    meta={"name": files[0]["path"], "json": body["kind"] == "json"},
                 )
         raise NotFound(f"{text} is no output that can be an input")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import pathlib
 import typing
@@ -110,6 +111,10 @@ def _folder(start: dict[str, Any], slot: str) -> pathlib.Path:
     return path
 
 
+def _is_path(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, pathlib.PurePath)
+
+
 def read(slot: dict[str, Any], hint: Any, name: str) -> Any:
     """One input as the parameter's annotation wants it."""
     kind = slot["kind"]
@@ -117,6 +122,9 @@ def read(slot: dict[str, Any], hint: Any, name: str) -> Any:
         return slot.get("value")
     if kind in ("file", "folder"):
         path = slot["path"]
+        if slot.get("json") and not _is_path(hint):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return json.load(file)  # a value, too long to travel in the report
         return os.fspath(path) if hint is str else pathlib.Path(path)
     try:
         return tables.read(slot["files"], hint)

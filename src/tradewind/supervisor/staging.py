@@ -106,6 +106,7 @@ def inputs(
             made[name]["path"] = bring_folder(places, blobs, slot)
         else:
             made[name]["path"] = _named(need(blobs, slot["digest"], source), slot, name, folder)
+            made[name]["json"] = bool(slot.get("meta", {}).get("json"))
     return made
 
 
