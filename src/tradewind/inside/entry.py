@@ -81,6 +81,10 @@ def _run(start: dict[str, Any], phases: dict[str, float], stored: dict[str, Any]
         _execute(start["entry"]["args"])
     elif kind == "script":
         _script(start, phases)
+    elif kind == "service":
+        from . import serving  # on use: a server's modules would weigh in every interpreter
+
+        serving.serve(load(start), start)
     else:
         _call(start, phases, stored)
 

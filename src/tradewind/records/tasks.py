@@ -44,12 +44,13 @@ class Entry:
     """What to start.
 
     `function`: `target` is "file.py:name" below the bundle's root; called with the inputs.
+    `service`: the same, but it answers requests with it until it is stopped.
     `script`: `target` is a file below the bundle's root, run as `__main__` with `args`.
     `module`: `target` is "package.module:name", importable in the environment.
     `command`: `args` is an argument vector, started as it is.
     """
 
-    kind: Literal["function", "script", "module", "command"]
+    kind: Literal["function", "service", "script", "module", "command"]
     target: str = ""
     args: tuple[str, ...] = ()
 

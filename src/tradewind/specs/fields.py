@@ -265,6 +265,8 @@ Name = Annotated[
     }),
 ]  # fmt: skip
 DataRef = Annotated[str, BeforeValidator(check_data)]
+
+
 def _data_refs(value: object) -> str | tuple[str, ...]:
     if isinstance(value, list | tuple) and value:
         return tuple(check_data(part) for part in value)

@@ -52,7 +52,7 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
     role = Role(
         name="replica",
         shape=Replicas(count=plan.option.width),
-        entry=Entry(kind=sizing.entry_kind(own), target=own)
+        entry=Entry(kind="service", target=own)
         if own
         else Entry(kind="module", target="tradewind.kinds.service.work:main"),
         resources=plan.option.resources,
