@@ -516,6 +516,18 @@ async def test_a_clock_that_is_set_forward_loses_nothing(town: Town) -> None:
 # --- kills ----------------------------------------------------------------------------------------
 
 
+def test_a_server_that_dies_before_it_is_ready_is_replaced_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying, fresh = local.Running("http://127.0.0.1:1", 1), local.Running("http://127.0.0.1:2", 2)
+    seen = iter([dying, dying, dying])
+    monkeypatch.setattr(local, "running", lambda _folder: next(seen, None))
+    monkeypatch.setattr(local, "_answers", lambda url: url == fresh.url)
+    monkeypatch.setattr(local, "_start", lambda *_: fresh)
+    monkeypatch.setattr(local, "read_token", lambda _folder: "token")
+    assert local.ensure_server(tmp_path, timeout=5.0).url == fresh.url
+
+
 def test_a_server_that_is_killed_while_it_writes_its_token_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

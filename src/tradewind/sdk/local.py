@@ -170,13 +170,11 @@ def ensure_server(
         return Address(here.url, read_token(folder), local=True)
     _make_folder(folder)
     with _lock(folder / "start.lock", timeout):
-        here = running(folder)
+        here = _wait_ready(folder, None, timeout)
         if here is None:
             if on_start:
                 on_start()
             here = _start(folder, arguments, timeout)
-        else:
-            _wait_ready(folder, None, timeout)
     return Address(here.url, read_token(folder), local=True)
 
 
@@ -227,7 +225,9 @@ def _start(folder: Path, arguments: Sequence[str], timeout: float) -> Running:
             cwd=folder,
             start_new_session=True,
         )
-    return _wait_ready(folder, process, timeout, log, begin)
+    ready = _wait_ready(folder, process, timeout, log, begin)
+    assert ready is not None
+    return ready
 
 
 def _wait_ready(
@@ -236,10 +236,13 @@ def _wait_ready(
     timeout: float,
     log: Path | None = None,
     begin: int = 0,
-) -> Running:
+) -> Running | None:
+    """The server once it answers. None: there is none, or it died before it was ready."""
     until = time.monotonic() + timeout
     while True:
         here = running(folder)
+        if here is None and process is None:
+            return None
         if here is not None and _answers(here.url):
             if process is not None:
                 process.returncode = 0  # it stays; nobody waits for it
