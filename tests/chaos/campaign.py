@@ -32,6 +32,8 @@ PAIRS = (("node", "supervisor"), ("server", "node"), ("supervisor", "keeper"), (
 PAIRED = 0.12
 ENDED = frozenset({"succeeded", "failed", "stopped"})
 DRAIN_SECONDS = 240.0
+# A call that took longer, restarts of the server included, is told.
+SLOW = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Campaign:
     runs: list[Submitted] = field(default_factory=list)
     restarts: list[float] = field(default_factory=list)
     restarted: float = 0.0
+    slow: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     left: list[victims.Process] = field(default_factory=list)
     began: float = field(default_factory=time.time)
@@ -89,13 +92,18 @@ class Campaign:
 
     def ask(self, call: Callable[[Client], Value]) -> Value:
         """One call, as often as it takes; a server that was killed is started, as `tw` would."""
-        until = time.monotonic() + 60
+        began, told = time.monotonic(), ""
+        until = began + 60
         while True:
             try:
                 address = self._address()
                 with Client(address.url, address.token) as client:
-                    return call(client)
+                    answer = call(client)
+                if (waited := time.monotonic() - began) > SLOW:
+                    self.slow.append(f"{waited:.0f} s until {time.time() - self.began:.0f}: {told}")
+                return answer
             except TradewindError as error:
+                told = str(error)
                 # A server of somebody else may have taken the port of the one that was killed.
                 ours = error.http_status >= 500 or isinstance(error, Unauthenticated)
                 if not ours or time.monotonic() > until:

@@ -70,6 +70,8 @@ def show(campaign: Campaign, verdict: Verdict) -> None:
     print()
     for name, value in facts.items():
         print(f"{name:<34}{value}")
+    for text in campaign.slow:
+        print(f"  slow: {text}")
     for name in ("lost", "doubled", "wrong", "overlaps", "left"):
         for text in getattr(verdict, name)[:20]:
             print(f"  {name}: {text}")
