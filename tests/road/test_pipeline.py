@@ -516,7 +516,7 @@ def test_a_launch_that_the_last_server_only_wrote_down_is_sent_by_the_next(tmp_p
     async def story() -> None:
         town = await Town(tmp_path / "data").up()
         run = await town.submit(function("a"))
-        actions, _, _ = town.here.loop._stepper.step()
+        actions = town.here.loop._stepper.step().actions
         assert len(actions) == 1 and not town.started
         assert town.run(run).state is RunState.PLACED
         await town.down()

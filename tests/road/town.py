@@ -117,12 +117,12 @@ class Town:
 
     async def turn(self) -> bool:
         """One pass of everything; whether something happened."""
-        more = await self.here.loop.turn()
+        turn = await self.here.loop.turn()
         await self.here.loop.quiet()
         reports = await self.engine.observe(0.0)
         if reports:
             await report.take(self.here.store, self.engine, reports)
-        return more or bool(reports)
+        return turn.wrote or bool(reports)
 
     async def settle(self, seconds: float = 86400.0) -> None:
         """Until nothing is left to happen within that time."""

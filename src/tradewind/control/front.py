@@ -319,7 +319,8 @@ class Front:
     ) -> AsyncIterator[bytes]:
         """Raw log bytes of one unit from `offset`: all its placements, one after the other. With
         `follow` until the run has ended, and nothing that was written is left out."""
-        before, number = 0, 0  # bytes of earlier placements, and which one we are at
+        # Which placement we are at, and where in it; how much of all the caller has already.
+        number, at, known = 0, 0, offset
         while True:
             current = await asyncio.to_thread(self._store.runs.get, run.id)
             ended = not follow or current.state in ENDED
@@ -328,12 +329,15 @@ class Front:
                 placement = found[number]
                 # What was there when we looked is read; only then is an end an end.
                 over = ended or placement.state in PLACEMENT_ENDED
-                start = max(0, offset - before)
-                async for chunk in self._chunks(placement, role, index, start, not over):
-                    yield chunk
-                    offset = max(offset, before) + len(chunk)
+                if len(found) == 1 and known:  # all of it is here: no need to read up to there
+                    at, known = known, 0
+                async for chunk in self._chunks(placement, role, index, at, not over):
+                    at += len(chunk)
+                    if len(chunk) > known:
+                        yield chunk[known:]
+                    known = max(0, known - len(chunk))
                 if over and number + 1 < len(found):
-                    before, number = max(offset, before), number + 1
+                    number, at = number + 1, 0
                     continue
             if ended:
                 return

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tradewind.compiler.facts import Facts, Machine, PastRun, PoolFacts
 from tradewind.records.runs import Run
-from tradewind.records.states import RunState
+from tradewind.records.states import PlacementState, RunState
 from tradewind.records.steering import Child, View
 from tradewind.store.base import Store
 from tradewind.store.rows import Claim, RunLine
@@ -27,6 +27,7 @@ class Batch:
     _pools: tuple[PoolFacts, ...]
     _machines: tuple[Machine, ...]
     _history: dict[tuple[str, str, str], list[Run]] = field(default_factory=dict)
+    _facts: dict[tuple[str, str, str], Facts] = field(default_factory=dict)
 
     def history(self, run: Run) -> list[Run]:
         """Earlier ended runs of the same name, newest first; read once a batch for each name."""
@@ -36,17 +37,20 @@ class Batch:
         return self._history[key]
 
     def facts(self, run: Run) -> Facts:
-        """What the compiler may know about this run."""
-        past = tuple(
-            PastRun(
-                seconds=float(usage["seconds"]),
-                cpu=float(usage["cpu"]),
-                memory=int(usage["memory"]),
+        """What the compiler may know about this run; read once a batch for each name."""
+        key = (run.project, run.kind, run.name)
+        if key not in self._facts:
+            past = tuple(
+                PastRun(
+                    seconds=float(usage["seconds"]),
+                    cpu=float(usage["cpu"]),
+                    memory=int(usage["memory"]),
+                )
+                for memory in self._store.runs.memories(*key, limit=HISTORY)
+                if (usage := memory.get("usage"))
             )
-            for each in self.history(run)
-            if each.state is RunState.SUCCEEDED and (usage := each.memory.get("usage"))
-        )
-        return Facts(pools=self._pools, history=past, elsewhere=self._machines)
+            self._facts[key] = Facts(pools=self._pools, history=past, elsewhere=self._machines)
+        return self._facts[key]
 
 
 def batch(
@@ -61,15 +65,23 @@ def batch(
         for claim in claims
         if claim.run.number or claim.run.state in {RunState.RUNNING, RunState.STOPPING}
     ]
+    # A run with placements of its own has no child that still matters; one that is accepted has
+    # children only while it waits for them.
     parents = [
         claim.run.id
         for claim in claims
-        if claim.run.state in {RunState.RUNNING, RunState.STOPPING, RunState.ACCEPTED}
+        if (claim.run.state in {RunState.RUNNING, RunState.STOPPING} and not claim.run.number)
+        or (claim.run.state is RunState.ACCEPTED and claim.run.waiting)
     ]
     placements = store.placements.of(moving) if moving else {}
     attempts = store.reports.attempts(moving) if moving else {}
     children = store.runs.children(parents) if parents else {}
-    metrics = store.reports.last_metrics(moving) if moving else {}
+    done = [
+        run
+        for run, each in placements.items()
+        if any(one.state is PlacementState.SUCCEEDED for one in each)
+    ]
+    metrics = store.reports.last_metrics(done) if done else {}
     views = {
         claim.run.id: View(
             run=claim.run,

@@ -61,17 +61,26 @@ async def hear(
     store: Store, engine: Engine, wake: Callable[[], None], pulse: Pulse, seconds: float
 ) -> bool:
     """Take what the engine has to tell, waiting that long for the first word; whether it told."""
-    reports = await engine.observe(seconds)
-    if reports:
-        await take(store, engine, reports)
+
+    def told() -> None:
         pulse.beat()
         wake()
+
+    reports = await engine.observe(seconds)
+    if reports:
+        await take(store, engine, reports, told)
     return bool(reports)
 
 
-async def take(store: Store, engine: Engine, reports: Sequence[Report]) -> None:
-    """Record, then acknowledge."""
+async def take(
+    store: Store,
+    engine: Engine,
+    reports: Sequence[Report],
+    told: Callable[[], None] = lambda: None,
+) -> None:
+    """Record, say so, then acknowledge."""
     recorded = await asyncio.to_thread(store.reports.record, reports)
+    told()
     for placement in recorded.unknown:
         log.warning("nobody here asked for placement %s: it is stopped", placement)
         await engine.stop(placement, Stop(way="kill"))

@@ -56,6 +56,17 @@ SET_BACK_SECONDS = 1.0
 LEASE_SECONDS = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one pass did: what is to be done outside, which runs ended, whether it wrote at all, and
+    whether there is certainly more to do at once."""
+
+    actions: list[Action] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
+    wrote: bool = False
+    more: bool = False
+
+
 @dataclass(slots=True)
 class Stepper:
     """One pass of the loop."""
@@ -68,8 +79,8 @@ class Stepper:
     failures: dict[str, TradewindError] = field(default_factory=dict)
     latest: float = 0.0
 
-    def step(self) -> tuple[list[Action], set[str], bool]:
-        """One batch: what to do outside, which runs ended, and whether there is more at once."""
+    def step(self) -> Turn:
+        """One batch."""
         now = self.clock.now()
         if now < self.latest - SET_BACK_SECONDS:
             log.warning("the clock was set back by %.0f s", self.latest - now)
@@ -77,20 +88,20 @@ class Stepper:
         self.latest = now
         claims = self.store.runs.claim(self.worker, LIVE, BATCH, now, CLAIM_SECONDS)
         if not claims:
-            return [], set(), False
+            return Turn()
         try:
             return self._carried_on(claims, now)
         except Exception:
             self._give_back(claims)
             raise
 
-    def _carried_on(self, claims: list[Claim], now: float) -> tuple[list[Action], set[str], bool]:
+    def _carried_on(self, claims: list[Claim], now: float) -> Turn:
         self.road.actions = []
         batch = gather.batch(self.store, claims, tuple(self.road.pools.values()), self.machines)
         drafts = {claim.run.id: Draft.of(claim, now) for claim in claims}
         for claim in claims:
             drafts[claim.run.id] = self._advanced(drafts[claim.run.id], batch)
-        self._decide(drafts)
+        elsewhere = self._decide(drafts)
         stale = self._apply(drafts, batch)
         for run_id in stale:
             # What the scheduler holds for it is set right when it is claimed again.
@@ -98,7 +109,7 @@ class Stepper:
         self.store.runs.poke(stale)
         actions = [act for act in self.road.actions if act.placement.run not in stale]
         ended = {each.run.id for each in drafts.values() if each.run.state in ENDED} - stale
-        return actions, ended, True
+        return Turn(actions, ended, wrote=True, more=elsewhere or len(claims) == BATCH)
 
     def _give_back(self, claims: list[Claim]) -> None:
         """After a pass that failed: the next one need not wait until the claims run out."""
@@ -155,8 +166,9 @@ class Stepper:
                 self.failures.pop(run_id, None)
         return stale
 
-    def _decide(self, drafts: dict[str, Draft]) -> None:
-        """Ask the scheduler; a decision about a run of another batch waits for its claim."""
+    def _decide(self, drafts: dict[str, Draft]) -> bool:
+        """Ask the scheduler; a decision about a run of another batch waits for its claim. Whether
+        there was such a one."""
         elsewhere = []
         for decision in self.road.machine.decide():
             draft = drafts.get(decision.run)
@@ -167,6 +179,7 @@ class Stepper:
             else:
                 self.road.rejected(draft, decision)
         self.store.runs.poke(elsewhere)
+        return bool(elsewhere)
 
     def keep_lease(self, pool: str, leases: dict[str, int]) -> None:
         """Renew a pool's lease. Without it nothing is placed there until it is ours again."""
@@ -247,18 +260,18 @@ class Loop:
         """Before the first turn: learn what is held and look at every live run."""
         await self._blocking(self._stepper.recover)
 
-    async def turn(self) -> bool:
-        """One pass; its actions are begun. Whether there may be more at once."""
-        actions, ended, more = await self._blocking(self._stepper.step)
-        for action in actions:
+    async def turn(self) -> Turn:
+        """One pass; its actions are begun."""
+        turn = await self._blocking(self._stepper.step)
+        for action in turn.actions:
             self._go(self._act(action), acts=True)
-        if ended or more:
-            self._pulse.beat(ended)
-        return more
+        if turn.wrote:
+            self._pulse.beat(turn.ended)
+        return turn
 
     async def _pass(self) -> None:
         self._wake.clear()
-        if not await self.turn():
+        if not (await self.turn()).more:
             await self._idle()
 
     async def _patiently(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

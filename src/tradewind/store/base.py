@@ -111,6 +111,10 @@ class Runs(Protocol):
     def cached(self, project: str, pinned_digest: str) -> Run | None:
         """The newest succeeded run of this pinned spec."""
 
+    def memories(self, project: str, kind: str, name: str, limit: int = 10) -> list[dict[str, Any]]:
+        """What succeeded runs of this name kept in `memory`, newest first: `history` without the
+        rest, which is much."""
+
     def history(self, project: str, kind: str, name: str, limit: int = 10) -> list[Run]:
         """Ended runs of this name, newest first, whole: durations, pinned specs, results."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, TextClause, func, select
 
@@ -120,6 +121,18 @@ class RunQueries:
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else record(row)
+
+    def memories(self, project: str, kind: str, name: str, limit: int = 10) -> list[dict[str, Any]]:
+        c = runs.c
+        query = (
+            select(c.memory)
+            .where(c.project == project, c.name == name, c.kind == kind)
+            .where(c.state == RunState.SUCCEEDED)
+            .order_by(c.seq.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
 
     def history(self, project: str, kind: str, name: str, limit: int = 10) -> list[Run]:
         c = runs.c

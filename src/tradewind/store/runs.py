@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, or_, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, case, func, or_, select, update
 
 from tradewind.base import errors
 from tradewind.base.clock import Clock
@@ -30,6 +30,32 @@ _RUNS = tables.runs
 _CONSTANT = frozenset(("id", "project", "kind", "name", "spec", "parent", "key", "root", "created"))
 _MAY_CHANGE = tuple(name for name in FIELDS if name not in _CONSTANT)
 assert set(FIELDS) == {f.name for f in fields(Run)}
+
+
+_C = _RUNS.c
+# Built once: to build them takes longer than to carry them out, and the loop asks all the time.
+_STATES: BindParameter[list[str]] = bindparam("states", expanding=True)
+_FREE = (
+    select(_C.seq)
+    .where(_C.due <= bindparam("at"), _C.claimed_until <= bindparam("at"), _C.state.in_(_STATES))
+    .order_by(_C.due, _C.seq)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("free")
+)
+_CLAIM = (
+    update(_RUNS)
+    .where(_C.seq.in_(select(_FREE.c.seq)))
+    .values(
+        token=bindparam("new_token"),
+        worker=bindparam("new_worker"),
+        claimed_until=bindparam("until"),
+    )
+    .returning(*COLUMNS, _C.due, _C.seq, _C.pokes, _C.stop_at, _C.stop_by)
+)
+_NEXT_DUE = select(
+    func.min(case((_C.claimed_until > _C.due, _C.claimed_until), else_=_C.due))
+).where(tables.IS_DUE, _C.state.in_(_STATES))
 
 
 class SqlRuns(RunQueries):
@@ -56,22 +82,15 @@ class SqlRuns(RunQueries):
         lease_seconds: float,
     ) -> list[rows.Claim]:
         token, until = new_id("c", self._entropy), now + lease_seconds
-        c = _RUNS.c
-        free = (
-            select(c.seq)
-            .where(c.due <= now, c.claimed_until <= now, c.state.in_(sorted(states)))
-            .order_by(c.due, c.seq)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("free")
-        )
-        take = (
-            update(_RUNS)
-            .where(c.seq.in_(select(free.c.seq)))
-            .values(token=token, worker=worker, claimed_until=until)
-            .returning(*COLUMNS, c.due, c.seq, c.pokes, c.stop_at, c.stop_by)
-        )
-        found = self._database.write(lambda connection: connection.execute(take).all())
+        given = {
+            "at": now,
+            "states": sorted(states),
+            "most": limit,
+            "new_token": token,
+            "new_worker": worker,
+            "until": until,
+        }
+        found = self._database.write(lambda connection: connection.execute(_CLAIM, given).all())
         return [
             rows.Claim(
                 run=record(row),
@@ -153,12 +172,8 @@ class SqlRuns(RunQueries):
         return self._database.write(work) if ids else []
 
     def next_due(self, states: Collection[RunState], now: float) -> float | None:
-        c = _RUNS.c
-        query = select(
-            func.min(case((c.claimed_until > c.due, c.claimed_until), else_=c.due))
-        ).where(tables.IS_DUE, c.state.in_(sorted(states)))
         with self._database.read() as connection:
-            found: float | None = connection.scalar(query)
+            found: float | None = connection.scalar(_NEXT_DUE, {"states": sorted(states)})
         return found
 
 

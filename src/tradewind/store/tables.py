@@ -169,6 +169,8 @@ Index(
 )
 Index("ix_runs_due", runs.c.due, **_where(IS_DUE))
 Index(None, runs.c.project, runs.c.seq)
+Index(None, runs.c.kind, runs.c.seq)
+Index(None, runs.c.name, runs.c.seq)
 Index(None, runs.c.project, runs.c.name, runs.c.seq)
 Index(None, runs.c.project, runs.c.state, runs.c.seq)
 Index(None, runs.c.project, runs.c.kind, runs.c.state, runs.c.seq)

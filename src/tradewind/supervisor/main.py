@@ -28,6 +28,8 @@ from tradewind.supervisor.unit import Exit, Unit
 
 # Facts that may wait a moment, so that a short task's reports travel together.
 SOON, LATER = 0.004, 0.05
+# That it runs may wait longer: a task that is over by then is told of once.
+BEGUN = 0.03
 RECONNECT = 0.2
 # How many placements more a supervisor serves, and how long it waits for one.
 REUSED, IDLE = 200, 1.0
@@ -281,7 +283,7 @@ class Supervisor:
             self._running = True
             self._journal.add("placement", {"state": "running"})
         self._journal.add("attempt", body, role["name"], index, number)
-        self._flush_soon(SOON)
+        self._flush_soon(BEGUN if state == "running" else SOON)
 
     def fact(self, unit: Unit, kind: str, body: dict[str, Any]) -> None:
         """Report what the unit itself said."""

@@ -6,11 +6,14 @@ of a `foreach`, `train~2` for the third round of an `until`. So a replay decides
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from tradewind.base.errors import TradewindError, UserError
+from tradewind.base.ids import canonical
 from tradewind.kinds.pipeline import outputs
 from tradewind.records.states import ENDED, RunState
 from tradewind.records.steering import Child, Decision, Finish, StopChild, Submit, View, WakeAt
@@ -66,13 +69,19 @@ class _Walk:
         return found
 
 
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> PipelineSpec:
+    """The spec of a pinned document. Kept, since a pipeline is looked at after every step."""
+    return cast(PipelineSpec, from_document(json.loads(text)))
+
+
 def next(view: View, now: float) -> Sequence[Decision]:
     """Submit what may start; finish when every step has ended or one has failed."""
     live = [child for child in view.children if not _settled(child)]
     stops: list[Decision] = [StopChild(run=child.id) for child in live]
     if view.run.state is RunState.STOPPING:
         return stops or [Finish(state=RunState.STOPPED)]
-    walk = _Walk(view, cast(PipelineSpec, from_document(view.run.pinned["spec"])))
+    walk = _Walk(view, _parsed(canonical(view.run.pinned["spec"])))
     limit, started = walk.spec.timeout, view.run.started
     if limit is not None and started and now >= started + limit:
         return stops or [_out_of_time(limit)]

@@ -98,6 +98,8 @@ def _runs() -> None:
         "ix_runs_cached", "runs", ["project", "pinned_digest", "seq"], where="state = 'succeeded'"
     )
     _index("ix_runs_due", "runs", ["due"], where="due IS NOT NULL")
+    _index("ix_runs_kind_seq", "runs", ["kind", "seq"])
+    _index("ix_runs_name_seq", "runs", ["name", "seq"])
     _index("ix_runs_parent_seq", "runs", ["parent", "seq"], where="parent <> ''")
     _index("ix_runs_project_kind_state_seq", "runs", ["project", "kind", "state", "seq"])
     _index("ix_runs_project_name_seq", "runs", ["project", "name", "seq"])
