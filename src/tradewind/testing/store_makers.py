@@ -42,7 +42,7 @@ def a_run(id_: str, **fields: Any) -> Run:
         "kind": "function",
         "name": "f",
         "state": S.ACCEPTED,
-        "spec": {"kind": "function", "deep": {"list": [1, None, "é\0\ud800"]}},
+        "spec": {"kind": "function", "deep": {"list": [1, None, "é\0"]}},
         "created": 1000.0,
         "updated": 1000.0,
     }
