@@ -52,14 +52,15 @@ def changes(args: argparse.Namespace, work: Work) -> Json:
     data = inputs(args.data)
     if work.kind == "pipeline" and work.decorated is None:
         known = work.document.get("params") or {}
-        for name, ref in data.items():
+        for name in (*data, *params):
             if name not in known:
                 raise UserError(
-                    f"the pipeline {work.name} has no parameter {name!r} to take data",
-                    hint=f"its parameters: {', '.join(known) or 'none'}; --data NAME=DATASET",
+                    f"the pipeline {work.name} has no parameter {name!r}"
+                    + (" to take data" if name in data else ""),
+                    hint=f"its parameters: {', '.join(known) or 'none'}"
+                    + ("; --data NAME=DATASET" if name in data else ""),
                 )
-            params[name] = ref
-        data = {}
+        params, data = {**params, **data}, {}
     if params:
         found["params"] = params
     if data:

@@ -244,6 +244,11 @@ class DecoratedPipeline(Decorated[P, R]):
 
         values: Json = {}
         signature = inspect.signature(self.function)
+        if strangers := [name for name in bound or () if name not in signature.parameters]:
+            raise UserError(
+                f"the pipeline {self.name} has no parameter {strangers[0]!r}",
+                hint=f"its parameters: {', '.join(signature.parameters) or 'none'}",
+            )
         for name, parameter in signature.parameters.items():
             value = (bound or {}).get(name, parameter.default)
             if value is inspect.Parameter.empty:

@@ -288,7 +288,7 @@ def _finish_decorated(
     names = list(_parameters(decorated))
     bound: Json = dict(params)
     for name, ref in inputs.items():
-        chosen = name if name in names or not names else names[0]
+        chosen = names[0] if name == "data" not in names and names else name
         bound[chosen] = Path(ref) if ref.startswith("/") else dataset(ref)
     return decorated.complete(client, bound, given)
 
