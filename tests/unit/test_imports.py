@@ -37,5 +37,6 @@ def test_inside_uses_the_standard_library_alone() -> None:
                 case _:
                     continue
             for module in modules:
-                own = module == "tradewind.inside" or module.startswith("tradewind.inside.")
+                # `standin` is packed beside this room, which is called so there.
+                own = module.startswith(("tradewind.inside", "tradewind_inside."))
                 assert own or module.partition(".")[0] in sys.stdlib_module_names, (path, module)

@@ -5,12 +5,8 @@ Names load on use, so that importing this room costs nothing and needs the stand
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import Any
-
-# httpx imports its own command line where it can, which takes longer than all that is used of it.
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 # Public name → the module that defines it.
 EXPORTS = {
