@@ -5,10 +5,6 @@ from __future__ import annotations
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out one command; the exit status."""
-    import sys
-
-    # httpx imports a command line of its own where it can, which takes longer than a verb.
-    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     from tradewind.cli.front import main as front
 
     return front(argv)

@@ -81,6 +81,8 @@ def _carry_out(words: list[str], out: Out) -> int:
     name, rest = words[0], words[1:]
     if name not in VERBS:
         _unknown(name)
+    # httpx imports a command line of its own where it can, which takes longer than a verb.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     from tradewind.cli.verb import load
 
     module = load(name)
