@@ -230,6 +230,11 @@ def test_retries_with_backoff(home: Home, tmp_path: Path) -> None:
     assert run.result() == 3
     body = run.refresh().body
     assert [each["state"] for each in body["attempts"]] == ["failed", "failed", "succeeded"]
+    with home.client() as client:
+        told = b"".join(client.runs.logs(run.id))
+        assert told.count(b"RuntimeError: try 2") == 1
+        for seen in (1, told.index(b"try 2"), len(told)):  # who comes back misses nothing
+            assert b"".join(client.runs.logs(run.id, offset=seen)) == told[seen:]
 
     @tw.function(retries=1)
     def hopeless() -> None:

@@ -100,6 +100,33 @@ def test_arguments_for_what_takes_none(tw: Tw) -> None:
     assert "--param" in said.err
 
 
+FLOW = """
+import tradewind as tw
+
+@tw.function
+def once(n): return n
+
+@tw.pipeline
+def flow(n: int = 1):
+    return once(n)
+"""
+STORED = """
+kind: pipeline
+name: flow
+params: {n: 1}
+steps:
+  - {name: once, uses: {kind: function, entry: "code.py:clean"}, params: {n: $params.n}}
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [("flow.py", FLOW), ("flow2.yaml", STORED)])
+def test_a_parameter_that_a_pipeline_has_not(tw: Tw, name: str, text: str) -> None:
+    Path(name).write_text(text)
+    said = tw("run", name, "--param", "m=2")
+    assert said.status == 2
+    assert "the pipeline flow has no parameter 'm'" in said.err and "its parameters: n" in said.err
+
+
 def test_a_located_error_of_a_spec(tw: Tw) -> None:
     Path("bad.yaml").write_text(FUNCTION + "performence: 60s\n")
     said = tw("run", "bad.yaml")
