@@ -115,3 +115,13 @@ def test_a_service_is_replaced_without_a_failed_request(home: Home, model: Path)
     home.good("stop", run["id"], "--wait")
     with pytest.raises(TradewindError):
         ask(home, 5)
+
+
+def test_a_stopped_service_that_is_applied_again_runs_again(home: Home, model: Path) -> None:
+    home.write({"line.yaml": "kind: service\nname: line\nmodel: line/2\n"}, "model")
+    for change in ("created", "unchanged", "unchanged"):
+        [applied] = home.json("apply", "line.yaml", cwd=model)
+        assert applied["change"] == change and applied.get("restarted", False) is (change[0] == "u")
+        assert home.json("apply", "line.yaml", cwd=model)[0]["run"] == applied["run"]
+        until(answers(home, 5, 15))
+        home.good("stop", applied["run"], "--wait")

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body
 
 from tradewind.api.deps import MOST, OWNER, Here, Number, Whole
 from tradewind.records import codec
+from tradewind.records.states import ENDED
 
 router = APIRouter()
 PROJECT = "default"
@@ -22,7 +23,8 @@ async def apply(
 ) -> Any:
     """Store specs as revisions; with `dry_run` only say what would change. What can be made true
     is: a dataset is imported if its source has changed, a model's aliases move, a pool's price and
-    capacity hold at once, a service's new revision takes the old one's place when it is ready."""
+    capacity hold at once, a service's new revision takes the old one's place when it is ready, and
+    one that was stopped starts again."""
     applied = await asyncio.to_thread(here.shelf.apply, specs, OWNER, dry_run)
     for answer, document in zip(applied, specs, strict=True):
         order: dict[str, Any] = {"spec": document}
@@ -32,6 +34,10 @@ async def apply(
             continue
         if not dry_run:
             [run] = await here.front.accept([order], OWNER)
+            while answer["kind"] == "service" and run.state in ENDED:  # begun once, and stopped
+                again = {**order, "request_key": f"{order['request_key']}/{run.id}"}
+                [run] = await here.front.accept([again], OWNER)
+                answer["restarted"] = run.state not in ENDED
             answer["run"] = run.id
     if any(answer["kind"] == "pool" for answer in applied) and not dry_run:
         await here.repool()

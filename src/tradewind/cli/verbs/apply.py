@@ -70,7 +70,8 @@ def show(changes: list[Json], out: Out) -> None:
         change = str(each["change"])
         head = f"{_SIGNS.get(change, ' ')} {each['kind']}/{each['name']}"
         revision = f" (revision {each['revision']})" if each.get("revision") else ""
-        out.line(out.style(f"{head} {change}{revision}", _COLOURS.get(change, "")))
+        again = f", starts again as {each['run']}" if each.get("restarted") else ""
+        out.line(out.style(f"{head} {change}{revision}{again}", _COLOURS.get(change, "")))
         if change == "changed":
             for field in each.get("diff") or ():
                 out.line(f"    {field['field']}: {_short(field['old'])} → {_short(field['new'])}")
