@@ -156,16 +156,45 @@ def _settle(state: _Reading) -> None:
     """Find a type for every column that fits all its values."""
     pa = arrow()
     while True:
+        large: set[str] = set()
         try:
             for file in state.files:
                 for batch in _parse(state, file):
                     for column in batch.schema:
                         state.types.setdefault(column.name, column.type)
+                    large.update(_large(batch))
             break
         except _DoesNotFit as misfit:
             _widen(state, misfit)
     for name in state.files[0].names:
         state.types.setdefault(name, pa.null())
+    for name in large - state.declared:
+        state.types[name] = pa.string()
+        if not _has_long_integers(state, name):
+            state.types[name] = pa.float64()
+
+
+def _large(batch: pa.RecordBatch) -> Iterator[str]:
+    """The columns of floats with a value that no int64 takes."""
+    pa = arrow()
+    import pyarrow.compute as pc
+
+    for name, kind in zip(batch.schema.names, batch.schema.types, strict=True):
+        if kind == pa.float64():
+            size = pc.abs(batch.column(name))
+            if pc.any(pc.and_(pc.greater_equal(size, 2.0**63), pc.is_finite(size))).as_py():
+                yield name
+
+
+def _has_long_integers(state: _Reading, name: str) -> bool:
+    """Whether it holds integers such as ids, of which floats would make equal what is not."""
+    import pyarrow.compute as pc
+
+    return any(
+        pc.any(pc.match_substring_regex(batch.column(name), r"^\s*[+-]?\d{19,}\s*$")).as_py()
+        for file in state.files
+        for batch in _parse(state, file)
+    )
 
 
 def _widen(state: _Reading, misfit: _DoesNotFit) -> None:

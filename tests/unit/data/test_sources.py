@@ -70,6 +70,16 @@ def test_types_are_guessed_over_the_whole_file(
     assert table["t"][40].as_py().microsecond == 123456
 
 
+def test_whole_numbers_that_no_int64_takes_stay_apart(tmp_path: Path) -> None:
+    ids = ["12345678901234567890", "12345678901234567891"]
+    text = f"id,mass,late,few\n{ids[0]},6.02e23,1.5,\n{ids[1]},inf,2,9223372036854775808\n"
+    table = csv(tmp_path, text)
+    kinds = dict(zip(table.schema.names, map(str, table.schema.types), strict=True))
+    assert kinds == {"id": "string", "mass": "double", "late": "double", "few": "string"}
+    assert table["id"].to_pylist() == ids
+    assert str(csv(tmp_path, text, schema={"id": "float64"}).schema.field("id").type) == "double"
+
+
 def test_a_row_longer_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tradewind.data import csvfile
 
