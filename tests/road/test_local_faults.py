@@ -189,6 +189,9 @@ def test_bad_data_is_told_with_its_place_and_leaves_the_old_version(
         assert error["code"] == ("not_found" if name == "missing" else "invalid_data"), error
         assert str(tmp_path) in error["message"] and "\n" not in error["message"], error
         assert error.get("hint") or name == "no parquet", (name, error)
+        said = b"".join(place.client.runs.logs(run)).decode()
+        assert "Traceback" not in said + str(error.get("traceback", "")), (name, said)
+        assert name == "missing" or str(tmp_path) in said
     assert [each["number"] for each in versions(place, "delays")] == [1]
 
 

@@ -193,15 +193,18 @@ def _of_system_exit(leaving: SystemExit) -> Exit:
 
 
 def _of_exception(error: BaseException, start: dict[str, Any]) -> Exit:
-    text = _trimmed(error, start)
+    kind = type(error)
+    ours = any(base.__module__ == "tradewind.base.errors" for base in kind.__mro__)
+    told = ours and str(start["entry"].get("target", "")).startswith("tradewind.kinds.")
+    # Of work that is ours, what is wrong with the user's data is all that the user can use.
+    text = f"{error}\n" if told and getattr(error, "code", "") != "bug" else _trimmed(error, start)
     with contextlib.suppress(OSError, ValueError):  # closed: the exit carries the text
         sys.stderr.write(text)
-    kind = type(error)
     known = kind.__module__ in ("builtins", "__main__")
     name = kind.__qualname__ if known else kind.__module__ + "." + kind.__qualname__
     ended = {"reason": "error", "status": 1, "type": name, "traceback": text[-_LONGEST:]}
     ended["message"] = _message(error)
-    if any(base.__module__ == "tradewind.base.errors" for base in kind.__mro__):
+    if ours:
         ended.update(_ours_said(error))
     elif isinstance(error, MemoryError):
         ended["reason"] = "memory"
