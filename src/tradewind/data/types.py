@@ -156,7 +156,13 @@ def check_names(names: Sequence[str], where: errors.Location) -> None:
     seen: dict[str, int] = {}
     for number, name in enumerate(names, 1):
         if not name.strip():
-            raise errors.InvalidData(f"column {number} has no name", where=where)
+            raise errors.InvalidData(
+                f"column {number} has no name",
+                hint="pandas writes its index so: name it, or write with to_csv(…, index=False)"
+                if number == 1
+                else "name it in the first line",
+                where=where,
+            )
         if "\0" in name:
             raise errors.InvalidData(f"the name of column {number} has a zero byte", where=where)
         first = seen.setdefault(name.lower(), number)
