@@ -128,7 +128,8 @@ def test_a_new_version_of_a_dataset_is_named(home: Home) -> None:
     assert "sales@1 → sales@2" in why(home, body, "big")
 
     found = home.json("diff", "dataset/sales", "1", "2")
-    assert (found["added"], found["removed"], found["changed"]) == (2, 1, 0)
+    rows = found["rows"]
+    assert (rows["added"], rows["removed"], rows["changed"]) == (2, 1, 0)
     assert "rows" in home.good("diff", "dataset/sales", "1", "2").out
     assert home.tw("diff", "dataset/sales", "1", "9").status == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from typing import Any
@@ -42,20 +43,26 @@ async def start(places: layout.Layout, python: str, options: dict[str, Any]) -> 
         argv = command(places, python, options)
     except OSError as error:
         raise errors.Broken(f"cannot write below {places.data}: {error}") from error
-    # A file and no pipe: whatever the node inherits by accident, nobody waits for its end.
-    with tempfile.TemporaryFile() as told:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=told,
-            start_new_session=True,
-            cwd="/",
-        )
-        status = await process.wait()
-        told.seek(0)
-        said = told.read().decode("utf-8", "replace").strip()[-2000:]
+    # In a thread: asyncio's own processes leave a transport behind when whoever waits is cancelled.
+    status, said = await asyncio.to_thread(_run, argv)
     if status < 0 or status == os.EX_TEMPFAIL:
         raise errors.Unreachable("the node was killed while it started", after=0.2)
     if status:
         raise errors.Broken(f"the node did not start: {said}", hint=f"look into {places.log}")
+
+
+def _run(argv: list[str]) -> tuple[int, str]:
+    """Until it has gone to the background; its status and what it said."""
+    # A file and no pipe: whatever the node inherits by accident, nobody waits for its end.
+    with tempfile.TemporaryFile() as told:
+        status = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+            start_new_session=True,
+            cwd="/",
+            check=False,
+        ).returncode
+        told.seek(0)
+        return status, told.read().decode("utf-8", "replace").strip()[-2000:]

@@ -444,6 +444,7 @@ def main(
     replica = Replica(loaded, name=name, version=str(version), max_body=limit)
     took = time.perf_counter() - began
     place = f"http://{host}:{sock.getsockname()[1]}"
+    sock.listen(2048)  # what is said here is true: who comes now waits, and is not turned away
     print(f"{name}/{version} answers on {place} (loaded in {took:.2f} s)", flush=True)
     # A thread that predicts gives the loop its turn after 1 ms, not after 5.
     sys.setswitchinterval(0.001)
