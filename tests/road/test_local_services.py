@@ -125,3 +125,13 @@ def test_a_stopped_service_that_is_applied_again_runs_again(home: Home, model: P
         assert home.json("apply", "line.yaml", cwd=model)[0]["run"] == applied["run"]
         until(answers(home, 5, 15))
         home.good("stop", applied["run"], "--wait")
+
+
+def test_an_applied_service_follows_its_alias(home: Home, model: Path) -> None:
+    home.write({"line.yaml": "kind: service\nname: line\nmodel: line@production\n"}, "model")
+    for version, wanted in ((1, 10), (2, 15)):
+        with home.client() as client:
+            client.models.alias("line", "production", version)
+        home.good("apply", "line.yaml", cwd=model)
+        until(answers(home, 5, wanted))
+    home.good("delete", "service/line")

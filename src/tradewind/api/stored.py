@@ -29,7 +29,10 @@ async def apply(
     for answer, document in zip(applied, specs, strict=True):
         order: dict[str, Any] = {"spec": document}
         if answer["kind"] == "service":
-            order["request_key"] = f"service/{answer['name']}/{answer['revision']}"
+            revision = int(answer["revision"])
+            order["request_key"] = await asyncio.to_thread(
+                here.front.service_key, document, revision
+            )
         elif answer["kind"] != "dataset" or not document.get("source"):
             continue
         if not dry_run:

@@ -144,6 +144,15 @@ class Front:
         if self._flushing is not None:
             await asyncio.gather(self._flushing, return_exceptions=True)
 
+    def service_key(self, document: dict[str, Any], revision: int) -> str:
+        """What makes two requests for a service the same: its revision, and the model version that
+        its reference means now. Raises NotFound."""
+        key = f"service/{document['name']}/{revision}"
+        if not document.get("model"):
+            return key
+        project = str(document.get("project") or "default")
+        return f"{key}/{self._road.pinner.model(project, str(document['model'])).number}"
+
     # --- look --------------------------------------------------------------------------------
 
     def find(self, prefix: str) -> Run:

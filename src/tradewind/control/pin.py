@@ -24,7 +24,7 @@ from tradewind.records.runs import Run
 from tradewind.records.steering import Child
 from tradewind.records.tasks import Environment, Input
 from tradewind.store.base import Store
-from tradewind.store.rows import DatasetVersion
+from tradewind.store.rows import DatasetVersion, ModelVersion
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".arrow", ".feather", ".ipc")
 
@@ -175,12 +175,12 @@ class Pinner:
             hint="a list of inputs holds tables only, or values only",
         )
 
-    def _model(self, project: str, ref: str) -> Input:
-        """A model version as a folder: `name`, `name@alias` or `name/3`. Raises NotFound."""
+    def model(self, project: str, ref: str) -> ModelVersion:
+        """The version that `name`, `name@alias` or `name/3` means now. Raises NotFound."""
         name, mark, rest = re.fullmatch(r"([^@/]+)(?:([@/])(.+))?", ref).groups()  # type: ignore[union-attr]
         number = int(rest) if mark == "/" and rest.isdigit() else 0
         try:
-            version = self.store.registry.model(project, name, number, rest if mark == "@" else "")
+            return self.store.registry.model(project, name, number, rest if mark == "@" else "")
         except NotFound as error:
             known = sorted({each.name for each in self.store.registry.models(project)})
             near = difflib.get_close_matches(name, known, n=1)
@@ -188,6 +188,10 @@ class Pinner:
                 f"did you mean {near[0]!r}?" if near else "models: " + (", ".join(known) or "none")
             )
             raise NotFound(error.message, hint=hint) from error
+
+    def _model(self, project: str, ref: str) -> Input:
+        """A model version as a folder."""
+        version = self.model(project, ref)
         return folder_input(
             f"{version.name}/{version.number}",
             list(version.meta.get("files", ())),

@@ -186,7 +186,9 @@ def _of_system_exit(leaving: SystemExit) -> Exit:
     if leaving.code is None or leaving.code == 0:
         return {"reason": "ok"}
     if isinstance(leaving.code, int):
-        status = leaving.code & 0xFF
+        status = leaving.code & 0xFF  # as the kernel keeps it: 256 is 0
+        if not status:
+            return {"reason": "ok"}
         return {"reason": "error", "status": status, "message": f"exit status {status}"}
     print(leaving.code, file=sys.stderr)
     return {"reason": "error", "status": 1, "message": str(leaving.code)[:_LONGEST]}

@@ -170,7 +170,10 @@ def _plain(value: Any, where: str, blurred: list[str]) -> Any:
                 raise Unstorable(
                     f"{where} has the key {key!r}, a {type(key).__name__}; JSON has text keys only"
                 )
-        return {str(k): _plain(v, f"{where}.{k}", blurred) for k, v in value.items()}
+        plain = {str(k): _plain(v, f"{where}.{k}", blurred) for k, v in value.items()}
+        if len(plain) < len(value):
+            raise Unstorable(f"{where} has keys that are the same as text, such as 1 and '1'")
+        return plain
     if isinstance(value, (list, tuple)):
         return [_plain(v, f"{where}[{i}]", blurred) for i, v in enumerate(value)]
     if isinstance(value, (datetime.date, datetime.time)):

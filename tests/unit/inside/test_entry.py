@@ -75,6 +75,7 @@ def test_bytes_and_paths(machine: Machine) -> None:
         ("{'a': {1, 2}}", "result.a is a builtins.set, which cannot be kept"),
         ("object()", "cannot be kept"),
         ("{(1, 2): 3}", "JSON has text keys only"),
+        ("{1: 'a', '1': 'b'}", "the same as text"),
     ],
 )
 def test_what_cannot_be_kept(machine: Machine, code: str, words: str) -> None:
