@@ -518,3 +518,14 @@ def test_the_digest_of_the_default_environment_is_explained(tmp_path: Any) -> No
         assert [each.state for each in town.placements(run.id)] == [PlacementState.SUCCEEDED]
 
     story(tmp_path)
+
+
+@in_town
+async def test_it_says_where_its_time_went(town: Town) -> None:
+    town.act("one", value(7, seconds=10.0))
+    first = await town.submit(function("big", resources={"cpu": 2}))
+    town.act("big", value(1, seconds=5.0))
+    run = await town.result(function("one"))
+    phases = {each["name"]: each["seconds"] for each in town.here.front.details(run)["phases"]}
+    assert phases["wait"] == town.run(first).ended - run.created
+    assert phases["start"] == 0.0

@@ -27,7 +27,7 @@ from tradewind.control.step import Loop, Stepper
 from tradewind.engines.base import Engine
 from tradewind.records import codec
 from tradewind.records.events import Event
-from tradewind.records.placements import Placement
+from tradewind.records.placements import Attempt, Placement
 from tradewind.records.plans import Quote
 from tradewind.records.runs import Run
 from tradewind.records.states import ENDED, PLACEMENT_ENDED, RunState
@@ -185,7 +185,8 @@ class Front:
             {key: value for key, value in codec.to_json(each).items() if key != "task"}
             for each in placements
         ]
-        body["phases"] = [codec.to_json(each) for each in store.reports.phases(run.id)]
+        told = [codec.to_json(each) for each in store.reports.phases(run.id)]
+        body["phases"] = [*_before_work(run, placements, attempts), *told]
         body["progress"] = [codec.to_json(each) for each in store.reports.progress(run.id)]
         last = store.reports.last_metrics([run.id])[run.id]
         body["logged"] = {
@@ -439,3 +440,19 @@ class Front:
             for each in live
             if each.run in runs
         ]
+
+
+def _before_work(
+    run: Run, placements: Sequence[Placement], attempts: Sequence[Attempt]
+) -> list[dict[str, Any]]:
+    """The time before the work began, as phases: in the line, and from the place to the start."""
+    if not placements or not placements[0].placed:
+        return []
+    placed = placements[0].placed
+    begun = [
+        each.started for each in attempts if each.placement == placements[0].id and each.started
+    ]
+    phases = [{"name": "wait", "seconds": max(0.0, placed - run.created)}]
+    if begun:
+        phases.append({"name": "start", "seconds": max(0.0, min(begun) - placed)})
+    return phases

@@ -113,6 +113,9 @@ def _attempt(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded
         address=_word(body.get("address")) or old.address,
     )
     tries[key] = out.attempts[key] = new
+    if state in ATTEMPT_ENDED:
+        for name, seconds in _dict(body.get("phases")).items():
+            _spent(name, seconds, report, fact, out)
     told: dict[str, Any] = {
         name: body[name] for name in ("exit", "usage", "address", "pid") if name in body
     }
@@ -191,8 +194,13 @@ def _progress(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folde
 
 
 def _phase(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded) -> None:
-    name, seconds = _word(report.body.get("name")), _number(report.body.get("seconds"))
-    if not name or seconds is None or not math.isfinite(seconds):
+    _spent(report.body.get("name"), report.body.get("seconds"), report, fact, out)
+
+
+def _spent(name: object, seconds: object, report: Report, fact: Facts, out: Folded) -> None:
+    """Where time went beside or in user code: told on its own, or with an attempt's end."""
+    word, number = _word(name), _number(seconds)
+    if not word or number is None or not math.isfinite(number):
         return
     out.phases.append(
         Phase(
@@ -201,8 +209,8 @@ def _phase(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded) 
             role=report.role,
             index=report.index,
             attempt=report.attempt,
-            name=name,
-            seconds=seconds,
+            name=word,
+            seconds=number,
             at=report.at,
         )
     )
