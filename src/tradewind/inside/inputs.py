@@ -31,7 +31,7 @@ def bind(function: Callable[..., Any], start: dict[str, Any]) -> tuple[list[Any]
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin without a signature
         return _positional(start), {}
-    hints = _hints(function) if start.get("inputs") else {}
+    hints = hints_of(function) if start.get("inputs") else {}
     named, anything = _parameters(signature)
     # `**tables: list[Path]` says how every input without a parameter of its own is wanted.
     kinds = inspect.Parameter
@@ -56,7 +56,7 @@ def bind(function: Callable[..., Any], start: dict[str, Any]) -> tuple[list[Any]
     return _arranged(signature, given, named, anything)
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Annotations, resolved where they can be; otherwise as they are written."""
     try:
         return typing.get_type_hints(function)

@@ -137,7 +137,7 @@ def _keep_path(path: pathlib.Path, folder: str) -> dict[str, Any]:
 
 def _keep_json(value: Any, slot: str, folder: str) -> dict[str, Any]:
     blurred: list[str] = []
-    plain = _plain(value, slot, blurred)
+    plain = json_of(value, slot, blurred)
     text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     if blurred:
         print(
@@ -155,7 +155,7 @@ def _keep_json(value: Any, slot: str, folder: str) -> dict[str, Any]:
     return {"kind": "json", "path": _write(folder, "result.json", data)}
 
 
-def _plain(value: Any, where: str, blurred: list[str]) -> Any:
+def json_of(value: Any, where: str, blurred: list[str]) -> Any:
     """JSON values; what has an obvious JSON form gets it."""
     if value is None or isinstance(value, (str, bool, int)):
         return value if type(value) in (str, bool, int, type(None)) else _base(value)
@@ -170,20 +170,20 @@ def _plain(value: Any, where: str, blurred: list[str]) -> Any:
                 raise Unstorable(
                     f"{where} has the key {key!r}, a {type(key).__name__}; JSON has text keys only"
                 )
-        plain = {str(k): _plain(v, f"{where}.{k}", blurred) for k, v in value.items()}
+        plain = {str(k): json_of(v, f"{where}.{k}", blurred) for k, v in value.items()}
         if len(plain) < len(value):
             raise Unstorable(f"{where} has keys that are the same as text, such as 1 and '1'")
         return plain
     if isinstance(value, (list, tuple)):
-        return [_plain(v, f"{where}[{i}]", blurred) for i, v in enumerate(value)]
+        return [json_of(v, f"{where}[{i}]", blurred) for i, v in enumerate(value)]
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, pathlib.PurePath):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value), where, blurred)
+        return json_of(dataclasses.asdict(value), where, blurred)
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return _plain(value.tolist(), where, blurred)
+        return json_of(value.tolist(), where, blurred)
     raise Unstorable(f"{where} is a {_describe(value)}, which cannot be kept")
 
 

@@ -34,7 +34,7 @@ class _Refused(Exception):
 def serve(function: Callable[..., Any], start: dict[str, Any]) -> None:
     """Until SIGTERM. Inputs and parameters of the run are arguments of every call."""
     fixed = dict(start.get("params", {}))
-    hints = inputs._hints(function)
+    hints = inputs.hints_of(function)
     for name, slot in start.get("inputs", {}).items():
         fixed[name] = inputs.read(slot, hints.get(name), name)
     server = _Server(("127.0.0.1", int(os.environ.get("PORT", "0"))), _Handler)
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         try:
             given = self._given()
-            result = outputs._plain(self._call(given), "the answer", [])
+            result = outputs.json_of(self._call(given), "the answer", [])
         except _Refused as refused:
             self._answer(refused.status, {"error": str(refused)})
         except outputs.Unstorable as error:

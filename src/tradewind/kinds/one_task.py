@@ -135,7 +135,7 @@ def error_of(reason: dict[str, Any]) -> dict[str, Any]:
     kind = BY_CODE.get(str(reason.get("code")), UserError)
     if not issubclass(kind, UserError):
         kind = UserError
-    if reason.get("reason") in {"lost", "disk"}:
+    if reason.get("reason") == "lost":
         kind = Broken
     body = kind(
         str(reason.get("message") or "the task failed"), hint=str(reason.get("hint", ""))

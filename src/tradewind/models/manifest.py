@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -124,11 +123,6 @@ def list_files(folder: Path) -> dict[str, File]:
     """The hashes of all files below a folder, by name."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): _hash(path) for path in files if path.name != NAME}
-
-
-def signature_from(body: Mapping[str, Any]) -> Signature:
-    """The signature that `codec.to_json` wrote."""
-    return codec.from_json(Signature, dict(body))
 
 
 def _hash(path: Path) -> File:

@@ -264,7 +264,6 @@ Name = Annotated[
         "description": "Lowercase letters of any script, digits, - and _; at most 253 bytes.",
     }),
 ]  # fmt: skip
-DataRef = Annotated[str, BeforeValidator(check_data)]
 
 
 def _data_refs(value: object) -> str | tuple[str, ...]:

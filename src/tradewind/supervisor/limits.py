@@ -12,7 +12,6 @@ from typing import Any
 
 from tradewind.inside import linux
 
-_ROOT = "/sys/fs/cgroup"
 _cache: dict[str, tuple[str, int]] = {}
 
 
