@@ -6,6 +6,7 @@
     │   ├── InvalidData      data does not fit: unreadable, wrong schema, empty (located)
     │   ├── NotFound         a name or id that does not exist
     │   ├── Conflict         it exists already, or is in a state that forbids this
+    │   ├── Gone             it was there, has ended or was replaced, and does not come back
     │   ├── Refused          valid, but the objective or a limit cannot be met
     │   └── MissingExtra     an optional part must be installed
     ├── Denied               somebody with more rights must act
@@ -96,6 +97,10 @@ class NotFound(UserError):
 
 class Conflict(UserError):
     code, exit_status, http_status = "conflict", 2, 409
+
+
+class Gone(UserError):
+    code, exit_status, http_status = "gone", 2, 410
 
 
 class Refused(UserError):

@@ -7,15 +7,41 @@ same value. `testing.EngineSuite` is the exam; what an engine cannot do, it decl
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from tradewind.engines.desk import Desk
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
-from tradewind.records.tasks import Stop
+from tradewind.records.tasks import Resources, Stop
 
 Support = Literal["yes", "notimpl", "notyet", "never"]
 Request = dict[str, Any]
 Handle = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What an engine is made from. `options` are the pool spec's, unread; `python` is the default
+    interpreter of this machine; `url` is where tasks elsewhere reach the server, and `desk` where
+    they ask it."""
+
+    name: str
+    options: Mapping[str, Any]
+    data: Path
+    python: str
+    url: str
+    desk: Desk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What a pool's machines hold together, and the biggest of them alone."""
+
+    total: Resources
+    largest: Resources
+    machines: int
 
 
 class Engine(Protocol):
@@ -57,5 +83,30 @@ class Engine(Protocol):
     ) -> AsyncIterator[bytes]:
         """Raw log bytes from `offset`; with `follow` until the unit's end is seen."""
 
+    def exec(
+        self, placement: str, role: str, index: int, command: Sequence[str]
+    ) -> AsyncIterator[bytes | int]:
+        """Run a command beside a unit that runs: its output as it comes, its exit status last.
+        Raises NotFound when no such unit runs."""
+
     async def close(self) -> None:
         """Let go of connections. Work goes on."""
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """What an engine offers besides, whose machines are not this one."""
+
+    async def begin(self) -> None:
+        """Connect, check that everything needed is allowed, and become the only one who places
+        there. May be called again. Raises what stands in the way: Unauthenticated, NotAllowed,
+        NotFound, Conflict, Unreachable."""
+
+    async def capacity(self) -> Capacity:
+        """What the machines hold now."""
+
+    def environment(self) -> dict[str, Any]:
+        """What the default interpreter of tasks is, for the digest of their environment."""
+
+    def redacted(self, request: Request) -> Request:
+        """The request for people's eyes: without its secrets."""
