@@ -2,8 +2,9 @@
 
 Kinds and their bodies (docs/reports.md is checked against `KINDS`):
 
-- `attempt`: a unit moved. `state`; with `running`: `pid`; with `ready`: `address`; with an end:
-  `exit` (see below), `usage`, `outputs`.
+- `attempt`: a unit moved. `state`; with `preparing`, while it waits for something: `why`, in words,
+  and `native`, what the engine itself said; with `running`: `pid`; with `ready`: `address`; with an
+  end: `exit` (see below), `usage`, `outputs`.
 - `placement`: the whole launch moved. `state`, `reason`.
 - `metric`: `name`, `value`, `step`.   `param`: `name`, `value`.   `progress`: `done`, `total`.
 - `phase`: `name`, `seconds`: where time went beside user code (bundle, environment, inputs, …).
@@ -23,7 +24,11 @@ KINDS = ("attempt", "placement", "metric", "param", "progress", "phase")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`seq` rises within a placement: a report seen twice is applied once."""
+    """`seq` rises within a placement's `stream`: a report seen twice is applied once.
+
+    Units that tell on their own have a stream each; a placement with one teller has stream "".
+    Between streams there is no order but that in which reports are handed over.
+    """
 
     placement: str
     seq: int
@@ -32,4 +37,5 @@ class Report:
     role: str = ""
     index: int = 0
     attempt: int = 1
+    stream: str = ""
     body: dict[str, Any] = field(default_factory=dict)

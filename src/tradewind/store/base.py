@@ -49,8 +49,18 @@ class Runs(Protocol):
         limit: int,
         now: float,
         lease_seconds: float,
+        pools: Collection[str] | None = None,
     ) -> list[rows.Claim]:
-        """Take due runs in these states that nobody holds at `now`, longest due first.
+        """Take due runs in these states that nobody holds at `now`, longest due first; with
+        `pools`, only those of these pools and those that have none.
+
+        A run's pool is that of its plan, before that the one its spec names. Servers with different
+        pools share a database so: each passes its own, and a run without a pool is for whoever
+        comes first. Such a parent (a pipeline) may be steered by another server at every pass,
+        which is safe, since all that steering knows is stored. Its children do not inherit where
+        it was claimed: a child that names no pool is planned by the first server that claims it,
+        onto a pool of that one. So whatever such runs need (code, inputs) every server must reach.
+        Nobody claims a run whose pool no server has, not even to end it.
 
         A run is held by at most one claim. One token per call. A run whose claim expired unapplied
         is due still. Returns fewer than `limit` only if there are no more (or others hold them).
@@ -84,7 +94,9 @@ class Runs(Protocol):
         """Note that these shall stop and poke them; the ids that were not ended. Claims carry
         `stop_at` from then on; moving to STOPPING is for whoever claims. The first asker stays."""
 
-    def next_due(self, states: Collection[RunState], now: float) -> float | None:
+    def next_due(
+        self, states: Collection[RunState], now: float, pools: Collection[str] | None = None
+    ) -> float | None:
         """When `claim` can next find one: `now` or earlier, later (a wake, a claim's expiry), or
         None if nothing is due until something happens."""
 
@@ -128,8 +140,8 @@ class Placements(Protocol):
     def of(self, run_ids: Collection[str]) -> dict[str, list[Placement]]:
         """By run, in the order they were made; every run asked for is a key."""
 
-    def live(self, pool: str = "") -> list[Placement]:
-        """Those that have not ended, on this pool or on all, in the order they were made."""
+    def live(self, *pools: str) -> list[Placement]:
+        """Those that have not ended, on these pools or on all, in the order they were made."""
 
 
 class Reports(Protocol):
@@ -137,13 +149,14 @@ class Reports(Protocol):
 
     def record(self, reports: Sequence[Report]) -> rows.Recorded:
         """Fold reports into attempts, placements, metrics, params, phases and progress, once per
-        (placement, seq), and poke the runs of `attempt` and `placement` reports.
+        (placement, stream, seq), and poke the runs of `attempt` and `placement` reports.
 
-        Reports of a placement come in the order of their seq; one not above the highest stored is a
-        repetition and ignored. An ended attempt or placement never changes again. A placement moves
-        to RUNNING with its first attempt that runs. Of a stale placement (a newer number of its
-        task exists) attempts and its own state are stored, nothing else. Appends the events
-        `attempt.<state>`, `placement.<state>` and `run.progress`. Safe to repeat after any error.
+        They are applied in the order given. Those of a placement's stream come in the order of
+        their seq; one not above the highest that came is a repetition and ignored. An ended attempt
+        or placement never changes again. A placement moves to RUNNING with its first attempt that
+        runs. Of a stale placement (a newer number of its task exists) attempts and its own state
+        are stored, nothing else. Appends the events `attempt.<state>`, `placement.<state>` and
+        `run.progress`. Safe to repeat after any error.
         """
 
     def attempts(self, run_ids: Collection[str]) -> dict[str, list[Attempt]]:

@@ -46,6 +46,7 @@ class Folded:
     """Everything to write for a batch of reports."""
 
     fresh: list[Report] = field(default_factory=list)
+    seen: dict[tuple[str, str], int] = field(default_factory=dict)
     placements: dict[str, Facts] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
@@ -63,18 +64,23 @@ def attempt_key(report: Report) -> str:
 
 
 def fold(
-    reports: Sequence[Report], facts: Mapping[str, Facts], attempts: Mapping[str, Attempt]
+    reports: Sequence[Report],
+    facts: Mapping[str, Facts],
+    attempts: Mapping[str, Attempt],
+    streams: Mapping[tuple[str, str], int],
 ) -> Folded:
-    """Apply reports in the order of their seq. `facts` lacks unknown placements, `attempts` those
-    that no report has told of yet; both are read and not changed."""
+    """Apply reports in the order given. `facts` lacks unknown placements, `attempts` those that no
+    report has told of yet, `streams` (seq seen, by placement and stream) the nameless stream, which
+    `facts` have; all are read and not changed."""
     out = Folded(attempts={})
     now = {key: replace(fact) for key, fact in facts.items()}
     tries = dict(attempts)
-    for report in sorted(reports, key=lambda r: (r.placement, r.seq)):
-        fact = now.get(report.placement)
-        if fact is None or report.seq <= fact.seen:
+    seen = {(fact.id, ""): fact.seen for fact in facts.values()} | dict(streams)
+    for report in reports:
+        fact, teller = now.get(report.placement), (report.placement, report.stream)
+        if fact is None or report.seq <= seen.get(teller, 0):
             continue
-        fact.seen = report.seq
+        seen[teller] = out.seen[teller] = report.seq
         out.fresh.append(report)
         out.placements[fact.id] = fact
         handler = _HANDLERS.get(report.kind)

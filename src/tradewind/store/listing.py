@@ -157,6 +157,8 @@ def _conditions(where: rows.RunFilter) -> list[Condition]:
         found.append(HAS_PARENT)
     if where.top:
         found.append(c.parent == "")
+    if where.pools:
+        found.append(c.pool.in_(sorted(where.pools)))
     return found
 
 

@@ -134,9 +134,9 @@ class SqlPlacements:
                 found[row.run].append(record(row))
         return found
 
-    def live(self, pool: str = "") -> list[Placement]:
+    def live(self, *pools: str) -> list[Placement]:
         query = select(*_COLUMNS).where(tables.IS_LIVE).order_by(_TABLE.c.seq)
-        if pool:
-            query = query.where(_TABLE.c.pool == pool)
+        if pools:
+            query = query.where(_TABLE.c.pool.in_(sorted(pools)))
         with self._database.read() as connection:
             return [record(row) for row in connection.execute(query)]

@@ -123,7 +123,7 @@ def _record(connection: Connection, reports: Sequence[Report], now: float) -> ro
     if keys:
         query = select(_ATTEMPTS.c.id, *_COLUMNS).where(_ATTEMPTS.c.id.in_(keys))
         known = {row[0]: _attempt(row[1:]) for row in connection.execute(query)}
-    folded = fold.fold(reports, facts, known)
+    folded = fold.fold(reports, facts, known, _streams(connection, reports))
     _write(connection, folded)
     wake.poke(connection, folded.poked, now)
     events.append(connection, folded.events)
@@ -133,6 +133,19 @@ def _record(connection: Connection, reports: Sequence[Report], now: float) -> ro
         unknown=frozenset(asked) - facts.keys(),
         runs=frozenset(folded.poked),
     )
+
+
+def _streams(connection: Connection, reports: Sequence[Report]) -> dict[tuple[str, str], int]:
+    """The highest seq of each named stream; their placements are locked."""
+    named = {(report.placement, report.stream) for report in reports if report.stream}
+    if not named:
+        return {}
+    c = tables.streams.c
+    query = select(c.placement, c.stream, c.seen).where(
+        c.placement.in_(sorted({placement for placement, _ in named})),
+        c.stream.in_(sorted({stream for _, stream in named})),
+    )
+    return {(row.placement, row.stream): row.seen for row in connection.execute(query)}
 
 
 def _facts(connection: Connection, ids: Sequence[str]) -> dict[str, fold.Facts]:
@@ -217,7 +230,7 @@ def _write_placements(connection: Connection, folded: fold.Folded) -> None:
             [
                 {
                     "_id": fact.id,
-                    "seen": fact.seen,
+                    "seen": folded.seen.get((fact.id, ""), fact.seen),
                     "state": str(fact.state),
                     "started": fact.started,
                     "ended": fact.ended,
@@ -226,6 +239,16 @@ def _write_placements(connection: Connection, folded: fold.Folded) -> None:
                 for fact in folded.placements.values()
             ],
         )
+    upsert(
+        connection,
+        tables.streams,
+        [
+            {"placement": placement, "stream": stream, "seen": seq}
+            for (placement, stream), seq in folded.seen.items()
+            if stream
+        ],
+        ["placement", "stream"],
+    )
     for placement, at in folded.lost.items():
         connection.execute(
             update(_ATTEMPTS)

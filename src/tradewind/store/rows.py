@@ -242,7 +242,8 @@ class RunLine:
 class RunFilter:
     """Which runs to list; empty fields do not filter. `text` is a part of a name or of an id.
 
-    `parent` and `root` take ids; `top` leaves out child runs.
+    `parent` and `root` take ids; `top` leaves out child runs. `pools` is exact: "" in it stands for
+    runs that have no pool (yet).
     """
 
     project: str = ""
@@ -253,6 +254,7 @@ class RunFilter:
     root: str = ""
     text: str = ""
     top: bool = False
+    pools: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

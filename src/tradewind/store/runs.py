@@ -11,9 +11,23 @@ import secrets
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, case, func, or_, select, update
+from sqlalchemy import (
+    CTE,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from tradewind.base import errors
 from tradewind.base.clock import Clock
@@ -35,27 +49,46 @@ assert set(FIELDS) == {f.name for f in fields(Run)}
 _C = _RUNS.c
 # Built once: to build them takes longer than to carry them out, and the loop asks all the time.
 _STATES: BindParameter[list[str]] = bindparam("states", expanding=True)
-_FREE = (
-    select(_C.seq)
-    .where(_C.due <= bindparam("at"), _C.claimed_until <= bindparam("at"), _C.state.in_(_STATES))
-    .order_by(_C.due, _C.seq)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-    .cte("free")
-)
-_CLAIM = (
-    update(_RUNS)
-    .where(_C.seq.in_(select(_FREE.c.seq)))
-    .values(
-        token=bindparam("new_token"),
-        worker=bindparam("new_worker"),
-        claimed_until=bindparam("until"),
-    )
-    .returning(*COLUMNS, _C.due, _C.seq, _C.pokes, _C.stop_at, _C.stop_by)
-)
+_POOLS: BindParameter[list[str]] = bindparam("pools", expanding=True)
 _NEXT_DUE = select(
     func.min(case((_C.claimed_until > _C.due, _C.claimed_until), else_=_C.due))
 ).where(tables.IS_DUE, _C.state.in_(_STATES))
+_NEXT_DUE_OF = _NEXT_DUE.where(_C.pool.in_(_POOLS))
+
+
+@lru_cache(maxsize=64)
+def _claim(pools: int) -> ReturningUpdate[Any]:
+    """The claim among so many pools (0: among all). Each is read off its own part of the index and
+    the heads are merged, so that what is due for other servers is never looked at."""
+    if not pools:
+        free = _free("free")
+    else:
+        heads = [_free(f"free{i}", _C.pool == bindparam(f"pool{i}")) for i in range(pools)]
+        merged = union_all(*(select(head.c.seq, head.c.due) for head in heads)).subquery()
+        first = select(merged.c.seq).order_by(merged.c.due, merged.c.seq)
+        free = first.limit(bindparam("most")).cte("free")
+    return (
+        update(_RUNS)
+        .where(_C.seq.in_(select(free.c.seq)))
+        .values(
+            token=bindparam("new_token"),
+            worker=bindparam("new_worker"),
+            claimed_until=bindparam("until"),
+        )
+        .returning(*COLUMNS, _C.due, _C.seq, _C.pokes, _C.stop_at, _C.stop_by)
+    )
+
+
+def _free(name: str, *more: ColumnElement[bool]) -> CTE:
+    at: BindParameter[float] = bindparam("at")
+    return (
+        select(_C.seq, _C.due)
+        .where(_C.due <= at, _C.claimed_until <= at, _C.state.in_(_STATES), *more)
+        .order_by(_C.due, _C.seq)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte(name)
+    )
 
 
 class SqlRuns(RunQueries):
@@ -80,9 +113,12 @@ class SqlRuns(RunQueries):
         limit: int,
         now: float,
         lease_seconds: float,
+        pools: Collection[str] | None = None,
     ) -> list[rows.Claim]:
         token, until = new_id("c", self._entropy), now + lease_seconds
+        mine = [] if pools is None else sorted({*pools, ""})
         given = {
+            **{f"pool{i}": pool for i, pool in enumerate(mine)},
             "at": now,
             "states": sorted(states),
             "most": limit,
@@ -90,7 +126,8 @@ class SqlRuns(RunQueries):
             "new_worker": worker,
             "until": until,
         }
-        found = self._database.write(lambda connection: connection.execute(_CLAIM, given).all())
+        claim = _claim(len(mine))
+        found = self._database.write(lambda connection: connection.execute(claim, given).all())
         return [
             rows.Claim(
                 run=record(row),
@@ -171,9 +208,15 @@ class SqlRuns(RunQueries):
 
         return self._database.write(work) if ids else []
 
-    def next_due(self, states: Collection[RunState], now: float) -> float | None:
+    def next_due(
+        self, states: Collection[RunState], now: float, pools: Collection[str] | None = None
+    ) -> float | None:
+        given: dict[str, list[str]] = {"states": sorted(states)}
+        query = _NEXT_DUE
+        if pools is not None:
+            query, given["pools"] = _NEXT_DUE_OF, sorted({*pools, ""})
         with self._database.read() as connection:
-            found: float | None = connection.scalar(_NEXT_DUE, {"states": sorted(states)})
+            found: float | None = connection.scalar(query, given)
         return found
 
 
@@ -233,7 +276,12 @@ def _row(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(run, name) for name in FIELDS}
     row["state"] = str(run.state)
     row["due"] = None if run.state in ENDED else run.wake or run.created
+    row["pool"] = _pool(run)
     return row | _UNCLAIMED
+
+
+def _pool(run: Run) -> str:
+    return str(run.plan.get("pool") or run.spec.get("pool") or "")
 
 
 _UNCLAIMED = {
@@ -338,6 +386,8 @@ def _write_runs(
         }
         if result is not new.result:
             values["result"] = result
+        if "plan" in values:
+            values["pool"] = _pool(new)
         values["state"] = str(new.state)
         values |= _claim_columns(change, row)
         groups[frozenset(values)].append({"_id": new.id, **values})

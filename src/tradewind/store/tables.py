@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0001"
+HEAD = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -132,6 +132,8 @@ runs = Table(
     _text("key"),
     _text("root"),
     _text("queue"),
+    # Worked out from plan and spec whenever they are written; empty: every server may claim it.
+    Column("pool", Text, nullable=False, server_default=""),
     _text("user"),
     _text("pinned_digest"),
     _text("quote"),
@@ -168,6 +170,7 @@ Index(
     **_where(HAS_KEY),
 )
 Index("ix_runs_due", runs.c.due, **_where(IS_DUE))
+Index("ix_runs_pool_due", runs.c.pool, runs.c.due, **_where(IS_DUE))
 Index(None, runs.c.project, runs.c.seq)
 Index(None, runs.c.kind, runs.c.seq)
 Index(None, runs.c.name, runs.c.seq)
@@ -200,7 +203,7 @@ placements = Table(
     _time("placed"),
     _time("started"),
     _time("ended"),
-    _count("seen"),  # the highest seq of a report that is folded in
+    _count("seen"),  # the highest seq of a report that is folded in, in stream ""
     _document("demand"),
     _document("handle"),
     _document("reason"),
@@ -210,6 +213,15 @@ placements = Table(
 )
 Index(None, placements.c.run, placements.c.task_name, placements.c.number, unique=True)
 Index("ix_placements_live", placements.c.pool, **_where(IS_LIVE))
+
+# As `placements.seen`, for the streams that have a name.
+streams = Table(
+    "streams",
+    metadata,
+    Column("placement", Text, ForeignKey("placements.id", ondelete="CASCADE"), primary_key=True),
+    _key("stream"),
+    _count("seen"),
+)
 
 attempts = Table(
     "attempts",
