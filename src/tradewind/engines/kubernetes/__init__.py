@@ -1,0 +1,1 @@
+"""Tasks as Jobs and Deployments of a Kubernetes cluster."""
