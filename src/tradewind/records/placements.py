@@ -45,7 +45,8 @@ class Attempt:
     """One try at a gang (index 0), an item or a replica, as reports told it.
 
     `number` counts the tries of this unit within its placement, from 1. `usage` holds `cpu`
-    (core-seconds), `memory` (peak bytes). `outputs` maps slot → what was staged and stored.
+    (core-seconds), `memory` (peak bytes). `outputs` maps slot → what was staged and stored. `exit`
+    of one that prepares says what it waits for: `reason` `waiting`, `message`, `native`.
     """
 
     placement: str

@@ -11,7 +11,8 @@ Kinds and their bodies (docs/reports.md is checked against `KINDS`):
 
 `exit` says how a process ended, for people first: `reason` (`ok`, `error`, `memory`, `timeout`,
 `signal`, `stopped`, `environment`, `input`, `output`, `lost`), `message`, `status` or `signal`,
-`hint`, and for an exception `type`, `traceback`.
+`hint`, and for an exception `type`, `traceback`. An attempt that prepares keeps its `why` and
+`native` in the same place, as the reason `waiting`, until it moves on.
 """
 
 from __future__ import annotations

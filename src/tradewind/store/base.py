@@ -165,6 +165,10 @@ class Reports(Protocol):
     def all_attempts(self, run_id: str) -> list[tuple[Attempt, bool]]:
         """Every attempt of a run with whether it is stale."""
 
+    def waits(self, run_ids: Collection[str]) -> dict[str, str]:
+        """What units that prepare wait for, in the engine's words, one for each run; runs of which
+        no unit said so are missing."""
+
     def metrics(
         self, run_id: str, name: str = "", after: int = 0, limit: int = 10_000
     ) -> list[rows.Metric]:

@@ -113,7 +113,7 @@ def _attempt(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded
         state=state,
         started=old.started or (0.0 if state is AttemptState.PREPARING else report.at),
         ended=report.at if state in ATTEMPT_ENDED else 0.0,
-        exit=_dict(body.get("exit")) or old.exit,
+        exit=_exit(state, body, old),
         usage={**old.usage, **_dict(body.get("usage"))},
         outputs={**old.outputs, **_dict(body.get("outputs"))},
         address=_word(body.get("address")) or old.address,
@@ -123,12 +123,22 @@ def _attempt(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded
         for name, seconds in _dict(body.get("phases")).items():
             _spent(name, seconds, report, fact, out)
     told: dict[str, Any] = {
-        name: body[name] for name in ("exit", "usage", "address", "pid") if name in body
+        name: body[name] for name in ("why", "exit", "usage", "address", "pid") if name in body
     }
     told |= {"role": report.role, "index": report.index, "attempt": report.attempt}
     out.events.append(_event(f"attempt.{state}", report, fact, told))
     if state is not AttemptState.PREPARING:
         _move(fact, PlacementState.RUNNING, report, out)
+
+
+def _exit(state: AttemptState, body: Mapping[str, Any], old: Attempt) -> dict[str, Any]:
+    """How it ended; of one that prepares, what it waits for, which is over with the next word."""
+    if state is not AttemptState.PREPARING:
+        before = {} if old.state is AttemptState.PREPARING else old.exit
+        return _dict(body.get("exit")) or before
+    why, native = _word(body.get("why")), _dict(body.get("native"))
+    waits = {"reason": "waiting", "message": why} if why else {}
+    return {**waits, "native": native} if why and native else waits
 
 
 def _placement(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded) -> None:
@@ -148,7 +158,10 @@ def _lose(fact: Facts, at: float, tries: dict[str, Attempt], out: Folded) -> Non
     out.lost[fact.id] = at
     for key, attempt in tries.items():
         if attempt.placement == fact.id and attempt.state not in ATTEMPT_ENDED:
-            tries[key] = out.attempts[key] = replace(attempt, state=AttemptState.LOST, ended=at)
+            exit_ = _exit(AttemptState.LOST, {}, attempt)
+            tries[key] = out.attempts[key] = replace(
+                attempt, state=AttemptState.LOST, ended=at, exit=exit_
+            )
 
 
 def _move(

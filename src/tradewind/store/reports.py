@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, insert, literal, select, update
 
 from tradewind.base.clock import Clock
 from tradewind.records.placements import Attempt
@@ -56,6 +56,18 @@ class SqlReports:
         )
         with self._database.read() as connection:
             return [(_attempt(row), row.stale) for row in connection.execute(query)]
+
+    def waits(self, run_ids: Collection[str]) -> dict[str, str]:
+        c = _ATTEMPTS.c
+        told = c.exit != literal({}, tables.Document)
+        query = (
+            select(c.run, func.min(c.exit))
+            .where(c.run.in_(sorted(set(run_ids))), c.state == AttemptState.PREPARING, told)
+            .where(c.stale.is_(False))
+            .group_by(c.run)
+        )
+        with self._database.read() as connection:
+            return {run: str(exit_["message"]) for run, exit_ in connection.execute(query)}
 
     def metrics(
         self, run_id: str, name: str = "", after: int = 0, limit: int = 10_000
@@ -249,6 +261,7 @@ def _write_placements(connection: Connection, folded: fold.Folded) -> None:
         ],
         ["placement", "stream"],
     )
+    waited = _ATTEMPTS.c.state == AttemptState.PREPARING
     for placement, at in folded.lost.items():
         connection.execute(
             update(_ATTEMPTS)
@@ -259,7 +272,11 @@ def _write_placements(connection: Connection, folded: fold.Folded) -> None:
                     _ATTEMPTS.c.state.not_in(_ENDED),
                 )
             )
-            .values(state=str(AttemptState.LOST), ended=at)
+            .values(
+                state=str(AttemptState.LOST),
+                ended=at,
+                exit=case((waited, literal({}, tables.Document)), else_=_ATTEMPTS.c.exit),
+            )
         )
 
 

@@ -430,9 +430,11 @@ class EngineSuite:
             for name in names:
                 await session.launch(a_placement(name, a_role(pupil.entry("done"))))
             await session.end(*names)
-            for name in names:
-                numbers = [report.seq for report in session.told if report.placement == name]
-                assert numbers == sorted(set(numbers))
+            streams: dict[tuple[str, str], list[int]] = {}
+            for report in session.told:
+                streams.setdefault((report.placement, report.stream), []).append(report.seq)
+            assert {placement for placement, _ in streams} == set(names)
+            assert all(numbers == sorted(set(numbers)) for numbers in streams.values())
             await session.launch(a_placement("again", a_role(pupil.entry("done"))))
             first: Sequence[Report] = ()
             while not Told(first).ends():

@@ -22,18 +22,22 @@ from hypothesis import strategies as st
 from tradewind.records.states import ENDED, RUN_TRANSITIONS, RunState
 from tradewind.store import rows
 from tradewind.store.base import Store
-from tradewind.testing.store_makers import LIVE, Opener, StepClock, a_run
+from tradewind.testing.store_makers import LIVE, Opener, StepClock
+from tradewind.testing.store_pools import PoolsExam, of_pool
 from tradewind.testing.store_registry import RegistryExam
 from tradewind.testing.store_runs import RunsExam
+from tradewind.testing.store_streams import StreamsExam
 from tradewind.testing.store_work import WorkExam
 
 _IDS = tuple(f"r{i}" for i in range(4))
-_WORKERS = ("one", "two", "three")
+# The pools of each worker: all, one, another one.
+_WORKERS: dict[str, list[str] | None] = {"one": None, "two": ["a"], "three": ["b", "c"]}
+_NAMED = ("", "a", "b", "nobody's")
 _STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("claim"), st.sampled_from(_WORKERS), st.integers(1, 4)),
-        st.tuples(st.just("apply"), st.sampled_from(_WORKERS), st.integers(0, 9)),
-        st.tuples(st.just("crash"), st.sampled_from(_WORKERS), st.just(0)),
+        st.tuples(st.just("claim"), st.sampled_from(sorted(_WORKERS)), st.integers(1, 4)),
+        st.tuples(st.just("apply"), st.sampled_from(sorted(_WORKERS)), st.integers(0, 9)),
+        st.tuples(st.just("crash"), st.sampled_from(sorted(_WORKERS)), st.just(0)),
         st.tuples(st.just("poke"), st.sampled_from(_IDS), st.just(0)),
         st.tuples(st.just("wait"), st.just(""), st.integers(1, 12)),
         st.tuples(st.just("reopen"), st.just(""), st.just(0)),
@@ -52,7 +56,8 @@ class _Model:
         self.clock = StepClock()
         self.opener = opener
         self.store: Store = opener(self.clock)
-        self.store.runs.accept([a_run(id_) for id_ in _IDS])
+        self.pools = dict(zip(_IDS, _NAMED, strict=True))
+        self.store.runs.accept([of_pool(id_, pool) for id_, pool in self.pools.items()])
         self.held: dict[str, list[rows.Claim]] = {worker: [] for worker in _WORKERS}
         self.unseen = set(_IDS)
         self.poked: dict[str, int] = Counter()
@@ -63,17 +68,25 @@ class _Model:
 
     def claim(self, worker: str, limit: int) -> None:
         now = self.clock.now()
-        claims = self.store.runs.claim(worker, LIVE, limit, now, 10.0)
+        pools = _WORKERS[worker]
+        claims = self.store.runs.claim(worker, LIVE, limit, now, 10.0, pools)
         for claim in claims:
             _, until = self.owner.get(claim.run.id, ("", 0.0))
             assert until <= now, "two hold one run"
             assert claim.run.id in self.unseen, "an idle run was claimed"
+            assert self.may_have(claim.run.id, pools), "a run of another pool was claimed"
             assert claim.run.state == self.states[claim.run.id]
             self.owner[claim.run.id] = (claim.token, claim.until)
             self.at_claim[claim.token, claim.run.id] = self.poked[claim.run.id]
         free = {r for r in self.unseen if self.owner.get(r, ("", 0.0))[1] <= now}
-        assert len(claims) == limit or not free - {c.run.id for c in claims}, "one was forgotten"
+        mine = {run for run in free if self.may_have(run, pools)}
+        assert len(claims) == limit or not mine, "one was forgotten"
+        due = self.store.runs.next_due(LIVE, now, pools)
+        assert (due is not None and due <= now) == bool(mine), "next_due is wrong"
         self.held[worker] += claims
+
+    def may_have(self, run: str, pools: list[str] | None) -> bool:
+        return pools is None or self.pools[run] in {"", *pools}
 
     def apply(self, worker: str, choice: int) -> None:
         claims, self.held[worker] = self.held[worker], []
@@ -83,7 +96,8 @@ class _Model:
             state = claim.run.state
             nexts = sorted(new for old, new in RUN_TRANSITIONS if old == state)
             new = nexts[choice % len(nexts)] if nexts and choice else state
-            changes.append(rows.Change(claim=claim, run=replace(claim.run, state=new)))
+            plan = {"pool": "abc"[choice % 3]} if choice > 6 else claim.run.plan
+            changes.append(rows.Change(claim=claim, run=replace(claim.run, state=new, plan=plan)))
         refused = self.store.runs.apply(changes)
         for change in changes:
             self._account(change, change.run.id in refused)
@@ -98,6 +112,7 @@ class _Model:
         self.applied.add((token, id_))
         del self.owner[id_]
         self.states[id_] = change.run.state
+        self.pools[id_] = change.run.plan.get("pool") or self.pools[id_]
         if change.run.state in ENDED or self.poked[id_] == self.at_claim[token, id_]:
             self.unseen.discard(id_)
 
@@ -123,7 +138,7 @@ class _Model:
         assert {id_: run.state for id_, run in stored.items()} == self.states
 
 
-class StoreSuite(RunsExam, WorkExam, RegistryExam):
+class StoreSuite(RunsExam, WorkExam, PoolsExam, StreamsExam, RegistryExam):
     """Every promise of `store.base`."""
 
     @pytest.fixture

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tradewind.base import errors
-from tradewind.records.placements import Placement
 from tradewind.records.states import AttemptState, PlacementState, RunState
 from tradewind.store import rows
 from tradewind.store.base import Store
@@ -17,7 +16,6 @@ from tradewind.testing.store_makers import (
     LIVE,
     Opener,
     StepClock,
-    StoreExam,
     a_dataset,
     a_placement,
     a_report,
@@ -25,27 +23,13 @@ from tradewind.testing.store_makers import (
     a_usage,
     an_event,
 )
+from tradewind.testing.store_placing import Placing
 
 P = PlacementState
 
 
-class WorkExam(StoreExam):
+class WorkExam(Placing):
     """Placements and reports keep their promises."""
-
-    def place(self, store: Store, *placements: Placement) -> None:
-        """Store placements with their runs, which are asleep afterwards."""
-        ids = {placement.run for placement in placements}
-        store.runs.accept([a_run(id_) for id_ in ids if id_ not in store.runs.get_many(ids)])
-        store.runs.poke(ids)
-        changes = [
-            rows.Change(
-                claim=claim,
-                run=claim.run,
-                placements=tuple(p for p in placements if p.run == claim.run.id),
-            )
-            for claim in self.claim(store, limit=100)
-        ]
-        assert store.runs.apply(changes) == set()
 
     def test_a_placement_comes_back_equal(self, store: Store) -> None:
         placed = a_placement("ra", handle={"pid": 1}, done=(1, 2), reason={"x": None})
