@@ -26,6 +26,10 @@ POOL = "tradewind.dev/pool"
 EPOCH = "tradewind.dev/epoch"
 DONE = "tradewind.dev/done"
 SHAPE = "tradewind.dev/shape"
+# What the engine writes later: on a replica's pod which one it is; on the root what was asked for.
+UNIT = "tradewind.dev/unit"
+WANTED = "tradewind.dev/wanted"
+STOP = "tradewind.dev/stop"
 
 # Labels that Kubernetes recommends; INSTANCE is the root's name.
 NAME = "app.kubernetes.io/name"
@@ -115,8 +119,8 @@ def items(text: str) -> list[int]:
         return [8 * i + bit for i, byte in enumerate(bits) for bit in range(8) if byte >> bit & 1]
     found: list[int] = []
     for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
+        first, dash, last = part.partition("-")
+        found += range(int(first), int(last if dash else first) + 1)
     return found
 
 
