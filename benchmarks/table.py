@@ -14,7 +14,7 @@ from harness import RESULTS, Figure, show
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- results: written by table.py -->", "<!-- end of results -->"
-ORDER = ("startup", "runs", "steps", "logs", "api")
+ORDER = ("startup", "runs", "steps", "logs", "api", "render")
 
 
 def rows(result: dict[str, Any]) -> list[str]:
