@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _SIGKILL = 9
@@ -36,6 +37,11 @@ def name(text: str) -> None:
     """What `ps` and `top` show, 15 bytes at most."""
     if _libc is not None and hasattr(_libc, "prctl"):
         _libc.prctl(_PR_SET_NAME, text.encode()[:15], 0, 0, 0)
+
+
+def keep_private() -> None:
+    """Other processes of the same user may not look into this one, nor into its forks."""
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def die_with_parent(parent: int) -> None:

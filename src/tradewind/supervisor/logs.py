@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 from collections.abc import Iterator
 
 CAP = 64 << 20
@@ -57,6 +58,16 @@ class LogWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def pass_on(fd: int, data: bytes) -> None:
+    """Write all of it to a descriptor besides. One that nobody reads any more gets nothing."""
+    with contextlib.suppress(OSError):
+        while data:
+            try:
+                data = data[os.write(fd, data) :]
+            except BlockingIOError:
+                select.select((), (fd,), ())
 
 
 def _path(unit: str, start: int) -> str:

@@ -47,6 +47,7 @@ class Settings(NamedTuple):
     log_cap: int = logs.CAP
     kernel_kills: int = 0
     cgroups: bool = True
+    out: int = -1  # a descriptor that gets every byte of the logs besides, where there is one
 
 
 def run(settings: Settings, request: dict[str, Any], link: socket.socket | None, held: int) -> None:
@@ -176,7 +177,8 @@ class Supervisor:
         self.python = request["environment"].get("python") or settings.python
         self.bundle = ""
         self.kernel_kills = settings.kernel_kills
-        self._journal = journal.Journal(os.path.join(self.folder, layout.JOURNAL), self.placement)
+        path, seq = os.path.join(self.folder, layout.JOURNAL), request.get("seq", 0)
+        self._journal = journal.Journal(path, self.placement, seq)
         self._orders = orders
         self._course = roles.Course(self)
         self._helper: helper.Helper | None = None
@@ -216,7 +218,7 @@ class Supervisor:
 
     def _stage(self) -> dict[str, Any]:
         """The quick way: everything is there already."""
-        made: dict[str, Any] = {"bundle": "", "phases": {}}
+        made: dict[str, Any] = {"bundle": "", "phases": self.request.get("phases", {})}
         if self.request.get("bundle"):
             made["bundle"] = staging.unpacked(self.places, self.request["bundle"])
         environment = self.request["environment"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import time
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tradewind.inside import wire
 from tradewind.supervisor import layout, limits, logs, outputs, processes, start, tables
 from tradewind.supervisor.helper import Helper
+from tradewind.supervisor.loop import WRITE
 
 if TYPE_CHECKING:
     from tradewind.supervisor.loop import Timer
@@ -117,7 +119,8 @@ class Unit:
         loop.watch(self._log_read, self._on_log)
 
     def _release(self) -> None:
-        for fd in (self._keeper.conn.fileno(), self._channel.fileno(), self._log_read):
+        out = self.host.settings.out
+        for fd in (self._keeper.conn.fileno(), self._channel.fileno(), self._log_read, out):
             self.host.loop.forget(fd)
         self.host.starter.give_back(self._keeper, healthy=bool(self._status))
         self._channel.close()
@@ -151,17 +154,31 @@ class Unit:
         self.on_start(self)
 
     def _on_log(self) -> None:
+        out = self.host.settings.out
+        if out >= 0 and not select.select((), (out,), (), 0)[1]:
+            # Whoever reads there is slow: that holds up who writes, and nothing else.
+            self.host.loop.forget(self._log_read)
+            self.host.loop.watch(out, self._on_room, WRITE)
+            return
         self._take_log()
 
+    def _on_room(self) -> None:
+        self.host.loop.forget(self.host.settings.out)
+        self.host.loop.watch(self._log_read, self._on_log)
+
     def _take_log(self) -> bool:
+        out = self.host.settings.out
         try:
-            data = os.read(self._log_read, _CHUNK)
+            # A pipe that has room takes this much without waiting.
+            data = os.read(self._log_read, _CHUNK if out < 0 else select.PIPE_BUF)
         except BlockingIOError:
             return False
         if not data:  # closed its output: no end, only silence
             self.host.loop.forget(self._log_read)
             return False
         self._log.write(data)
+        if out >= 0:
+            logs.pass_on(out, data)
         return True
 
     def _on_channel(self) -> None:
@@ -234,7 +251,7 @@ class Unit:
             timer.cancel()
         status = self._status or {}
         self._count_usage(status)
-        self.exit = self._verdict(status)
+        self.exit = self.verdict(status)
         self._log.close()
         if self._group:
             self._group.remove()
@@ -256,11 +273,12 @@ class Unit:
             "wall": round(time.monotonic() - self._began, 6),
         }
 
-    def _verdict(self, status: dict[str, Any]) -> Exit:
+    def verdict(self, status: dict[str, Any]) -> Exit:
+        """How it ended, by what its keeper, the kernel and the process itself said."""
         said = self._said
         well = said is not None and said["reason"] == "ok" and status.get("exit") == 0
         if not well and self._group and self._group.overflowed():
-            return self._memory_exit(self._group.peak())
+            return self.memory_exit(self._group.peak())
         if self._cause is not None:
             return self._cause
         if status.get("lost") or "error" in status:
@@ -268,7 +286,7 @@ class Unit:
         number = int(status.get("signal", 0))
         if number:
             if number == signal.SIGKILL and processes.kernel_kills() > self.host.kernel_kills:
-                return self._memory_exit(self.usage["memory"])
+                return self.memory_exit(self.usage["memory"])
             return start.signal_exit(number)
         if said is not None and said["reason"] != "ok":
             return {**said, "status": status["exit"]}
@@ -287,7 +305,8 @@ class Unit:
             }
         return {"reason": "ok", "status": 0}
 
-    def _memory_exit(self, used: float) -> Exit:
+    def memory_exit(self, used: float) -> Exit:
+        """What is said of one that took too much."""
         limit = int(self.role.get("resources", {}).get("memory") or 0)
         return start.memory_exit(int(used), limit)
 
@@ -296,7 +315,8 @@ class Unit:
         blobs, staged = self.host.request["blobs"], self._staged
 
         request, declared = self.host.request, self.role.get("outputs", {})
-        versions = tables.wanted(declared, staged)
+        # Where there are no tables, whoever hears the end makes the versions.
+        versions = tables.wanted(declared, staged) if request.get("tables") else []
 
         def work() -> dict[str, Any]:
             made = outputs.store(staged, blobs)
@@ -393,14 +413,14 @@ class Unit:
         enforced = self._group is not None and self._group.limits_memory
         record = now - self._sampled >= SAMPLE - 0.05
         if limit and enforced and self._group and self._group.overflowed():
-            self.kill(self._memory_exit(self._group.peak()))
+            self.kill(self.memory_exit(self._group.peak()))
             return
         if record or (limit and not enforced):
             memory, seconds = processes.weigh(self.keeper)
             self._peak = max(self._peak, memory)
             self.usage = {"cpu": seconds, "memory": memory}
             if limit and not enforced and memory > limit:
-                self.kill(self._memory_exit(memory))
+                self.kill(self.memory_exit(memory))
                 return
             if record:
                 self._sampled = now

@@ -1,0 +1,32 @@
+"""`python -m tradewind.pod stage|run`: the two containers of a pod, one after the other.
+
+Standard output belongs to the user's process alone, and we write on neither stream: what happened
+to us stands in the termination message.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tradewind.pod import place
+
+
+def main(argv: list[str]) -> None:
+    """Does not return: the status says whether the unit is worth another try (`ending`)."""
+    # httpx imports a command line of its own where it can, which takes as long as all the rest.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+    here = place.find()
+    if argv[1:] == ["stage"]:
+        from tradewind.pod import stage
+
+        os._exit(stage.main(here))
+    if argv[1:] == ["run"]:
+        from tradewind.pod import run
+
+        os._exit(run.main(here))
+    sys.exit("usage: python -m tradewind.pod stage|run")
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,136 @@
+"""Brings what the unit says and makes to the server, in a thread beside the supervisor's watcher.
+
+While the unit runs a server that is away is waited for without end: the work goes on. After the
+unit's end it is waited for as long as the desk is patient.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tradewind.pod import ending
+from tradewind.pod.place import Place
+from tradewind.supervisor import journal, layout, outputs
+
+if TYPE_CHECKING:
+    from tradewind.pod.desk import Desk
+
+KINDS = ("metric", "param", "progress", "phase")
+# The seconds between two posts, and about how much of the journal travels in one.
+EVERY, MOST = 0.2, 1 << 20
+NEWER = "a newer try of this has been started"
+POSTED = "posted.json"
+
+
+class Delivery(threading.Thread):
+    """Follows a journal to its end; `ending` is set when it is over, and `wake` gets a byte."""
+
+    def __init__(self, place: Place, path: str, before: int, wake: int) -> None:
+        super().__init__(daemon=True)
+        self.ending: ending.Ending | None = None
+        self.end: journal.Report | None = None
+        self._place, self._path, self._before, self._wake = place, path, before, wake
+        self._offset = int(place.recall(POSTED, 0))
+        self._missing = ending.made("lost", "lost", "the process beside the task was killed")
+        self._more = threading.Event()
+        self._over = False
+        self._patience_from = float("inf")
+        self._desk: Desk | None = None
+
+    def more(self) -> None:
+        """The journal has grown."""
+        self._more.set()
+
+    def finish(self, missing: ending.Ending | None, unwritten: list[journal.Report]) -> None:
+        """The journal will not grow any more. `missing`: the end, if none stands in it;
+        `unwritten`: what found no room in it."""
+        self._missing = missing or self._missing
+        for report in unwritten:
+            self._note(report)
+        self._over = True
+        self._patience_from = time.monotonic()
+        if self._desk is not None:
+            self._desk.patience_from = self._patience_from
+        self._more.set()
+
+    def run(self) -> None:
+        from tradewind.pod import desk
+
+        try:
+            self._desk = desk.Desk(self._place.server, self._place.token, self._place.pod)
+            self._desk.patience_from = self._patience_from
+            self._follow(self._desk)
+            self.ending = self._whole(self._desk)
+        except desk.Superseded:
+            self.ending = ending.made("lost", "lost", NEWER)
+        except desk.Away as error:
+            self.ending = ending.made("lost", "lost", str(error))
+        except desk.Refused as error:
+            self.ending = ending.made("failed", "environment", str(error), error.hint)
+        except BaseException as error:
+            self.ending = ending.made("lost", "lost", f"{type(error).__name__}: {error}")
+        finally:
+            os.write(self._wake, b"\0")
+
+    def _follow(self, desk: Desk) -> None:
+        while True:
+            over = self._over  # asked before the journal: then nothing of it is missed
+            self._more.clear()
+            while self._tell(desk):
+                if not self._over:
+                    time.sleep(EVERY)
+            if over:
+                return
+            self._more.wait()
+
+    def _tell(self, desk: Desk) -> bool:
+        """Post what is new; whether there was anything."""
+        try:
+            reports, ends = journal.read(self._path, self._offset, MOST)
+        except FileNotFoundError:
+            return False
+        if not reports:
+            return False
+        facts = [
+            {name: report[name] for name in ("seq", "at", "kind", "body")}
+            for report in reports
+            if report["kind"] in KINDS
+        ]
+        if facts:
+            desk.post(facts)
+        self._offset = ends[-1]
+        self._place.remember(POSTED, self._offset)
+        for report in reports:
+            self._note(report)
+        return True
+
+    def _note(self, report: journal.Report) -> None:
+        """Keep the unit's end; the placement's, if the unit has none."""
+        if report["seq"] <= self._before or report["body"].get("state") not in ending.STATUS:
+            return
+        if report["kind"] == "attempt" or (report["kind"] == "placement" and not self.end):
+            self.end = report
+
+    def _whole(self, desk: Desk) -> ending.Ending:
+        """The end as it is told, once everything that it mentions is on the server."""
+        from tradewind.pod.desk import Refused
+
+        made = ending.told(self.end) if self.end else self._missing
+        try:
+            self._bring(desk, made)
+        except Refused as error:
+            ended = {"reason": "output", "message": str(error), "hint": error.hint}
+            made |= {"state": "failed", "exit": ended, "outputs": {}}
+        if ending.fits(made):
+            return made
+        kept = outputs.put(self._place.blobs, ending.encode(made))
+        desk.put(kept["digest"], layout.blob(self._place.blobs, kept["digest"]))
+        return ending.short(made, kept["digest"])
+
+    def _bring(self, desk: Desk, made: ending.Ending) -> None:
+        for output in made.get("outputs", {}).values():
+            for file in output["files"]:
+                desk.put(file["digest"], layout.blob(self._place.blobs, file["digest"]))

@@ -1,0 +1,189 @@
+"""The server's desk, as a pod sees it. Everything is patient: a server that is away comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+
+from tradewind.supervisor import layout
+from tradewind.supervisor.helper import Failure
+
+T = TypeVar("T")
+
+# How long a server may be away, in seconds, and the pauses between two questions.
+PATIENCE, FIRST, LONGEST = 600.0, 0.2, 5.0
+# How often bytes may come wrong before that is said.
+TRIES = 3
+ROOT = "/api/v1/work"
+_CHUNK = 1 << 18
+
+
+class Away(Exception):
+    """Nobody answered for as long as we wait."""
+
+
+class Superseded(Exception):
+    """This try is over: it was ended, or there is a newer one."""
+
+
+class Refused(Exception):
+    """The server understood and will not; asking again is of no use."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class _Busy(Exception):
+    """Later."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Desk:
+    """One server, one token, one pod. May be used by several threads."""
+
+    def __init__(
+        self,
+        server: str,
+        token: str,
+        pod: str,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is sent yet."""
+        self.server, self.pod = server, pod
+        self.patience_from = -math.inf  # before this moment no time is counted as spent waiting
+        self._sleep, self._clock = sleep, clock
+        secure = server.startswith("https:")
+        self._http = httpx.Client(
+            base_url=server,
+            headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
+            # An answer to a large file comes when all of it is on the server's disk.
+            timeout=httpx.Timeout(300.0, connect=5.0),
+            # Beside it in the cluster stands no proxy; and the certificates take time to load.
+            trust_env=secure,
+            verify=secure,
+        )
+
+    def work(self) -> dict[str, Any]:
+        """What this pod has to do."""
+        found: dict[str, Any] = self._ask("GET", ROOT, params={"pod": self.pod}).json()
+        return found
+
+    def post(self, facts: list[dict[str, Any]]) -> None:
+        """Tell facts; they are stored when this returns."""
+        self._ask("POST", f"{ROOT}/facts", json={"pod": self.pod, "facts": facts})
+
+    def put(self, digest: str, path: str) -> None:
+        """Bring a file to the server, unless it has it."""
+        place = f"{ROOT}/blobs/{digest}"
+        if self._ask("HEAD", place).status_code == 200:
+            return
+
+        def send() -> None:
+            with open(path, "rb") as file:
+                head = {"Content-Type": "application/octet-stream"}
+                self._check(self._http.put(place, content=file, headers=head))
+
+        self._patiently(send)
+
+    def fetch(self, digest: str, blobs: str) -> None:
+        """Bring a blob here, unless it is here. What has another digest is never used."""
+        target = layout.blob(blobs, digest)
+        if os.path.exists(target):
+            return
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        for _try in range(TRIES):
+            if self._patiently(lambda: self._download(digest, target)):
+                return
+        raise Failure("input", f"what {self.server} sends as {digest} is not what was asked for")
+
+    def _download(self, digest: str, target: str) -> bool:
+        folder, name = os.path.split(target)
+        part = os.path.join(folder, f".part-{threading.get_ident()}-{name}")
+        seen = hashlib.sha256()
+        try:
+            with (
+                self._http.stream("GET", f"{ROOT}/blobs/{digest}") as answer,
+                open(part, "wb") as file,
+            ):
+                if answer.is_error:
+                    answer.read()
+                self._check(answer)
+                for chunk in answer.iter_bytes(_CHUNK):
+                    seen.update(chunk)
+                    file.write(chunk)
+            if "sha256:" + seen.hexdigest() != digest:
+                return False
+            os.chmod(part, 0o444)
+            os.rename(part, target)
+            return True
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+
+    def _ask(self, method: str, path: str, **what: Any) -> httpx.Response:
+        def once() -> httpx.Response:
+            answer = self._http.request(method, path, **what)
+            if method != "HEAD" or answer.status_code != 404:
+                self._check(answer)
+            return answer
+
+        return self._patiently(once)
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Until it passes, or the server was away for too long."""
+        since, pause = math.inf, FIRST
+        while True:
+            try:
+                return call()
+            except (httpx.TransportError, _Busy) as error:
+                now = self._clock()
+                since = min(since, now)
+                if now - max(since, self.patience_from) >= PATIENCE:
+                    raise Away(self._away(error)) from error
+                self._sleep(min(LONGEST, max(pause, getattr(error, "after", 0.0))))
+                pause = min(LONGEST, 2 * pause)
+
+    def _away(self, error: Exception) -> str:
+        if isinstance(error, _Busy):
+            return f"the server at {self.server} did not get ready: {error}"
+        return (
+            f"the server at {self.server} cannot be reached from where the task runs;"
+            " its operator sets `server:` in the pool's options"
+        )
+
+    def _check(self, answer: httpx.Response) -> None:
+        status = answer.status_code
+        if status < 400:
+            return
+        message, hint = _words(answer)
+        if status == 410:
+            raise Superseded(message)
+        if status >= 500 or status in (408, 429):
+            after = answer.headers.get("retry-after", "")
+            raise _Busy(message, float(after) if after.isdigit() else 0.0)
+        if status == 401:
+            message = f"the server at {self.server} does not know this task: {message}"
+        raise Refused(message, hint)
+
+
+def _words(answer: httpx.Response) -> tuple[str, str]:
+    """What an answer says of an error, with its hint."""
+    try:
+        said = answer.json()["error"]
+        return str(said["message"]), str(said.get("hint", ""))
+    except (ValueError, KeyError, TypeError):
+        asked = f"{answer.request.method} {answer.request.url.path}"
+        return f"the server answered {asked} with {answer.status_code}", ""

@@ -1,0 +1,90 @@
+"""The init container: ask what there is to do, and bring it here, checked, unpacked, built."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
+
+from tradewind.inside import pack
+from tradewind.pod import alone, ending
+from tradewind.pod.delivery import NEWER
+from tradewind.pod.desk import Away, Desk, Refused, Superseded
+from tradewind.pod.place import Place
+from tradewind.supervisor import environments, layout, preparation
+from tradewind.supervisor import main as supervisor
+from tradewind.supervisor.helper import Failure
+
+# Many small files take as long as their answers; few large ones take the line.
+AT_ONCE = 4
+
+
+def main(place: Place) -> int:
+    """The status; of a failure the termination message has the words."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _signal, _frame: _stop(place))
+    try:
+        _bring(place)
+        return 0
+    except Superseded:
+        made = ending.made("lost", "lost", NEWER)
+    except Away as error:
+        made = ending.made("lost", "lost", str(error))
+    except Refused as error:
+        made = ending.made("failed", "environment", str(error), error.hint)
+    except Failure as error:
+        said = error.result
+        made = ending.made("failed", said["reason"], said["error"], said["hint"])
+    except OSError as error:
+        made = ending.made("failed", **alone.disk_exit(error))
+    except Exception as error:
+        made = ending.made("lost", "lost", f"{type(error).__name__}: {error}")
+    return ending.write(place.termination, made)
+
+
+def _stop(place: Place) -> NoReturn:
+    made = ending.made("stopped", "stopped", "stopped on request, before it began")
+    os._exit(ending.write(place.termination, made))
+
+
+def _bring(place: Place) -> None:
+    places = layout.Layout(place.home)
+    places.make()
+    desk = Desk(place.server, place.token, place.pod)
+    work = desk.work()
+    request = alone.request(work, place.blobs)
+    began = time.monotonic()
+    _fetch(desk, needed(request), place.blobs)
+    phases = {"fetch": time.monotonic() - began}
+    settings = supervisor.Settings(
+        data=place.home,
+        inside=pack.install(places.node),
+        python=sys.executable,
+        uv=environments.uv_binary() if request["environment"].get("lock") else "",
+    )
+    phases |= preparation.prepare(settings, request)["phases"]
+    place.remember("work.json", {**work, "inside": settings.inside, "phases": phases})
+
+
+def needed(request: dict[str, Any]) -> list[str]:
+    """The digests of all blobs that this unit reads."""
+    found = [request["bundle"], request["environment"].get("lock", "")]
+    for role in request["roles"]:
+        for slot in role.get("inputs", {}).values():
+            found += slot.get("files", ())
+            # The digest of a folder that is told file by file names the files, and is no blob.
+            if "paths" not in (slot.get("meta") or {}):
+                found.append(slot.get("digest", ""))
+    return sorted({digest for digest in found if digest})
+
+
+def _fetch(desk: Desk, digests: list[str], blobs: str) -> None:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        for done in [pool.submit(desk.fetch, digest, blobs) for digest in digests]:
+            done.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
