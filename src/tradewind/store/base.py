@@ -100,6 +100,9 @@ class Runs(Protocol):
         """When `claim` can next find one: `now` or earlier, later (a wake, a claim's expiry), or
         None if nothing is due until something happens."""
 
+    def due_pools(self) -> set[str]:
+        """The pools of all runs that are due now or later; "" stands for those that have none."""
+
     def get(self, run_id: str) -> Run:
         """Raises NotFound."""
 

@@ -18,7 +18,7 @@ from tradewind.records.runs import Run
 from tradewind.records.states import RunState
 from tradewind.store import rows, wake
 from tradewind.store.connect import AnyRow, Database
-from tradewind.store.tables import HAS_PARENT, HAS_SUCCEEDED, runs
+from tradewind.store.tables import HAS_PARENT, HAS_SUCCEEDED, IS_DUE, runs
 
 FIELDS = tuple(Run.__dataclass_fields__)
 COLUMNS = [runs.c[name] for name in FIELDS]
@@ -38,6 +38,10 @@ class RunQueries:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def due_pools(self) -> set[str]:
+        with self._database.read() as connection:
+            return set(connection.scalars(select(runs.c.pool).where(IS_DUE).distinct()))
 
     def get(self, run_id: str) -> Run:
         found = self.get_many([run_id])
