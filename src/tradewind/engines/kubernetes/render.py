@@ -1,6 +1,6 @@
 """Placement → the objects that the cluster gets. Pure: what the pool is comes in with the context.
 
-A placement is a root Secret and, for each role, a Job or a Deployment with what belongs to it. No
+A placement is a root, a Secret, and for each role a Job or a Deployment with what belongs to it. No
 value of the user's (environment, params, inputs, items) stands in them: the pod asks the server.
 """
 
@@ -48,6 +48,7 @@ def render(placement: Placement, context: Context) -> Request:
         "namespace": context.namespace,
         "objects": [
             _root(placement, context),
+            _secret(placement, context),
             *(each for part in parts for each in _objects(part)),
         ],
     }
@@ -114,24 +115,32 @@ def _of_epoch(meta: Object, epoch: int) -> Object:
 
 
 def _root(placement: Placement, context: Context) -> Object:
+    """A ConfigMap, so that who follows the roots may not read a single Secret."""
     shapes = {role.name: asdict(role.shape) for role in placement.task.roles}
+    meta = _meta(placement, context)
+    meta["annotations"][names.SHAPE] = canonical(shapes)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+
+
+def _secret(placement: Placement, context: Context) -> Object:
     secrets = {"token": context.token}
     if any(isinstance(role.shape, Replicas) for role in placement.task.roles):
         secrets["service-token"] = context.service_token
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {
-            "name": names.base(placement.id),
-            "namespace": context.namespace,
-            "labels": labels(placement, context),
-            "annotations": {
-                **originals(placement, context),
-                names.SHAPE: canonical(shapes),
-            },
-        },
+        "metadata": _meta(placement, context),
         "type": "Opaque",
         "stringData": secrets,
+    }
+
+
+def _meta(placement: Placement, context: Context) -> Object:
+    return {
+        "name": names.base(placement.id),
+        "namespace": context.namespace,
+        "labels": labels(placement, context),
+        "annotations": originals(placement, context),
     }
 
 

@@ -72,7 +72,7 @@ def test_equal_placements_give_equal_json(case: str) -> None:
 @ALL
 def test_the_root_comes_first_and_everything_is_found_by_it(case: str) -> None:
     root, *children = objects(case)
-    assert root["kind"] == "Secret"
+    assert root["kind"] == "ConfigMap"
     assert root["metadata"]["name"] == names.base(REQUESTS[case]["placement"])
     pods = [each["spec"]["template"] for each in workloads(children)]
     for each in [root, *children, *pods]:
@@ -134,7 +134,7 @@ def test_ports_are_called_the_same_everywhere(case: str) -> None:
 
 @ALL
 def test_what_a_pod_refers_to_is_there(case: str) -> None:
-    root = objects(case)[0]
+    secret = objects(case)[1]
     for each in workloads(objects(case)):
         pod = each["spec"]["template"]["spec"]
         volumes = {volume["name"] for volume in pod["volumes"]}
@@ -142,20 +142,20 @@ def test_what_a_pod_refers_to_is_there(case: str) -> None:
             assert {mount["name"] for mount in container["volumeMounts"]} == volumes
             for variable in container["env"]:
                 if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
-                    assert reference["name"] == root["metadata"]["name"]
-                    assert reference["key"] in root["stringData"]
+                    assert reference["name"] == secret["metadata"]["name"]
+                    assert reference["key"] in secret["stringData"]
 
 
 def test_members_of_a_gang_find_each_other() -> None:
     for case in ("gang-of-three", "gang-elastic"):
-        service, gang = objects(case)[1:]
+        service, gang = objects(case)[2:]
         pod = gang["spec"]["template"]["spec"]
         assert service["metadata"]["name"] == gang["metadata"]["name"] == pod["subdomain"]
         assert service["spec"]["clusterIP"] == "None"
         host = f"{gang['metadata']['name']}-0.{service['metadata']['name']}.flights"
         name = gang["metadata"]["annotations"][names.ROLE]
         assert host == names.master(REQUESTS[case]["placement"], name, 1, "flights")
-    assert len(objects("gang-of-one")) == 2
+    assert len(objects("gang-of-one")) == 3
 
 
 # --- what the API server checks beside the schemas -----------------------------------------------
@@ -313,13 +313,14 @@ def test_secrets_stand_in_secrets_only_and_are_not_printed(case: str) -> None:
     before = json.dumps(request)
     assert CONTEXT.token in before
     serving = of_kind(objects(case), "Deployment")
-    assert ("service-token" in objects(case)[0]["stringData"]) == bool(serving)
-    for each in objects(case)[1:]:
-        assert "-token-value" not in json.dumps(each)
+    (secret,) = of_kind(objects(case), "Secret")
+    assert ("service-token" in secret["stringData"]) == bool(serving)
+    for each in objects(case):
+        assert each is secret or "-token-value" not in json.dumps(each)
     shown = redacted(request)
     assert "-token-value" not in json.dumps(shown)
-    assert set(shown["objects"][0]["stringData"].values()) == {"***"}
-    assert shown["objects"][1:] == request["objects"][1:]
+    hidden = {**secret, "stringData": dict.fromkeys(secret["stringData"], "***")}
+    assert shown["objects"] == [hidden if each is secret else each for each in objects(case)]
     assert json.dumps(request) == before
 
 
@@ -394,7 +395,7 @@ def test_the_next_epoch_is_the_first_ones_job_with_another_width() -> None:
 
 
 def test_every_epoch_is_behind_the_same_service() -> None:
-    service, first = objects("gang-elastic")[1:]
+    service, first = objects("gang-elastic")[2:]
     second = gang_epoch(first, 2, 5, "another-name")
     pod = second["spec"]["template"]
     assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
