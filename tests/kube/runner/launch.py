@@ -1,0 +1,161 @@
+"""The first process of a container: builds what the command sees, then becomes the command.
+
+Runs inside fresh mount, PID, UTS and IPC namespaces (`unshare` made them), as PID 1, from a plain
+interpreter: standard library only. What to do comes as JSON on a descriptor; why the command could
+not be started goes to another one, which closes without a word once it has been.
+
+The root is an overlay on the machine's own root: what a container writes stays in it and goes with
+it, and a mount point can be made anywhere. Where no overlay can be had, the machine's top folders
+are bound as they are.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+RDONLY, REMOUNT, NOSUID, NODEV, BIND, REC = 1, 32, 2, 4, 4096, 16384
+NO_NEW_PRIVS, CAPBSET_DROP = 38, 24
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+HIDDEN = ("proc", "sys", "dev")
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    done = libc.mount(
+        source.encode(),
+        target.encode(),
+        kind.encode() or None,
+        ctypes.c_ulong(flags),
+        data.encode(),
+    )
+    if done != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"mount {kind or 'bind'} {source} at {target}: {os.strerror(code)}")
+
+
+def bind(source: str, target: str, read_only: bool = False) -> None:
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if not os.path.lexists(target):
+            os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
+    mount(source, target, flags=BIND)
+    if read_only:
+        mount("none", target, flags=BIND | REMOUNT | RDONLY)
+
+
+def build(plan: dict[str, Any]) -> str:
+    """The container's root, with everything mounted; its path in the machine's tree."""
+    stage = plan["stage"]
+    mount("tmpfs", stage, "tmpfs", NOSUID | NODEV, "mode=755")
+    root = os.path.join(stage, "root")
+    for name in ("upper", "work", "root"):
+        os.mkdir(os.path.join(stage, name))
+    try:
+        layers = f"lowerdir=/,upperdir={stage}/upper,workdir={stage}/work"
+        mount("overlay", root, "overlay", 0, layers)
+    except OSError:
+        copy_top(root)
+        layered = False
+    else:
+        layered = True
+        for path in plan["open"]:
+            os.chmod(root + path, os.stat(root + path).st_mode | 0o755)
+        write(root + "/etc/host.conf", "multi on\n")
+        write(root + "/etc/hostname", plan["hostname"] + "\n")
+    system(root)
+    for item in plan["mounts"]:
+        bind(item["source"], root + item["target"], item["read_only"])
+    if layered:
+        os.makedirs(root + plan["cwd"], exist_ok=True)
+        if plan["read_only"]:
+            mount("none", root, flags=REMOUNT | RDONLY)
+    return root
+
+
+def copy_top(root: str) -> None:
+    for entry in os.scandir("/"):
+        target = os.path.join(root, entry.name)
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), target)
+        elif entry.is_dir() and entry.name not in HIDDEN:
+            os.mkdir(target)
+            mount(entry.path, target, flags=BIND | REC)
+
+
+def system(root: str) -> None:
+    """/proc of these processes only, /sys without cgroups, a /dev of its own."""
+    for name in HIDDEN:
+        os.makedirs(f"{root}/{name}", exist_ok=True)
+    mount("proc", root + "/proc", "proc")
+    mount("/sys", root + "/sys", flags=BIND)
+    with contextlib.suppress(OSError):  # not ours to change in a user namespace
+        mount("none", root + "/sys", flags=BIND | REMOUNT | RDONLY)
+    mount("tmpfs", root + "/dev", "tmpfs", NOSUID, "mode=755,size=65536k")
+    for name in DEVICES:
+        bind("/dev/" + name, f"{root}/dev/{name}")
+    os.mkdir(root + "/dev/shm")
+    mount("shm", root + "/dev/shm", "tmpfs", NOSUID | NODEV, "mode=1777,size=64m")
+    for target, name in (("", "fd"), ("/0", "stdin"), ("/1", "stdout"), ("/2", "stderr")):
+        os.symlink("/proc/self/fd" + target, f"{root}/dev/{name}")
+
+
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def become(plan: dict[str, Any]) -> None:
+    """Give up the rights that the container shall not have."""
+    if plan["drop"]:
+        for capability in range(64):
+            libc.prctl(CAPBSET_DROP, capability, 0, 0, 0)
+    if os.geteuid() == 0 and plan["user"] is not None:
+        os.setgroups(plan["groups"])
+        os.setgid(plan["group"])
+        os.setuid(plan["user"])
+    if plan["no_new_privs"]:
+        libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def main() -> None:
+    given, said = int(sys.argv[1]), int(sys.argv[2])
+    os.set_inheritable(said, False)
+    with os.fdopen(given) as file:
+        plan = json.load(file)
+    try:
+        socket.sethostname(plan["hostname"])
+        os.umask(0o022)
+        os.chroot(build(plan))
+        os.chdir(plan["cwd"])
+        become(plan)
+        os.setsid()
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)  # Python ignores them; that is inherited
+        execute(plan["command"], plan["env"])
+    except Exception as error:
+        os.write(said, str(error).encode())
+        os._exit(128)
+
+
+def execute(command: list[str], env: dict[str, str]) -> None:
+    try:
+        os.execvpe(command[0], command, env)
+    except FileNotFoundError:
+        where = (
+            "no such file or directory"
+            if "/" in command[0]
+            else "executable file not found in $PATH"
+        )
+        raise OSError(f'exec: "{command[0]}": {where}') from None
+
+
+if __name__ == "__main__":
+    main()

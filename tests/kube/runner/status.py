@@ -1,0 +1,109 @@
+"""A pod's status as its node tells it."""
+
+import asyncio
+import copy
+from typing import Any
+
+from tests.kube.runner.container import Container, stamp
+
+Json = dict[str, Any]
+
+
+class Status:
+    """Made from what the containers are; remembers when each condition changed, and what was
+    sent."""
+
+    def __init__(self, pod: Json, inits: list[Container], mains: list[Container]) -> None:
+        self._uid = pod["metadata"]["uid"]
+        self._inits, self._mains = inits, mains
+        self.ip = ""
+        self.initialized = not inits
+        self.failed = False  # an init container, for good
+        self.over = False
+        self.verdict: Json = {}  # reason and message when not its containers ended it
+        self.sending = asyncio.Lock()
+        self._begun = stamp()
+        self._sent: Json = {}
+        status = pod.get("status") or {}
+        self.ended_before = status.get("phase") in ("Succeeded", "Failed")
+        statuses = [*(status.get("initContainerStatuses") or [])]
+        statuses += status.get("containerStatuses") or []
+        self.ran_before = any(one.get("containerID") for one in statuses)
+        self._conditions: dict[str, Json] = {}
+        self.seen(pod)
+
+    def seen(self, pod: Json) -> None:
+        """Keep what others say of it: a merge patch would take it away."""
+        own = {"Initialized", "Ready", "ContainersReady", "PodReadyToStartContainers"}
+        for one in (pod.get("status") or {}).get("conditions") or []:
+            if one["type"] not in own:
+                self._conditions[one["type"]] = one
+
+    def news(self, policy: str) -> Json:
+        """A patch of the status; {} when nothing changed."""
+        status = self._status(policy)
+        if status == self._sent:
+            return {}
+        self._sent = copy.deepcopy(status)
+        return {"metadata": {"uid": self._uid}, "status": status}
+
+    def _status(self, policy: str) -> Json:
+        phase = self.phase(policy)
+        self._conclude(phase)
+        status: Json = {
+            "phase": phase,
+            "hostIP": "127.0.0.1",
+            "hostIPs": [{"ip": "127.0.0.1"}],
+            "startTime": self._begun,
+            "conditions": list(self._conditions.values()),
+            "containerStatuses": [one.status() for one in self._mains],
+        }
+        if self.ip:
+            status |= {"podIP": self.ip, "podIPs": [{"ip": self.ip}]}
+        if self._inits:
+            status["initContainerStatuses"] = [one.status() for one in self._inits]
+        if self.over:
+            status |= self.verdict
+        return status
+
+    def phase(self, policy: str) -> str:
+        codes = [one.exit_code for one in self._mains]
+        if self.over and self.verdict:
+            return "Failed"
+        if self.over or (policy != "Always" and all(one.over for one in self._mains)):
+            if self.failed or any(codes) or None in codes:
+                retried = policy == "OnFailure" and not self.over
+                return "Running" if retried else "Failed"
+            return "Succeeded"
+        fresh = any(one.exit_code is None and not one.running for one in self._mains)
+        return "Pending" if fresh or not self.initialized else "Running"
+
+    def _conclude(self, phase: str) -> None:
+        ended = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
+        waiting = [one.name for one in self._inits if one.exit_code != 0]
+        unready = [one.name for one in self._mains if not one.ready]
+        why, names = ended or "ContainersNotReady", " ".join(unready)
+        message = "" if ended else f"containers with unready status: [{names}]"
+        ready = self.initialized and not unready and not ended
+        self._set("PodReadyToStartContainers", bool(self.ip) and not ended)
+        if ended == "PodCompleted" or self.initialized:
+            self._set("Initialized", True, ended if ended == "PodCompleted" else "")
+        else:
+            text = f"containers with incomplete status: [{' '.join(waiting)}]"
+            self._set("Initialized", False, "ContainersNotInitialized", text)
+        for kind in ("Ready", "ContainersReady"):
+            self._set(kind, ready, "" if ready else why, "" if ready else message)
+        self._conditions.setdefault(
+            "PodScheduled",
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": self._begun},
+        )
+
+    def _set(self, kind: str, true: bool, reason: str = "", message: str = "") -> None:
+        before = self._conditions.get(kind, {})
+        new: Json = {"type": kind, "status": str(true)}
+        same = before.get("status") == new["status"]
+        new["lastTransitionTime"] = before["lastTransitionTime"] if same else stamp()
+        for key, value in (("reason", reason), ("message", message)):
+            if value or before.get(key):
+                new[key] = value or None  # null takes away what a strategic merge would keep
+        self._conditions[kind] = new
