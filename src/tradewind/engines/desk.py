@@ -1,8 +1,8 @@
 """The door for tasks that run on other machines: their code, inputs, results and facts.
 
-A task elsewhere knows its server's address and an attempt token; with it, it asks what to do, fetches
-and stores bytes, and tells facts (docs/rooms/pod.md). The engine of its pool says which unit asks and
-takes the facts; what the token does not name, nobody gets through here.
+A task elsewhere knows its server's address and an attempt token; with it, it asks what to do,
+fetches and stores bytes, and tells facts (docs/rooms/pod.md). The engine of its pool says which
+unit asks and takes the facts; what the token does not name, nobody gets through here.
 """
 
 from __future__ import annotations
@@ -75,6 +75,10 @@ class Desk:
         if found is None:
             raise Gone(f"{placement} has ended, or was started anew")
         return found
+
+    def find(self, placement: str) -> Placement | None:
+        """A live placement. Blocks on the store."""
+        return self._look_up(placement)
 
     async def work(self, placement: Placement, pod: str) -> dict[str, Any]:
         """What the pod has to do."""

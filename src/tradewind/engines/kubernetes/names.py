@@ -25,7 +25,7 @@ NUMBER = "tradewind.dev/number"
 POOL = "tradewind.dev/pool"
 EPOCH = "tradewind.dev/epoch"
 DONE = "tradewind.dev/done"
-SHAPE = "tradewind.dev/shape"
+ROLES = "tradewind.dev/roles"
 # What the engine writes later: on a replica's pod which one it is; on the root what was asked for.
 UNIT = "tradewind.dev/unit"
 WANTED = "tradewind.dev/wanted"
@@ -61,6 +61,16 @@ def label(text: str) -> str:
 def base(placement: str) -> str:
     """The name of a placement's root: a DNS label of at most 33 characters, a letter first."""
     return f"{_head(placement)}-{_hash(placement)}"
+
+
+def lease(pool: str) -> str:
+    """The name of the Lease of a pool: one for each in a namespace."""
+    return f"{slug(pool, _HEAD, OURS)}-{_hash(pool)}"
+
+
+def selector(pool: str) -> str:
+    """Which objects in a namespace are of this pool."""
+    return f"{MANAGED_BY}={OURS},{POOL}={label(pool)}"
 
 
 def child(placement: str, role: str, epoch: int = 1) -> str:

@@ -25,7 +25,7 @@ from tradewind.engines.kubernetes.template import (
     template,
 )
 from tradewind.records.placements import Placement
-from tradewind.records.tasks import Array, Gang, Replicas
+from tradewind.records.tasks import Array, Gang, Replicas, Role
 
 __all__ = ["Context", "gang_epoch", "number", "ports", "redacted", "render", "todo"]
 
@@ -116,10 +116,23 @@ def _of_epoch(meta: Object, epoch: int) -> Object:
 
 def _root(placement: Placement, context: Context) -> Object:
     """A ConfigMap, so that who follows the roots may not read a single Secret."""
-    shapes = {role.name: asdict(role.shape) for role in placement.task.roles}
+    parts = {role.name: _said(placement, role) for role in placement.task.roles}
     meta = _meta(placement, context)
-    meta["annotations"][names.SHAPE] = canonical(shapes)
+    meta["annotations"][names.ROLES] = canonical(parts)
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+
+
+def _said(placement: Placement, role: Role) -> Object:
+    """What the engine has to know of a role for as long as it lasts (`roles.py`)."""
+    return {
+        "shape": asdict(role.shape),
+        "done": names.spans(placement.done),
+        "restart": {"most": role.restart.most},
+        "stop": asdict(role.stop),
+        "port": next(iter(ports(role).values()), 0),
+        "probed": role.readiness is not None,
+        "timeout": role.readiness.timeout if role.readiness is not None else 0.0,
+    }
 
 
 def _secret(placement: Placement, context: Context) -> Object:

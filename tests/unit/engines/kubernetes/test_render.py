@@ -94,8 +94,8 @@ def test_roles_are_told_apart_by_their_originals() -> None:
 
 def test_the_root_tells_the_shapes() -> None:
     root = objects("several-roles")[0]
-    shapes = json.loads(root["metadata"]["annotations"][names.SHAPE])
-    assert shapes["参数服务器"] == {"shape": "gang", "least": 2, "most": 2}
+    parts = json.loads(root["metadata"]["annotations"][names.ROLES])
+    assert parts["参数服务器"]["shape"] == {"shape": "gang", "least": 2, "most": 2}
 
 
 # --- how they fit together -----------------------------------------------------------------------

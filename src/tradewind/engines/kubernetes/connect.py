@@ -1,0 +1,80 @@
+"""The way to a cluster: from a kubeconfig, or from the pod that the server runs in, by way of
+lightkube, which knows the ways to sign in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tradewind.base.errors import InvalidSpec, NotFound, missing_extra
+from tradewind.engines.kubernetes.api import ANSWER, CONNECT, Api, Where
+
+
+def connect(options: Mapping[str, Any]) -> Api:
+    """The cluster that these pool options name. Reads files; asks nothing over the network.
+
+    Raises MissingExtra, InvalidSpec, NotFound.
+    """
+    single = _chosen(options)
+    import httpx2
+    from lightkube.config.client_adapter import AsyncClient, ConnectionParams
+
+    limits = httpx2.Timeout(ANSWER, connect=CONNECT)
+    try:
+        client = AsyncClient(single, ConnectionParams(timeout=limits, trust_env=False))
+    except Exception as error:
+        raise InvalidSpec(
+            f"the credentials of context {single.context_name!r} are no good: {error}",
+            hint="sign in again, or mend that context in the kubeconfig",
+        ) from error
+    return Api(client, _where(options, single), httpx2)
+
+
+def where(options: Mapping[str, Any]) -> Where:
+    """The place that these options name."""
+    return _where(options, _chosen(options))
+
+
+def _where(options: Mapping[str, Any], single: Any) -> Where:
+    return Where(
+        context=single.context_name or "in-cluster",
+        namespace=str(options.get("namespace") or single.namespace),
+        server=single.cluster.server,
+    )
+
+
+def _chosen(options: Mapping[str, Any]) -> Any:
+    """One context with its cluster and user."""
+    try:
+        from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig
+    except ImportError as error:
+        raise missing_extra("lightkube", "kubernetes") from error
+    path = os.path.expanduser(str(options.get("kubeconfig") or os.environ.get("KUBECONFIG") or ""))
+    if not path and os.path.exists(os.path.join(SERVICE_ACCOUNT, "token")):
+        return KubeConfig.from_service_account().get()
+    path = path or os.path.expanduser("~/.kube/config")
+    if not os.path.exists(path):
+        raise NotFound(
+            f"there is no kubeconfig at {path}",
+            hint="name one in the pool's options (kubeconfig: PATH) or in KUBECONFIG",
+        )
+    context = str(options.get("context") or "") or None
+    try:
+        loaded = KubeConfig.from_file(path)
+        if context and context not in loaded.contexts:
+            known = ", ".join(sorted(loaded.contexts)) or "none"
+            raise InvalidSpec(f"{path} has no context {context!r}", hint=f"contexts: {known}")
+        single = loaded.get(context)
+    except InvalidSpec:
+        raise
+    except Exception as error:  # a file of somebody else's may break its reader in any way
+        raise InvalidSpec(
+            f"{path} is no good kubeconfig: {error}",
+            hint=f"try it with: kubectl --kubeconfig {path} config view",
+        ) from error
+    if single is None:
+        raise InvalidSpec(
+            f"{path} names no context to use", hint="name one in the pool's options (context: NAME)"
+        )
+    return single

@@ -1,0 +1,403 @@
+"""Tasks as pods of a cluster. What goes on there is the truth; this object is a view of it.
+
+It follows the cluster's objects, keeps a `Track` of each placement, and turns what they tell into
+reports; another engine object on the same namespace learns the same from the same objects. What
+has ended, and whose end is stored, is deleted with everything that belongs to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tradewind.base.errors import Conflict, TradewindError, Unreachable
+from tradewind.engines.base import Capacity, Handle, Place, Request, Support
+from tradewind.engines.kubernetes import api, connect, names, nodes, render, rules
+from tradewind.engines.kubernetes.api import Api, Kind, Object
+from tradewind.engines.kubernetes.hands import Hands
+from tradewind.engines.kubernetes.lease import RENEW, Lease
+from tradewind.engines.kubernetes.mirror import Mirror
+from tradewind.engines.kubernetes.options import Options
+from tradewind.engines.kubernetes.roles import Order
+from tradewind.engines.kubernetes.settle import Settler
+from tradewind.engines.kubernetes.states import Seen
+from tradewind.engines.kubernetes.track import Look, Track
+from tradewind.engines.kubernetes.units import Units
+from tradewind.records.placements import Placement
+from tradewind.records.reports import Report
+from tradewind.records.tasks import Stop
+from tradewind.supervisor import layout
+
+log = logging.getLogger("tradewind.kubernetes")
+
+# How long nothing may be heard of a kind of object before the pool counts as out of reach.
+DEAF = 10.0
+# A workload without a pod after this long is asked why, and again after as long.
+SLOW = 3.0
+# At least so often everything is looked at, in seconds.
+EVERY = 5.0
+AGAIN = 1.0
+
+
+class KubernetesEngine:
+    """One namespace of one cluster, seen through one pool."""
+
+    name = "kubernetes"
+    shapes: Mapping[str, Support] = {"gang": "yes", "array": "yes", "replicas": "yes"}
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._options = Options.of(place)
+        self._places = layout.Layout(str(place.data))
+        self._desk = place.desk
+        self._cluster: Api | None = None
+        self._hands: Hands
+        self._settler: Settler
+        self._lease: Lease
+        self._mirrors: list[Mirror] = []
+        self._beginning = asyncio.Lock()
+        self._tracks: dict[str, Track] = {}
+        self._past: dict[str, Handle] = {}
+        self._queue: list[Report] = []
+        self._news = asyncio.Event()
+        self._dirty: set[str] = set()
+        self._work = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._doing: set[Any] = set()
+        self._removals: dict[str, Track] = {}
+        self._asked: dict[str, float] = {}
+        self._units = Units(self)
+
+    # -- the boundary --------------------------------------------------------------------------
+
+    def render(self, placement: Placement) -> Request:
+        return render.render(placement, self._options.context(self._desk.token(placement.id)))
+
+    async def launch(self, request: Request) -> Handle:
+        placement: str = request["placement"]
+        handle = {"namespace": request["namespace"], "root": names.base(placement)}
+        if placement in self._past:
+            return handle
+        await self.begin()
+        if not self._lease.held:
+            raise Unreachable(f"pool {self._place.name!r} is placed by another server", after=5.0)
+        track = self._track(placement)
+        if not track.launched:
+            root, *children = await self._hands.create(request)
+            track.take_root(root, gone=False)
+            for each in children:
+                if "uid" in each["metadata"] and each["kind"] in ("Job", "Deployment"):
+                    track.take_workload(each, gone=False)
+            track.launched = True
+            self._look_again(placement)
+        return handle
+
+    async def resize(self, placement: str, width: int) -> None:
+        track = self._tracks.get(placement)
+        if track is None or track.root is None or track.over:
+            return
+        shape, wanted = track.first.spec["shape"], dict(track.wanted)
+        if shape["shape"] == "gang":
+            width = max(int(shape["least"]), min(int(shape["most"]), width))
+            if width == int(wanted.get("width", shape["least"])):
+                return
+            wanted["epoch"] = int(wanted.get("epoch", 1)) + 1
+        wanted["width"] = max(0 if shape["shape"] == "replicas" else 1, width)
+        await self._hands.note(track.root, names.WANTED, wanted)
+
+    async def stop(self, placement: str, stop: Stop) -> None:
+        track = self._tracks.get(placement)
+        if track is not None and track.root is not None and not track.over:
+            await self._hands.note(track.root, names.STOP, asdict(stop))
+
+    async def observe(self, timeout: float) -> Sequence[Report]:
+        await self.begin()
+        if not self._queue and timeout > 0:
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), timeout)
+            except TimeoutError:
+                self._check_hearing()
+        return list(self._queue)
+
+    async def acknowledge(self, reports: Sequence[Report]) -> None:
+        stored = {(each.placement, each.stream): each.seq for each in reports}
+        self._queue = [
+            each for each in self._queue if each.seq > stored.get((each.placement, each.stream), 0)
+        ]
+        self._units.stored(stored)
+        for report in reports:
+            track = self._tracks.get(report.placement)
+            if report.kind == "placement" and track is not None and track.over:
+                self._forget(track)
+
+    async def known(self) -> Sequence[str]:
+        await self.begin()
+        return [
+            track.placement
+            for track in self._tracks.values()
+            if track.root is not None and not track.over
+        ]
+
+    def logs(
+        self, placement: str, role: str, index: int, *, offset: int, follow: bool
+    ) -> AsyncIterator[bytes]:
+        return self._units.logs(placement, role, index, offset, follow)
+
+    def exec(
+        self, placement: str, role: str, index: int, command: Sequence[str]
+    ) -> AsyncIterator[bytes | int]:
+        return self._units.exec(placement, role, index, command)
+
+    async def close(self) -> None:
+        self._desk.leave(self._place.name, self._units)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for mirror in self._mirrors:
+            await mirror.close()
+        if self._cluster is not None:
+            # What was acknowledged and not yet taken away would have to be found again.
+            await asyncio.gather(
+                *(self._remove(track) for track in list(self._removals.values())),
+                return_exceptions=True,
+            )
+            await self._lease.release()
+            await self._cluster.close()
+            self._cluster = None
+
+    # -- a pool elsewhere ----------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        async with self._beginning:
+            if self._cluster is not None:
+                return
+            cluster = connect.connect(self._options.given)
+            try:
+                await rules.check(cluster)
+                self._lease = Lease(cluster, self._place.name, self._holder())
+                await self._lease.take()
+                await self._follow(cluster)
+            except BaseException:
+                for mirror in self._mirrors:
+                    await mirror.close()
+                self._mirrors = []
+                await cluster.close()
+                raise
+            self._cluster = cluster
+            self._desk.serve(self._place.name, self._units)
+            self._go(self._keep_lease())
+            self._go(self._keep_looking())
+
+    async def _follow(self, cluster: Api) -> None:
+        """List everything, then follow it."""
+        self._hands = Hands(cluster)
+        self._settler = Settler(cluster, self._desk, self._places)
+        self._units.settler, self._units.cluster = self._settler, cluster
+        selector = names.selector(self._place.name)
+        for kind in (api.ROOTS, api.JOBS, api.DEPLOYMENTS, api.PODS):
+            mirror = Mirror(cluster, kind, selector, self._told)
+            self._mirrors.append(mirror)
+            await mirror.begin()
+
+    def _holder(self) -> str:
+        """Who this server is, also after it has been restarted: its machine and data folder."""
+        text = f"{socket.gethostname()}:{self._place.data.resolve()}"
+        return f"{socket.gethostname()}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    async def capacity(self) -> Capacity:
+        await self.begin()
+        return nodes.capacity((await self.connected().items(api.NODES))[0])
+
+    def environment(self) -> dict[str, Any]:
+        return {"image": self._options.image}
+
+    def redacted(self, request: Request) -> Request:
+        return render.redacted(request)
+
+    # -- what comes in -------------------------------------------------------------------------
+
+    def track(self, placement: str) -> Track | None:
+        """What is known of a placement."""
+        return self._tracks.get(placement)
+
+    def _track(self, placement: str) -> Track:
+        return self._tracks.setdefault(placement, Track(placement))
+
+    def _told(self, kind: Kind, found: Object, gone: bool) -> None:
+        """A mirror has something new."""
+        placement = (found["metadata"].get("annotations") or {}).get(names.PLACEMENT)
+        if placement is None or placement in self._past:
+            return
+        if placement not in self._tracks and gone:
+            return
+        track = self._track(placement)
+        if kind is api.ROOTS:
+            track.take_root(found, gone)
+        elif kind is api.PODS:
+            track.take_pod(found, gone)
+        else:
+            track.take_workload(found, gone)
+        self._look_again(placement)
+
+    def say(self, reports: Sequence[Report]) -> None:
+        """Reports for whoever observes."""
+        if reports:
+            self._queue += reports
+            self._news.set()
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def _look_again(self, placement: str) -> None:
+        self._dirty.add(placement)
+        self._work.set()
+
+    async def _keep_looking(self) -> None:
+        """Look at what has changed as soon as it has, at everything now and then."""
+        wakes: dict[str, float] = {}
+        while True:
+            pause = min([EVERY, *(at - time.time() for at in wakes.values())])
+            try:
+                await asyncio.wait_for(self._work.wait(), max(0.01, pause))
+            except TimeoutError:
+                now = time.time()
+                self._dirty |= {name for name, at in wakes.items() if at <= now}
+            self._work.clear()
+            dirty, self._dirty = self._dirty, set()
+            for placement in dirty:
+                wakes.pop(placement, None)
+                try:
+                    wake = self._look(placement)
+                except Exception:
+                    log.exception("%s cannot be looked at", placement)
+                    wake = time.time() + EVERY
+                if wake:
+                    wakes[placement] = wake
+
+    def _look(self, placement: str) -> float:
+        """One placement; when to look at it again, or 0."""
+        track = self._tracks.get(placement)
+        if track is None:
+            return 0.0
+        now = time.time()
+        look = track.look(now)
+        self.say(look.reports)
+        for pod in look.ended:
+            key = (pod.uid, pod.restarts)
+            self._once(key, placement, lambda pod=pod: self._settle(track, pod))  # type: ignore[misc]
+        for order in look.orders:
+            self._once((placement, order), placement, lambda o=order: self._obey(o, track))  # type: ignore[misc]
+        return self._wake(track, look, now)
+
+    def _wake(self, track: Track, look: Look, now: float) -> float:
+        """When it is due again; workloads without pods are asked why."""
+        if track.over or track.stop is not None:
+            return look.wake
+        wake = look.wake
+        for role, workload in track.workloads.items():
+            if any(pod.role == role for pod in track.pods.values()):
+                continue
+            uid = workload["metadata"]["uid"]
+            due = self._asked.setdefault(uid, now + SLOW)
+            if now >= due:
+                self._asked[uid] = due = now + EVERY
+                self._once(uid, track.placement, lambda r=role, w=workload: self._ask(track, r, w))  # type: ignore[misc]
+            wake = min(due, wake or due)
+        return wake
+
+    def _once(
+        self, key: Any, placement: str, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Do this unless it is being done; look again afterwards, later if it failed."""
+        key = repr(key)
+        if key in self._doing:
+            return
+        self._doing.add(key)
+
+        async def whole() -> None:
+            try:
+                await work()
+            except TradewindError as error:
+                log.warning("%s: %s", placement, error.message)
+                await asyncio.sleep(error.after or AGAIN)
+            except Exception:
+                log.exception("%s: what it wants cannot be done; it is tried again", placement)
+                await asyncio.sleep(AGAIN)
+            finally:
+                self._doing.discard(key)
+            self._look_again(placement)
+
+        self._go(whole())
+
+    async def _settle(self, track: Track, pod: Seen) -> None:
+        unit = self._units.of(track, pod)
+        if unit is None:
+            await asyncio.sleep(0.05)  # a replica that has not been given its index yet
+            return
+        publishes = track.roles[pod.role].spec["shape"]["shape"] != "gang" or pod.index == 0
+        end = await self._settler.settle(track.placement, pod, unit, publishes)
+        track.take_end(pod, end)
+
+    async def _obey(self, order: Order, track: Track) -> None:
+        await self._hands.obey(order, track)
+        # What was done shows in the cluster's objects a moment later; until then it is not
+        # wanted again.
+        await asyncio.sleep(0.25)
+
+    async def _ask(self, track: Track, role: str, workload: Object) -> None:
+        why = await self._hands.blocked(workload)
+        if why is not None:
+            track.blocked[role] = why
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def _forget(self, track: Track) -> None:
+        """Its end is stored: take it away from the cluster."""
+        self._tracks.pop(track.placement, None)
+        self._past[track.placement] = {}
+        while len(self._past) > 10_000:
+            del self._past[next(iter(self._past))]
+        self._removals[track.placement] = track
+        self._once(("remove", track.placement), track.placement, lambda: self._remove(track))
+
+    async def _remove(self, track: Track) -> None:
+        if track.root is not None and not track.root_gone:
+            await self._hands.remove(track.root)
+        self._removals.pop(track.placement, None)
+
+    # -- keeping on ----------------------------------------------------------------------------
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW)
+            try:
+                await self._lease.take()
+            except Conflict as error:
+                log.error("%s", error.message)
+            except TradewindError as error:
+                log.info("the lease of pool %s: %s", self._place.name, error.message)
+            for placement in list(self._removals):
+                track = self._removals[placement]
+                self._once(("remove", placement), placement, lambda t=track: self._remove(t))  # type: ignore[misc]
+
+    def _check_hearing(self) -> None:
+        """Raise what keeps the cluster from being heard, once it has for a while."""
+        for mirror in self._mirrors:
+            if mirror.trouble is not None and mirror.deaf() > DEAF:
+                raise mirror.trouble
+
+    def connected(self) -> Api:
+        if self._cluster is None:
+            raise Unreachable(f"pool {self._place.name!r} is not connected", after=1.0)
+        return self._cluster
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,188 @@
+"""What the engine does in the cluster: create a placement's objects, quieten, widen, take away.
+
+Every act may be done twice. Objects have names of ours, so what is there already is ours, and what
+is gone already was meant to go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import time
+
+from tradewind.base.errors import Conflict, NotFound, TradewindError, TryAgain
+from tradewind.engines.base import Request
+from tradewind.engines.kubernetes import api, names, render, states
+from tradewind.engines.kubernetes.api import Api, Kind, Object, Taken
+from tradewind.engines.kubernetes.roles import Order
+from tradewind.engines.kubernetes.states import Seen
+from tradewind.engines.kubernetes.track import Track
+
+log = logging.getLogger("tradewind.kubernetes")
+
+# What a pod's own program needs, after the time that its unit is given, to say how it ended.
+LAST_WORDS = 3
+
+
+class Hands:
+    """Acts on one cluster; `gate` bounds how much at the same time."""
+
+    def __init__(self, cluster: Api) -> None:
+        self._cluster = cluster
+        self._gate = asyncio.Semaphore(24)
+
+    # -- creating ------------------------------------------------------------------------------
+
+    async def create(self, request: Request) -> list[Object]:
+        """All objects of a placement as they are in the cluster, the root first. What is refused
+        leaves nothing behind."""
+        first, *others = request["objects"]
+        async with self._gate:
+            root = await self._root(first)
+        try:
+            return [root, *await asyncio.gather(*(self._child(each, root) for each in others))]
+        except TryAgain:
+            raise
+        except TradewindError:
+            await self.remove(root)
+            raise
+
+    async def _root(self, wanted: Object) -> Object:
+        name = wanted["metadata"]["name"]
+        try:
+            return await self._cluster.create(api.ROOTS, wanted)
+        except Taken:
+            try:
+                found = await self._cluster.get(api.ROOTS, name)
+            except NotFound:
+                raise TryAgain(f"{name} was just deleted", after=0.5) from None
+        if _note(found, names.PLACEMENT) != _note(wanted, names.PLACEMENT):
+            raise Conflict(
+                f"somebody else has an object called {name!r} where this would go",
+                hint="delete or rename it, or give the pool a namespace of its own",
+            )
+        if found["metadata"].get("deletionTimestamp"):
+            raise TryAgain(f"{name} is being deleted", after=0.5)
+        return found
+
+    async def _child(self, wanted: Object, root: Object) -> Object:
+        kind = _kind(wanted)
+        owner = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "name": root["metadata"]["name"],
+            "uid": root["metadata"]["uid"],
+        }
+        body = {**wanted, "metadata": {**wanted["metadata"], "ownerReferences": [owner]}}
+        async with self._gate:
+            try:
+                return await self._cluster.create(kind, body)
+            except Taken:
+                # Names hold the placement, so it is ours; the mirrors tell what state it is in.
+                return body
+
+    async def remove(self, root: Object) -> None:
+        """Delete a placement with all that belongs to it."""
+        meta = root["metadata"]
+        await self._cluster.delete(api.ROOTS, meta["name"], uid=meta["uid"])
+
+    async def note(self, root: Object, key: str, value: Object) -> None:
+        """Write down in the root what was asked for. A root that is gone is no error."""
+        text = json.dumps(value, separators=(",", ":"))
+        body = {"metadata": {"uid": root["metadata"]["uid"], "annotations": {key: text}}}
+        try:
+            await self._cluster.patch(api.ROOTS, root["metadata"]["name"], body)
+        except (NotFound, Conflict):
+            return
+
+    # -- orders --------------------------------------------------------------------------------
+
+    async def obey(self, order: Order, track: Track) -> None:
+        """Carry out what a role wants."""
+        try:
+            match order.do:
+                case "quiet":
+                    await self._quiet(order, track)
+                case "width":
+                    await self._width(order, track)
+                case "epoch":
+                    await self._epoch(order, track)
+                case "name":
+                    await self._name(order)
+        except (NotFound, Conflict) as error:
+            # Gone, or changed since: the role looks again and wants what is still to be done.
+            log.debug("%s %s: %s", track.placement, order.do, error.message)
+
+    async def _quiet(self, order: Order, track: Track) -> None:
+        workload = track.workloads.get(order.role)
+        if workload is not None and not _is_quiet(workload):
+            kind = _kind(workload)
+            spec = {"suspend": True} if kind is api.JOBS else {"replicas": 0}
+            await self._cluster.patch(kind, workload["metadata"]["name"], {"spec": spec})
+        live = [
+            pod
+            for pod in track.pods.values()
+            if pod.role == order.role and pod.uid not in track.gone and pod.end is None
+        ]
+        await asyncio.gather(*(self._end(pod, order.grace) for pod in live))
+
+    async def _end(self, pod: Seen, grace: float | None) -> None:
+        seconds = None if grace is None else max(1, math.ceil(grace) + (LAST_WORDS if grace else 0))
+        if pod.leaving and (seconds is None or pod.leaving <= time.time() + seconds + 1):
+            return
+        async with self._gate:
+            await self._cluster.delete(api.PODS, pod.name, uid=pod.uid, grace=seconds)
+
+    async def _width(self, order: Order, track: Track) -> None:
+        workload = track.workloads[order.role]
+        kind = _kind(workload)
+        width = order.width
+        spec = {"parallelism": width, "suspend": False} if kind is api.JOBS else {"replicas": width}
+        await self._cluster.patch(kind, workload["metadata"]["name"], {"spec": spec})
+
+    async def _epoch(self, order: Order, track: Track) -> None:
+        """The next Job of a gang before the last one goes: so there is always one."""
+        old = track.workloads[order.role]
+        name = names.child(track.placement, order.role, order.epoch)
+        following = render.gang_epoch(old, order.epoch, order.width, name)
+        with contextlib.suppress(Taken):
+            await self._cluster.create(api.JOBS, following)
+        await self._cluster.delete(api.JOBS, old["metadata"]["name"], uid=old["metadata"]["uid"])
+
+    async def _name(self, order: Order) -> None:
+        notes = {
+            names.UNIT: json.dumps(order.unit, separators=(",", ":")),
+            # Which replica goes first when there are too many: the one with the highest index.
+            "controller.kubernetes.io/pod-deletion-cost": str(-order.unit["index"]),
+        }
+        await self._cluster.patch(api.PODS, order.pod, {"metadata": {"annotations": notes}})
+
+    async def blocked(self, workload: Object) -> states.Why | None:
+        """Why the cluster makes no pods of it, as far as it says."""
+        meta = workload["metadata"]
+        selector = f"involvedObject.uid={meta['uid']}"
+        events, _ = await self._cluster.items(api.EVENTS, fieldSelector=selector)
+        events.sort(key=lambda each: each.get("lastTimestamp") or "")
+        for each in (workload.get("status") or {}).get("conditions") or ():
+            if each["type"] == "ReplicaFailure" and each["status"] == "True":
+                events.append({"reason": "FailedCreate", "message": each.get("message")})
+        return states.blocked(events, states.when(meta.get("creationTimestamp")))
+
+
+def _kind(found: Object) -> Kind:
+    # What a list or watch brings of a Job does not always say that it is one.
+    if "kind" in found:
+        return api.BY_NAME[found["apiVersion"], found["kind"]]
+    return api.JOBS if "parallelism" in found["spec"] else api.DEPLOYMENTS
+
+
+def _is_quiet(workload: Object) -> bool:
+    spec = workload["spec"]
+    return bool(spec.get("suspend")) or spec.get("replicas") == 0 or bool(states.finished(workload))
+
+
+def _note(found: Object, key: str) -> str:
+    return str((found["metadata"].get("annotations") or {}).get(key, ""))

@@ -1,0 +1,105 @@
+"""One server places in a namespace's pool at a time: a Lease there says which.
+
+The store's lease keeps apart the servers of one store. This one keeps apart those of different
+stores, who would take each other's tasks for strays.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from tradewind.base.errors import Conflict, NotFound, TradewindError
+from tradewind.engines.kubernetes import names
+from tradewind.engines.kubernetes.api import LEASES, Api, Object, Stale, Taken
+from tradewind.engines.kubernetes.states import when
+
+SECONDS, RENEW = 30, 10.0
+
+
+class Lease:
+    """The lease of one pool. `holder` names this server, also after it has been restarted."""
+
+    def __init__(self, cluster: Api, pool: str, holder: str) -> None:
+        self._cluster, self._pool, self._holder = cluster, pool, holder
+        self._name = names.lease(pool)
+        self.held = False
+
+    async def take(self) -> None:
+        """Become or stay the holder. Raises Conflict while another server is."""
+        try:
+            found = await self._cluster.get(LEASES, self._name)
+        except NotFound:
+            found = await self._create()
+        spec = found.get("spec") or {}
+        ours = spec.get("holderIdentity") == self._holder
+        if not ours and spec.get("holderIdentity") and not _over(spec):
+            self.held = False
+            raise self._elsewhere(str(spec["holderIdentity"]))
+        try:
+            await self._cluster.patch(LEASES, self._name, self._claim(found, ours))
+        except Stale:
+            self.held = False
+            raise self._elsewhere("another") from None
+        self.held = True
+
+    async def release(self) -> None:
+        """Let the next one have it at once."""
+        if self.held:
+            self.held = False
+            try:
+                found = await self._cluster.get(LEASES, self._name)
+                if (found.get("spec") or {}).get("holderIdentity") == self._holder:
+                    meta = {"resourceVersion": found["metadata"]["resourceVersion"]}
+                    body = {"metadata": meta, "spec": {"holderIdentity": ""}}
+                    await self._cluster.patch(LEASES, self._name, body)
+            except TradewindError:
+                return  # it runs out by itself
+
+    async def _create(self) -> Object:
+        body = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": self._name,
+                "labels": {names.MANAGED_BY: names.OURS, names.PART_OF: names.OURS},
+                "annotations": {names.POOL: self._pool},
+            },
+            "spec": {},
+        }
+        try:
+            return await self._cluster.create(LEASES, body)
+        except Taken:
+            return await self._cluster.get(LEASES, self._name)
+
+    def _claim(self, found: Object, ours: bool) -> Object:
+        spec = found.get("spec") or {}
+        now = _stamp()
+        changed = {"leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
+        return {
+            # Whoever wrote since we read goes first.
+            "metadata": {"resourceVersion": found["metadata"]["resourceVersion"]},
+            "spec": {
+                "holderIdentity": self._holder,
+                "leaseDurationSeconds": SECONDS,
+                "renewTime": now,
+                **({} if ours else {"acquireTime": now, **changed}),
+            },
+        }
+
+    def _elsewhere(self, holder: str) -> Conflict:
+        where = self._cluster.where
+        return Conflict(
+            f"another server ({holder}) places tasks of a pool {self._pool!r} in namespace "
+            f"{where.namespace!r} of context {where.context!r}",
+            hint=f"stop that one, or wait {SECONDS} s if it died; or give this pool another name "
+            "or namespace",
+        )
+
+
+def _over(spec: Object) -> bool:
+    return time.time() > when(spec.get("renewTime")) + int(spec.get("leaseDurationSeconds") or 0)
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

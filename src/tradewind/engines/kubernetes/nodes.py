@@ -1,0 +1,73 @@
+"""What the machines of a cluster hold."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tradewind.engines.base import Capacity
+from tradewind.engines.kubernetes.states import Object
+from tradewind.records.tasks import Resources
+
+_UNITS: dict[str, Decimal | int] = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": 10**3, "M": 10**6,
+    "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,
+    "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
+}  # fmt: skip
+
+
+def quantity(text: str) -> Decimal:
+    """The number that a quantity such as `3800m` or `16Gi` is."""
+    for length in (2, 1):
+        if text[-length:] in _UNITS:
+            return Decimal(text[:-length]) * _UNITS[text[-length:]]
+    return Decimal(text)
+
+
+def capacity(nodes: list[Object]) -> Capacity:
+    """Of all machines that are up and take work."""
+    machines = [_allocatable(node) for node in nodes if _usable(node)]
+    accelerators: dict[str, int] = {}
+    for each in machines:
+        for name, count in each.accelerators.items():
+            accelerators[name] = accelerators.get(name, 0) + count
+    total = Resources(
+        cpu=sum(each.cpu for each in machines),
+        memory=sum(each.memory for each in machines),
+        accelerators=accelerators,
+    )
+    return Capacity(total=total, largest=_largest(machines), machines=len(machines))
+
+
+def _largest(machines: list[Resources]) -> Resources:
+    """The most of each that one machine has: what passes this may still fit none, and then waits
+    with the cluster's own reason."""
+    names = {name for each in machines for name in each.accelerators}
+    return Resources(
+        cpu=max((each.cpu for each in machines), default=0.0),
+        memory=max((each.memory for each in machines), default=0),
+        accelerators={n: max(each.accelerators.get(n, 0) for each in machines) for n in names},
+    )
+
+
+def _usable(node: Object) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    spec = node.get("spec") or {}
+    closed = any(
+        taint["effect"] in ("NoSchedule", "NoExecute") for taint in spec.get("taints") or ()
+    )
+    return ready and not spec.get("unschedulable") and not closed
+
+
+def _allocatable(node: Object) -> Resources:
+    found = node["status"].get("allocatable") or {}
+    return Resources(
+        cpu=float(quantity(found.get("cpu", "0"))),
+        memory=int(quantity(found.get("memory", "0"))),
+        accelerators={
+            name: int(quantity(value))
+            for name, value in found.items()
+            # Devices have a vendor's domain in their name (`nvidia.com/gpu`).
+            if "/" in name and quantity(value) >= 1
+        },
+    )

@@ -1,0 +1,86 @@
+"""What a pool's spec may say to this engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tradewind import __version__
+from tradewind.base.errors import InvalidSpec
+from tradewind.engines.base import Place
+from tradewind.engines.kubernetes.render import Context
+
+KNOWN = {
+    "context": "the kubeconfig's context; left out: its current one",
+    "kubeconfig": "the path of the kubeconfig; left out: KUBECONFIG, ~/.kube/config, or the pod's",
+    "namespace": "left out: the context's",
+    "image": "what tasks run in; left out: TRADEWIND_IMAGE, or Tradewind's own of this version",
+    "server": "where tasks reach this server; left out: TRADEWIND_URL, or its own address",
+    "pull_secret": "the name of a Secret with the registry's credentials",
+    "service_account": "the account that tasks run under",
+}
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raise InvalidSpec for options that this engine does not have."""
+    for name, value in options.items():
+        if name not in KNOWN:
+            raise InvalidSpec(
+                f"a pool of engine kubernetes has no option {name!r}",
+                hint=f"options: {', '.join(KNOWN)}",
+            )
+        if not isinstance(value, str) or not value.strip():
+            raise InvalidSpec(f"the option {name!r} is text, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of one pool with their defaults."""
+
+    given: Mapping[str, Any]
+    pool: str
+    namespace: str
+    image: str
+    server: str
+    service_token: str
+
+    @classmethod
+    def of(cls, place: Place) -> Options:
+        """Raises InvalidSpec. The namespace of the context is read from the kubeconfig."""
+        check(place.options)
+        from tradewind.engines.kubernetes.connect import where
+
+        given = place.options
+        return cls(
+            given=given,
+            pool=place.name,
+            namespace=str(given.get("namespace") or where(given).namespace),
+            image=str(
+                given.get("image")
+                or os.environ.get("TRADEWIND_IMAGE")
+                or f"tradewind:{__version__}"
+            ),
+            server=str(given.get("server") or place.url).rstrip("/"),
+            service_token=_service_token(place),
+        )
+
+    def context(self, token: str) -> Context:
+        """What a placement is rendered with."""
+        return Context(
+            pool=self.pool,
+            namespace=self.namespace,
+            image=self.image,
+            server=self.server,
+            token=token,
+            service_token=self.service_token,
+            pull_secret=str(self.given.get("pull_secret") or ""),
+            service_account=str(self.given.get("service_account") or ""),
+        )
+
+
+def _service_token(place: Place) -> str:
+    """The secret between this server and its replicas (`control.services`)."""
+    path = place.data / "service-token"
+    return path.read_text("ascii").strip() if path.exists() else ""

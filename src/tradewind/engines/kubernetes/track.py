@@ -1,0 +1,201 @@
+"""One placement in the cluster: its root, its workloads, its pods; the course of its roles.
+
+Pure: objects and the time come in, reports and orders go out.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tradewind.engines.kubernetes import names, states
+from tradewind.engines.kubernetes.roles import SHAPES, Order, Role, View
+from tradewind.engines.kubernetes.states import End, Object, Seen, Why
+from tradewind.records.reports import Report
+
+# What is missing in a placement so old, in seconds, was not just about to be created.
+LAUNCHING = 60.0
+# A pod that should be gone for so long is on a machine that no longer answers.
+OVERDUE = 45.0
+_PLACED_END = 2
+
+
+@dataclass(slots=True)
+class Look:
+    """What is new: reports, orders, pods whose end is to be prepared for telling, and when to look
+    again though nothing changes (0: never)."""
+
+    reports: list[Report] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    ended: list[Seen] = field(default_factory=list)
+    wake: float = 0.0
+
+
+class Track:
+    """What is known of one placement. `over` once its end has been told."""
+
+    def __init__(self, placement: str) -> None:
+        self.placement = placement
+        self.root: Object | None = None
+        self.root_gone = False
+        self.launched = False
+        self.over = False
+        self.roles: dict[str, Role] = {}
+        self.workloads: dict[str, Object] = {}
+        self.pods: dict[str, Seen] = {}
+        self.gone: set[str] = set()
+        self.ends: dict[tuple[str, int], End] = {}
+        self.blocked: dict[str, Why] = {}
+
+    # -- what comes in ---------------------------------------------------------------------------
+
+    def take_root(self, root: Object, gone: bool) -> None:
+        """The root as it is now."""
+        self.root_gone = gone
+        self.root = root
+        if not self.roles:
+            for name, spec in json.loads(_notes(root)[names.ROLES]).items():
+                self.roles[name] = SHAPES[spec["shape"]["shape"]](self.placement, name, spec)
+
+    def take_workload(self, found: Object, gone: bool) -> None:
+        """A Job or Deployment. Of a gang's several Jobs the newest epoch's counts."""
+        role = _notes(found).get(names.ROLE, "")
+        known = self.workloads.get(role)
+        other = known is not None and known["metadata"]["uid"] != found["metadata"]["uid"]
+        if other and (gone or _epoch(known or {}) > _epoch(found)):
+            return
+        if gone:
+            self.workloads.pop(role, None)
+            self.launched = True  # it was there once
+        else:
+            self.workloads[role] = found
+
+    def take_pod(self, pod: Object, gone: bool) -> None:
+        """A pod; one that is gone is remembered in its last state."""
+        seen = states.read(pod)
+        self.pods[seen.uid] = seen
+        if gone:
+            self.gone.add(seen.uid)
+
+    def take_end(self, pod: Seen, end: End) -> None:
+        """The end of a pod's start has been prepared: now it may be told."""
+        self.ends[pod.uid, pod.restarts] = end
+
+    # -- what was asked for ----------------------------------------------------------------------
+
+    @property
+    def stop(self) -> Object | None:
+        """How somebody asked for the end."""
+        found = _notes(self.root or {}).get(names.STOP)
+        return json.loads(found) if found else None
+
+    @property
+    def wanted(self) -> Object:
+        """The width that was asked for last, and a gang's epoch."""
+        found: Object = json.loads(_notes(self.root or {}).get(names.WANTED, "{}"))
+        return found
+
+    @property
+    def first(self) -> Role:
+        """The role whose width is meant."""
+        return next(iter(self.roles.values()))
+
+    # -- what comes out --------------------------------------------------------------------------
+
+    def look(self, now: float) -> Look:
+        """What is new, and what is to be done."""
+        out = Look()
+        if self.over or self.root is None:
+            return out
+        age = now - states.when(self.root["metadata"].get("creationTimestamp"))
+        if not self.launched:
+            self.launched = age > LAUNCHING
+            out.wake = now - age + LAUNCHING + 1.0
+        self._overdue(now, out)
+        out.ended = [
+            pod
+            for pod in self.pods.values()
+            if pod.end is not None and (pod.uid, pod.restarts) not in self.ends
+        ]
+        for role in self.roles.values():
+            self._look_at(role, now, out)
+        # The end of one role may be the end of the others.
+        for role in self.roles.values():
+            self._look_at(role, now, out)
+        self._conclude(out, now)
+        return out
+
+    def _overdue(self, now: float, out: Look) -> None:
+        for pod in self.pods.values():
+            if pod.leaving and pod.end is None and pod.uid not in self.gone:
+                due = pod.leaving + OVERDUE
+                if now >= due:
+                    self.gone.add(pod.uid)
+                else:
+                    out.wake = min(due, out.wake or due)
+
+    def _look_at(self, role: Role, now: float, out: Look) -> None:
+        if self.root_gone:
+            self.launched = True
+        view = View(
+            now=now,
+            pods=[pod for pod in self.pods.values() if pod.role == role.name],
+            gone=frozenset(self.gone),
+            workload=None if self.root_gone else self.workloads.get(role.name),
+            ends=self.ends,
+            wanted=self.wanted if role is self.first else {},
+            launched=self.launched,
+            stop=self.stop,
+            ending=self._ending(role),
+            blocked=self.blocked.get(role.name),
+        )
+        reports, orders = role.look(view)
+        out.reports += reports
+        out.orders += [order for order in orders if order not in out.orders]
+        if role.wake:
+            out.wake = min(role.wake, out.wake or role.wake)
+
+    def _ending(self, role: Role) -> float | None:
+        """Whether the others' ends end this role: at once if one failed, in good order if all that
+        it was there for is done."""
+        others = [each for each in self.roles.values() if each is not role]
+        if any(each.over and each.over[0] in ("failed", "lost") for each in others):
+            return 0.0
+        finite = [each for each in self.roles.values() if each.finite]
+        if not role.finite and finite and all(each.over for each in finite):
+            return float(role.spec["stop"]["grace"])
+        return None
+
+    def _conclude(self, out: Look, now: float) -> None:
+        if not self.roles or any(role.over is None for role in self.roles.values()):
+            return
+        state, exit = self._outcome()
+        self.over = True
+        at = max(role.at for role in self.roles.values()) or now
+        out.reports.append(
+            Report(
+                placement=self.placement,
+                seq=_PLACED_END,
+                at=at,
+                kind="placement",
+                body={"state": state, "reason": exit},
+            )
+        )
+
+    def _outcome(self) -> tuple[str, Object]:
+        roles = list(self.roles.values())
+        finite = [role for role in roles if role.finite] or roles
+        for state in ("failed", "lost", "stopped"):
+            for role in finite if state == "stopped" else roles:
+                if role.over is not None and role.over[0] == state:
+                    return role.over
+        return "succeeded", {"reason": "ok"}
+
+
+def _notes(found: Object) -> dict[str, Any]:
+    return (found.get("metadata") or {}).get("annotations") or {}
+
+
+def _epoch(found: Object) -> int:
+    return int(_notes(found).get(names.EPOCH, 1))
