@@ -188,16 +188,15 @@ async def test_a_stream_of_reports_does_not_put_off_the_comparison(town: Town) -
 @in_town
 async def test_without_the_lease_nothing_is_placed_until_it_is_ours_again(town: Town) -> None:
     here = town.here
-    stepper: Stepper = here.loop._stepper
     town.clock.advance(LEASE_SECONDS + 1)
     assert here.store.leases.take("local", "thief", town.clock.now(), LEASE_SECONDS) == 2
-    stepper.keep_lease("local", here.leases)
+    here.connections.keep_lease("local")
     run = await town.submit(function("one"))
     await town.settle(5.0)
-    assert town.run(run).waiting == "pool 'local' is not there"
+    assert town.run(run).waiting == "pool 'local': another server places there"
     town.clock.advance(LEASE_SECONDS + 1)
-    stepper.keep_lease("local", here.leases)
-    assert here.leases["local"] == 3
+    here.connections.keep_lease("local")
+    assert here.places.leases["local"] == 3
     await town.settle()
     assert town.run(run).state is RunState.SUCCEEDED
     assert town.placements(run)[0].lease == 3

@@ -351,7 +351,7 @@ async def test_first_come_first_served(town: Town) -> None:
 @in_town
 async def test_a_thousand_runs_all_end_and_none_twice(town: Town) -> None:
     room = Resources(cpu=250.0, memory=2**40)
-    town.here.machine.feed([PoolChanged(pool="local", capacity=room)])
+    town.here.places.machine.feed([PoolChanged(pool="local", capacity=room)])
     runs = await town.here.front.accept([{"spec": function("one")} for _ in range(1000)], "me")
     await town.settle()
     assert town.here.store.runs.counts() == {RunState.SUCCEEDED: 1000}

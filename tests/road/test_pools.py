@@ -15,8 +15,7 @@ async def test_an_applied_price_and_capacity_hold_at_once(town: Town) -> None:
     documents = [
         {"kind": "pool", "name": "local", "price": "$8/h", "capacity": {"cpu": 1, "memory": "1GiB"}}
     ]
-    town.here.shelf.apply(documents, "me", dry_run=False)
-    await town.here.repool()
+    await town.here.apply(documents, "me")
     run = await town.result(function("one", resources={"cpu": 0.5}))
     assert run.price == 4_000_000_000  # an hour of half the pool
     large = await town.result(function("large", resources={"cpu": 2}))
@@ -25,9 +24,11 @@ async def test_an_applied_price_and_capacity_hold_at_once(town: Town) -> None:
 
 @in_town
 async def test_a_pool_that_cannot_be_is_refused_and_not_stored(town: Town) -> None:
-    cloud = {"kind": "pool", "name": "cloud", "engine": "kubernetes"}
+    cloud = {"kind": "pool", "name": "cloud", "engine": "clouds"}
     second = {"kind": "pool", "name": "second"}
-    for document, words in ((cloud, "no engine 'kubernetes'"), (second, "cores away twice")):
+    local = {"kind": "pool", "name": "local", "engine": "fake"}
+    for document, words in ((cloud, "no engine 'clouds'"), (second, "cores away twice"),
+                            (local, "server's own machine")):  # fmt: skip
         with pytest.raises(Refused, match=words):
-            town.here.shelf.apply([document], "me", dry_run=False)
-    assert town.here.shelf.specs("", "pool") == []
+            await town.here.apply([document], "me")
+    assert [each["name"] for each in town.here.shelf.specs("", "pool")] == ["local"]

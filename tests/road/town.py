@@ -13,13 +13,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tradewind.base.errors import InvalidSpec, TradewindError
 from tradewind.base.ids import digest_json
 from tradewind.control import report
 from tradewind.control.assemble import Assembly, Settings, assemble
+from tradewind.control.connect import LOOK_SECONDS
 from tradewind.control.pools import LOCAL
+from tradewind.engines.base import Capacity, Place
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.runs import Run
 from tradewind.records.states import LIVE, RunState
+from tradewind.records.tasks import Resources
 from tradewind.specs import PoolSpec, from_document
 from tradewind.store.rows import RunLine
 from tradewind.testing.clock import FakeClock
@@ -59,19 +63,101 @@ def bundle_of(files: Mapping[str, str]) -> bytes:
     return out.getvalue()
 
 
-class Town:
-    """One data folder, one world, and the server that is up."""
+class FarEngine(FakeEngine):
+    """An engine of machines elsewhere, as far as control can tell."""
 
-    def __init__(self, data: Path, cpu: float = 2.0, memory: str = "8GiB") -> None:
-        self.clock = FakeClock()
+    name = "far"
+
+    def __init__(self, cloud: Cloud, place: Place) -> None:
+        super().__init__(cloud.world, jump=False)
+        self.cloud, self.place = cloud, place
+        self.begun = self.closed = False
+
+    async def begin(self) -> None:
+        self.cloud.begins.append(self.place.name)
+        if self.cloud.down is not None:
+            raise self.cloud.down
+        self.begun = True
+
+    async def capacity(self) -> Capacity:
+        assert self.begun, "it is asked before it is connected"
+        if self.cloud.down is not None:
+            raise self.cloud.down
+        each, count = Resources(cpu=self.cloud.cpu, memory=8 << 30), self.cloud.machines
+        total = Resources(cpu=each.cpu * count, memory=each.memory * count)
+        return Capacity(total=total, largest=each, machines=count)
+
+    def environment(self) -> Document:
+        return {"image": self.place.options.get("image", "plain")}
+
+    def redacted(self, request: Document) -> Document:
+        return {**request, "token": "…"} if "token" in request else request
+
+    def render(self, placement: Placement) -> Document:
+        return {**super().render(placement), "token": "secret", "pool": self.place.name}
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Cloud:
+    """A provider of machines that a town may have pools at: what stands for an engine's module."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.cpu, self.machines = 4.0, 2
+        self.down: TradewindError | None = None
+        self.begins: list[str] = []
+        self.engines: list[FarEngine] = []
+
+    def make(self, place: Place) -> FarEngine:
+        self.engines.append(FarEngine(self, place))
+        return self.engines[-1]
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        if unknown := options.keys() - {"image", "region"}:
+            raise InvalidSpec(f"there is no option {', '.join(unknown)}")
+
+    def where(self, options: Mapping[str, Any]) -> str:
+        return str(options.get("region", ""))
+
+
+def far(name: str = "far", **fields: Any) -> Document:
+    """The spec of a pool at the cloud."""
+    return {"kind": "pool", "name": name, "engine": "far", **fields}
+
+
+class Town:
+    """One data folder, one world, and the server that is up. `store` may be that of another town,
+    `cloud` as well: then they are two servers of one platform."""
+
+    def __init__(
+        self,
+        data: Path,
+        cpu: float = 2.0,
+        memory: str = "8GiB",
+        *,
+        local: bool = True,
+        beside: Town | None = None,
+    ) -> None:
+        self.clock: FakeClock = beside.clock if beside else FakeClock()
         self.world = World(self.clock, self._script)
         self.acts: dict[str, Act] = {}
         self.started: list[tuple[str, int, int]] = []
         self.locks: dict[str, str] = {}
         self._data = data
         self._capacity = {"cpu": cpu, "memory": memory}
+        self._local = local
+        self._store = beside.url if beside else ""
+        self._blobs = beside.here.settings.data / "blobs" if beside else None
+        self.cloud: Cloud = beside.cloud if beside else Cloud(World(self.clock, self._script))
         self.engine = FakeEngine(self.world, jump=False)
         self.here: Assembly
+
+    @property
+    def url(self) -> str:
+        """Its database."""
+        return f"sqlite:///{self._data / 'tradewind.db'}"
 
     # --- the server --------------------------------------------------------------------------
 
@@ -84,9 +170,16 @@ class Town:
         assert isinstance(spec, PoolSpec)
         self.engine = FakeEngine(self.world, jump=False)
         self.here = assemble(
-            Settings(data=self._data, pools=(spec,)),
+            Settings(
+                data=self._data,
+                store=self._store,
+                pools=(spec,) if self._local else (),
+                local=self._local,
+                blobs=self._blobs,
+            ),
             clock=self.clock,
             engines={LOCAL: self.engine},
+            makers={"far": self.cloud},
             resolve=self._resolve,
         )
         await self.here.loop.begin()
@@ -119,10 +212,20 @@ class Town:
         """One pass of everything; whether something happened."""
         turn = await self.here.loop.turn()
         await self.here.loop.quiet()
-        reports = await self.engine.observe(0.0)
-        if reports:
-            await report.take(self.here.store, self.engine, reports)
-        return turn.wrote or bool(reports)
+        heard = False
+        for engine in tuple(self.here.places.engines.values()):
+            reports = await engine.observe(0.0)
+            if reports:
+                await report.take(self.here.store, engine, reports)
+            heard = heard or bool(reports)
+        return turn.wrote or heard
+
+    def _next(self) -> float | None:
+        """When something will happen by itself."""
+        mine = self.here.places.mine()
+        times = [self.here.store.runs.next_due(LIVE, self.clock.now(), mine)]
+        times += [world._events[0][0] for world in (self.world, self.cloud.world) if world._events]
+        return min((at for at in times if at is not None), default=None)
 
     async def settle(self, seconds: float = 86400.0) -> None:
         """Until nothing is left to happen within that time."""
@@ -130,12 +233,10 @@ class Town:
         while True:
             if await self.turn():
                 continue
-            due = self.here.store.runs.next_due(LIVE, self.clock.now())
-            event = self.world._events[0][0] if self.world._events else None
-            times = [at for at in (due, event) if at is not None and at <= until]
-            if not times:
+            at = self._next()
+            if at is None or at > until:
                 return
-            self.clock.advance(max(0.0, min(times) - self.clock.now()))
+            self.clock.advance(max(0.0, at - self.clock.now()))
 
     async def until(self, run: str, *states: RunState) -> Run:
         """Until the run is in one of these states."""
@@ -144,12 +245,21 @@ class Town:
             if found.state in states:
                 return found
             if not await self.turn():
-                due = self.here.store.runs.next_due(LIVE, self.clock.now())
-                event = self.world._events[0][0] if self.world._events else None
-                times = [at for at in (due, event) if at is not None]
-                assert times, f"nothing will happen any more; the run is {found.state}"
-                self.clock.advance(max(0.0, min(times) - self.clock.now()))
+                at = self._next()
+                assert at is not None, f"nothing will happen any more; the run is {found.state}"
+                self.clock.advance(max(0.0, at - self.clock.now()))
         raise AssertionError(f"{run} is {self.run(run).state} and does not get on")
+
+    async def pass_by(self, seconds: float) -> None:
+        """Time passes, and the pools are looked after as often as it is due."""
+        until = self.clock.now() + seconds
+        while self.clock.now() < until:
+            await self.settle(min(LOOK_SECONDS, until - self.clock.now()))
+            self.clock.advance(LOOK_SECONDS)
+            for pool in tuple(self.here.places.leases):
+                self.here.connections.keep_lease(pool)
+            await self.here.connections.look()
+            await self.settle(0.0)
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -216,9 +326,12 @@ def in_town(test: Callable[[Town], Awaitable[None]]) -> Callable[[Path], None]:
 
 
 __all__ = [
+    "Cloud",
+    "FarEngine",
     "Town",
     "bundle_of",
     "failure",
+    "far",
     "function",
     "in_town",
     "swap",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from typing import Annotated, Any, cast
@@ -83,7 +84,7 @@ async def status(here: Here) -> Any:
         "counts": {state: count for state, count in here.store.runs.counts().items()},
         "store": {"size": here.store.size(), "kind": here.store_kind()},
         "disk": {"total": disk.total, "free": disk.free},
-        "pools": [codec.to_json(each) for each in here.pools.values()],
+        "pools": await asyncio.to_thread(here.places.listing),
         "node": await here.node_status(),
     }
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 
 from tradewind.api.deps import MOST, OWNER, Here, Number, Whole
-from tradewind.records import codec
 from tradewind.records.states import ENDED
 
 router = APIRouter()
@@ -22,10 +21,10 @@ async def apply(
     dry_run: Annotated[bool, Body()] = False,
 ) -> Any:
     """Store specs as revisions; with `dry_run` only say what would change. What can be made true
-    is: a dataset is imported if its source has changed, a model's aliases move, a pool's price and
-    capacity hold at once, a service's new revision takes the old one's place when it is ready, and
-    one that was stopped starts again."""
-    applied = await asyncio.to_thread(here.shelf.apply, specs, OWNER, dry_run)
+    is: a dataset is imported if its source has changed, a model's aliases move, a pool is connected
+    and works at once (one that cannot be is not stored), a service's new revision takes the old
+    one's place when it is ready, and one that was stopped starts again."""
+    applied = await here.apply(specs, OWNER, dry_run)
     for answer, document in zip(applied, specs, strict=True):
         order: dict[str, Any] = {"spec": document}
         if answer["kind"] == "service":
@@ -42,8 +41,6 @@ async def apply(
                 [run] = await here.front.accept([again], OWNER)
                 answer["restarted"] = run.state not in ENDED
             answer["run"] = run.id
-    if any(answer["kind"] == "pool" for answer in applied) and not dry_run:
-        await here.repool()
     return applied
 
 
@@ -62,13 +59,11 @@ def spec(here: Here, kind: str, name: str, revision: Whole = 0, project: str = P
 @router.delete("/specs/{kind}/{name}")
 async def delete(here: Here, kind: str, name: str, project: str = PROJECT) -> Any:
     """Forget a name; its revisions stay for history. A service stops."""
-    gone = await asyncio.to_thread(here.shelf.delete, project, kind, name)
+    gone = await here.delete(project, kind, name)
     if kind == "service":
         for each in await asyncio.to_thread(here.services.all, project):
             if each["name"] == name:
                 await here.front.stop(each["run"], OWNER)
-    if kind == "pool":
-        await here.repool()
     return gone
 
 
@@ -125,5 +120,5 @@ def set_alias(
 
 @router.get("/pools")
 def pools(here: Here) -> Any:
-    """The pools of this server with capacity and price."""
-    return [codec.to_json(each) for each in here.pools.values()]
+    """The pools that this server knows: state, capacity, what is used, price, what is wrong."""
+    return here.places.listing()

@@ -9,13 +9,16 @@ from tradewind.records.tasks import Resources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolFacts:
-    """One pool. `capacity` is what may be used at the same time; `price` is nanodollars per hour
-    of the whole pool; `as_of` says when and from where the price was taken."""
+    """One pool. `capacity` is what may be used at the same time, on `machines` machines of which
+    the biggest holds `largest`; `price` is nanodollars per hour of the whole pool; `as_of` says
+    when and from where the price was taken."""
 
     name: str
     engine: str
     capacity: Resources
+    largest: Resources
     price: int
+    machines: int = 1
     as_of: str = ""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tradewind.base.errors import Refused
-from tradewind.base.units import format_bytes, format_money
+from tradewind.base.units import format_money
 from tradewind.compiler import price
 from tradewind.compiler.facts import Facts, Machine, PastRun, PoolFacts
 from tradewind.records.plans import Interval, Option, Plan, ProbesWanted, Quote
@@ -30,9 +30,11 @@ def quote(
     pinned: str,
     now: float,
     pool: str = "",
+    first: str = "",
     budget: int = 0,
 ) -> Quote | ProbesWanted:
-    """Every option on every pool that can hold it, cheapest first.
+    """Every option on every pool that can hold it, or on the one named `pool`: the pool `first`
+    before the others, these cheapest first.
 
     Raises Refused when no pool can ever hold it, or when what is known exceeds `budget`
     (nanodollars).
@@ -45,17 +47,13 @@ def quote(
         _plan(option, place, facts.history)
         for option in options
         for place in pools
-        if fits(option.resources, option.width, place.capacity)
+        if fits(option.resources, option.width, place)
     ]
     if not plans:
         raise _too_large(options[0], pools)
-    plans.sort(key=lambda plan: plan.price.p50 if plan.price else 0.0)
-    if budget and plans[0].price and plans[0].price.p50 > budget:
-        raise Refused(
-            f"the cheapest plan costs about {format_money(round(plans[0].price.p50))}, "
-            f"over the budget of {format_money(budget)}",
-            hint="raise `budget`, or give it less to do",
-        )
+    hourly = {each.name: each for each in pools}
+    plans.sort(key=lambda plan: (plan.pool != first, _dear(plan, hourly[plan.pool])))
+    plans = _chosen(_within(plans, budget), first, named=bool(pool))
     best = plans[0]
     elsewhere = tuple(_estimate(best, each, facts) for each in facts.elsewhere)
     return Quote(
@@ -68,29 +66,62 @@ def quote(
     )
 
 
-def fits(each: Resources, width: int, capacity: Resources) -> bool:
-    """Whether a pool with nothing else on it could hold `width` of these."""
-    return (
-        each.cpu * width <= capacity.cpu + 1e-9
-        and each.memory * width <= capacity.memory
-        and all(
-            count * width <= capacity.accelerators.get(name, 0)
-            for name, count in each.accelerators.items()
-        )
-    )
+def fits(each: Resources, width: int, pool: PoolFacts) -> bool:
+    """Whether a pool with nothing else on it could hold `width` of these, each on one machine."""
+    return each.within(pool.largest) and price.times(each, width).within(pool.capacity)
 
 
 def _too_large(option: Option, pools: Sequence[PoolFacts]) -> Refused:
-    need, largest = option.resources, max(pools, key=lambda pool: pool.capacity.cpu)
-    parts = [f"{need.cpu * option.width:g} CPU"]
-    if need.memory:
-        parts.append(format_bytes(need.memory * option.width))
-    parts += [f"{count * option.width} {name}" for name, count in need.accelerators.items()]
-    has = f"{largest.capacity.cpu:g} CPU, {format_bytes(largest.capacity.memory)}"
+    together = price.times(option.resources, option.width)
+    roomy = [each for each in pools if together.within(each.capacity)]
+    if roomy:
+        pool = max(roomy, key=lambda each: (each.largest.cpu, each.largest.memory))
+        return Refused(
+            f"no machine of pool {pool.name!r} can hold one process of this: it needs "
+            f"{option.resources}, the largest machine has {pool.largest}",
+            hint="ask for less in `resources`, or name another pool",
+        )
+    largest = max(pools, key=lambda pool: pool.capacity.cpu)
     return Refused(
-        f"no pool can hold this: it needs {', '.join(parts)} at the same time",
-        hint=f"the largest is {largest.name!r} with {has}; ask for less in `resources`",
+        f"no pool can hold this: it needs {together} at the same time",
+        hint=f"the largest is {largest.name!r} with {largest.capacity}; "
+        "ask for less in `resources`",
     )
+
+
+def _dear(plan: Plan, pool: PoolFacts) -> float:
+    """What plans are compared by: their price, or that of an hour where the time is unknown."""
+    if plan.price is not None:
+        return plan.price.p50
+    part = price.share(price.times(plan.option.resources, plan.option.width), pool.capacity)
+    return pool.price * part
+
+
+def _within(plans: list[Plan], budget: int) -> list[Plan]:
+    """Without those that are known to cost more. Raises Refused when none is left."""
+    kept = [each for each in plans if not (budget and each.price and each.price.p50 > budget)]
+    if not kept:
+        cheapest = min(each.price.p50 for each in plans if each.price)
+        raise Refused(
+            f"the cheapest plan costs about {format_money(round(cheapest))}, "
+            f"over the budget of {format_money(budget)}",
+            hint="raise `budget`, or give it less to do",
+        )
+    return kept
+
+
+def _chosen(plans: list[Plan], first: str, *, named: bool) -> list[Plan]:
+    """The first one says why it is the first."""
+    best = plans[0]
+    if named:
+        why = "this pool was named"
+    elif len(plans) == 1:
+        why = "the only way known so far"
+    elif best.pool == first:
+        why = f"no pool was named, and {first!r} goes before the others"
+    else:
+        why = "the cheapest pool that can hold it"
+    return [replace(best, chosen_because=why), *plans[1:]]
 
 
 def _plan(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Plan:
@@ -112,7 +143,6 @@ def _plan(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Plan:
         seconds=seconds,
         price=money,
         basis=basis or "unknown, first run",
-        chosen_because="the only way known so far",
     )
 
 
@@ -125,7 +155,8 @@ def _measured(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Op
     if not option.sized or not ratios:
         return option
     busy = math.ceil(ratios[len(ratios) // 2] * 10) / 10
-    cpu = min(max(option.resources.cpu, busy), pool.capacity.cpu / option.width)
+    most = min(pool.largest.cpu, pool.capacity.cpu / option.width)
+    cpu = min(max(option.resources.cpu, busy), most)
     return replace(option, resources=replace(option.resources, cpu=cpu))
 
 

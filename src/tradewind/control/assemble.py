@@ -14,43 +14,51 @@ import sys
 import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import import_module, resources
+from functools import lru_cache, partial
+from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from tradewind.base.clock import Clock, SystemClock
-from tradewind.base.errors import Conflict
 from tradewind.base.ids import digest_json, new_id
 from tradewind.blobs.base import Blobs
 from tradewind.blobs.folder import FolderBlobs
 from tradewind.compiler import catalogue
 from tradewind.compiler.facts import Machine as CatalogueMachine
-from tradewind.compiler.facts import PoolFacts
-from tradewind.control import pools
+from tradewind.control import keys, pools
+from tradewind.control.connect import Connections
 from tradewind.control.front import Front
 from tradewind.control.pin import Pinner, Resolver
-from tradewind.control.pools import ENGINES, LOCAL
+from tradewind.control.places import Places
+from tradewind.control.pools import LOCAL, Maker
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
 from tradewind.control.services import Services, service_token
 from tradewind.control.shelf import Shelf
-from tradewind.control.step import LEASE_SECONDS, Loop, Stepper
-from tradewind.engines.base import Engine
-from tradewind.scheduler.machine import Machine, PoolChanged
-from tradewind.specs import PoolSpec
+from tradewind.control.step import Loop, Stepper
+from tradewind.engines.base import Engine, Place
+from tradewind.engines.desk import Desk
+from tradewind.scheduler.machine import Machine
+from tradewind.specs import PoolSpec, from_document
 from tradewind.store import open as open_store
 from tradewind.store.base import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a server is told when it starts."""
+    """What a server is told when it starts.
+
+    `pools` are applied at the start. Without `local` no task runs on this machine. `blobs` is a
+    folder that servers of one database share, `url` where tasks on other machines reach this one.
+    """
 
     data: Path
     store: str = ""
     python: str = sys.executable
     pools: tuple[PoolSpec, ...] = ()
+    local: bool = True
+    blobs: Path | None = None
+    url: str = ""
 
 
 @dataclass(slots=True)
@@ -61,28 +69,27 @@ class Assembly:
     clock: Clock
     store: Store
     blobs: Blobs
-    engines: Mapping[str, Engine]
-    pools: dict[str, PoolFacts]
+    desk: Desk
+    places: Places
+    connections: Connections
     machines: tuple[CatalogueMachine, ...]
-    machine: Machine
     loop: Loop
     pulse: Pulse
     front: Front
     shelf: Shelf
     services: Services
     service_token: str
-    worker: str
-    leases: dict[str, int]
     started: float
-    _task: asyncio.Task[None] | None = field(default=None)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
         """Begin to step."""
-        self._task = asyncio.create_task(self.loop.run())
+        works = (self.loop.run(), self.connections.keep(), self.connections.watch())
+        self._tasks = [asyncio.create_task(work) for work in works]
 
     def stepping(self) -> bool:
         """Whether the loop is alive."""
-        return self._task is not None and not self._task.done()
+        return bool(self._tasks) and not self._tasks[0].done()
 
     def store_kind(self) -> str:
         """Which database this is."""
@@ -90,20 +97,35 @@ class Assembly:
 
     async def node_status(self) -> dict[str, Any]:
         """What the local engine's node says of itself: limits, warm interpreters, usage."""
-        engine = self.engines.get(LOCAL)
+        engine = self.places.engines.get(LOCAL)
         status = getattr(engine, "status", None)
         return dict(await status()) if status is not None else {}
 
-    async def repool(self) -> None:
-        """What was applied about pools holds from now on: for quotes, bills and placing."""
-        specs = [*self.settings.pools, *await asyncio.to_thread(pools.applied, self.store)]
+    async def apply(
+        self, documents: list[Any], user: str, dry_run: bool = False
+    ) -> list[dict[str, Any]]:
+        """Store specs; what changed in each. A pool is connected first: if that fails nothing is
+        stored, otherwise it works from now on. Raises UserError, Denied, Unreachable."""
+        specs = [from_document(each) for each in documents]
+        found = [spec for spec in specs if isinstance(spec, PoolSpec)]
+        for spec in found:
+            self.connections.check(spec)
+        store = partial(self.shelf.apply, documents, user, dry_run)
+        if dry_run or not found:
+            return await asyncio.to_thread(store)
+        await asyncio.to_thread(self.shelf.apply, documents, user, True)  # all valid before any
+        async with self.connections.changing(found):
+            return await asyncio.to_thread(store)
 
-        def change() -> None:
-            for name, facts in pools.facts(self.machines, specs).items():
-                self.pools[name] = facts
-                self.machine.feed([PoolChanged(pool=name, capacity=facts.capacity)])
-
-        await self.loop.between(change)
+    async def delete(self, project: str, kind: str, name: str) -> dict[str, Any]:
+        """Hide a stored spec. A pool goes with it; raises NotFound, and Conflict while something
+        runs there."""
+        delete = partial(self.shelf.delete, project, kind, name)
+        if kind != "pool":
+            return await asyncio.to_thread(delete)
+        await asyncio.to_thread(self.shelf.spec, project, kind, name, 0)
+        async with self.connections.deleting(name):
+            return await asyncio.to_thread(delete)
 
     async def top(self) -> list[dict[str, Any]]:
         """Live placements with their run, name, kind, pool and what they use now."""
@@ -111,14 +133,12 @@ class Assembly:
 
     async def close(self) -> None:
         """Stop stepping and let go of everything. Tasks go on."""
+        for task in self._tasks[1:]:
+            task.cancel()
         await self.front.close()
         await self.loop.close()
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
-        for engine in self.engines.values():
-            await engine.close()
-        for pool, number in self.leases.items():
-            self.store.leases.release(pool, self.worker, number)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.connections.close()
         self.store.close()
 
 
@@ -127,17 +147,20 @@ def assemble(
     *,
     clock: Clock | None = None,
     engines: Mapping[str, Engine] | None = None,
+    makers: Mapping[str, Maker] | None = None,
     resolve: Resolver | None = None,
 ) -> Assembly:
-    """Put the parts together; call inside the event loop, then `start`.
+    """Put the parts together; call inside the event loop, then `start`. `engines` by pool and
+    `makers` by engine stand in for those that there are.
 
-    Raises Conflict when another server places on one of the pools.
+    Raises Conflict when another server places on this machine's pool, and UserError for a pool of
+    the settings that no server can have.
     """
     clock = clock or SystemClock()
     settings.data.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.store or settings.data / "tradewind.db", clock)
     try:
-        return _assembled(settings, store, clock, engines, resolve)
+        return _assembled(settings, store, clock, engines or {}, makers or {}, resolve)
     except BaseException:
         store.close()
         raise
@@ -147,77 +170,90 @@ def _assembled(
     settings: Settings,
     store: Store,
     clock: Clock,
-    engines: Mapping[str, Engine] | None,
+    engines: Mapping[str, Engine],
+    makers: Mapping[str, Maker],
     resolve: Resolver | None,
 ) -> Assembly:
-    blobs = FolderBlobs(settings.data / "blobs", durable=True)
+    folder = settings.blobs or settings.data / "blobs"
+    blobs = FolderBlobs(folder, durable=True)
+    places = _places(settings, store, clock)
+    key = keys.attempt_key(store, places.worker, clock.now())
+    desk = Desk(key, folder, keys.live(store))
     machines = catalogue.parse(_prices())
-    places = pools.facts(machines, [*settings.pools, *pools.applied(store)])
-    engines = engines or {name: _engine(settings, facts.engine) for name, facts in places.items()}
-    # The folder's lock has one holder, so an earlier server of this folder is gone: its claims and
-    # leases need not run out first.
-    folder = f"{socket.gethostname()}:{settings.data.resolve()}:"
-    worker = folder + new_id("w")
-    store.runs.forget(folder)
-    for name in places:
-        before = store.leases.current(name)
-        if before is not None and before.holder.startswith(folder):
-            store.leases.release(name, before.holder, before.number)
-    leases = _take_leases(store, places, worker, clock)
-    machine = Machine()
-    machine.feed(PoolChanged(pool=facts.name, capacity=facts.capacity) for facts in places.values())
+
+    def make(spec: PoolSpec) -> Engine:
+        if spec.name in engines:
+            return engines[spec.name]
+        return pools.maker(spec.engine, makers).make(
+            Place(
+                name=spec.name,
+                options=spec.options,
+                data=settings.data,
+                python=settings.python,
+                url=settings.url,
+                desk=desk,
+            )
+        )
+
+    for spec in settings.pools:
+        pools.check(spec, makers)
+        pools.store(store, spec)
     pinner = Pinner(
         store=store,
         blobs=blobs,
         resolve=resolve or _resolver(),
-        default_environment=_remembered(store, settings.python),
+        ground=places,
         python=settings.python,
     )
-    road = Road(store, pinner, machine, places, leases, begin=lambda *_: None)
+    road = Road(store, pinner, places.machine, places, begin=lambda *_: None)
     pulse = Pulse()
-    stepper = Stepper(store, road, clock, worker, catalogue.compared(machines))
-    loop = Loop(stepper, dict(engines), pulse, leases)
+    stepper = Stepper(store, road, clock, places.worker, catalogue.compared(machines))
+    loop = Loop(stepper, pulse)
+    connections = Connections(
+        places=places,
+        loop=loop,
+        machines=machines,
+        makers=makers,
+        make=make,
+        local=PoolSpec(name=LOCAL) if settings.local else None,
+    )
+    connections.begin()
     return Assembly(
         settings=settings,
         clock=clock,
         store=store,
         blobs=blobs,
-        engines=engines,
-        pools=places,
+        desk=desk,
+        places=places,
+        connections=connections,
         machines=machines,
-        machine=machine,
         loop=loop,
         pulse=pulse,
-        front=Front(store, blobs, road, stepper, loop, pulse, dict(engines), clock),
+        front=Front(store, blobs, road, stepper, loop, pulse, clock),
         shelf=Shelf(store, blobs, clock),
         services=Services(store),
         service_token=service_token(settings.data),
-        worker=worker,
-        leases=leases,
         started=clock.monotonic(),
     )
 
 
-def _take_leases(
-    store: Store, pools: Mapping[str, PoolFacts], worker: str, clock: Clock
-) -> dict[str, int]:
-    leases = {}
-    for pool in pools:
-        number = store.leases.take(pool, worker, clock.now(), LEASE_SECONDS)
-        if number is None:
-            holder = store.leases.current(pool)
-            raise Conflict(
-                f"another server places on pool {pool!r} ({holder.holder if holder else '?'})",
-                hint=f"stop it, or wait {LEASE_SECONDS:.0f}s if it died",
-            )
-        leases[pool] = number
-    return leases
-
-
-def _engine(settings: Settings, name: str) -> Engine:
-    module, _, attribute = ENGINES[name].partition(":")
-    made = getattr(import_module(module), attribute)(settings.data, settings.python)
-    return cast(Engine, made)
+def _places(settings: Settings, store: Store, clock: Clock) -> Places:
+    """What is known of pools at the start. The folder's lock has one holder, so an earlier server
+    of this folder is gone: its claims and leases need not run out first."""
+    folder = f"{socket.gethostname()}:{settings.data.resolve()}:"
+    worker = folder + new_id("w")
+    store.runs.forget(folder)
+    for name in {LOCAL, *pools.applied(store), *(spec.name for spec in settings.pools)}:
+        before = store.leases.current(name)
+        if before is not None and before.holder.startswith(folder):
+            store.leases.release(name, before.holder, before.number)
+    return Places(
+        store=store,
+        clock=clock,
+        worker=worker,
+        machine=Machine(),
+        interpreter=_remembered(store, settings.python),
+    )
 
 
 def _resolver() -> Resolver:

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from tradewind.base.clock import Clock
-from tradewind.base.errors import Conflict, NotFound, UserError
+from tradewind.base.errors import Conflict, NotFound, Unreachable, UserError
 from tradewind.base.ids import new_id
 from tradewind.blobs.base import Blobs
 from tradewind.compiler import price
-from tradewind.control import gather
+from tradewind.control import gather, places
 from tradewind.control.pin import ImportFirst, NotYet
+from tradewind.control.places import NoPlace
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
 from tradewind.control.step import Loop, Stepper
-from tradewind.engines.base import Engine
+from tradewind.engines.base import Elsewhere, Engine
 from tradewind.records import codec
 from tradewind.records.events import Event
 from tradewind.records.placements import Attempt, Placement
@@ -34,10 +35,11 @@ from tradewind.records.states import ENDED, PLACEMENT_ENDED, RunState
 from tradewind.records.tasks import Resources
 from tradewind.specs import from_document, to_document
 from tradewind.store.base import Store
-from tradewind.store.rows import Claim, Pruned, RunFilter, RunPage
+from tradewind.store.rows import Claim, Pruned, RunFilter, RunLine, RunPage
 
 _Asked = tuple[list[Run], asyncio.Future[list[Run]]]
 
+_BEGUN = frozenset({RunState.PLACED, RunState.RUNNING})
 MAX_KEY = 500
 FOLLOW_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
@@ -54,7 +56,6 @@ class Front:
         stepper: Stepper,
         loop: Loop,
         pulse: Pulse,
-        engines: dict[str, Engine],
         clock: Clock,
     ) -> None:
         self._store = store
@@ -63,7 +64,7 @@ class Front:
         self._stepper = stepper
         self._loop = loop
         self._pulse = pulse
-        self._engines = engines
+        self._places = road.places
         self._clock = clock
         self._waiting: list[tuple[list[Run], asyncio.Future[list[Run]]]] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -93,6 +94,7 @@ class Front:
         if not isinstance(key, str) or not key.isprintable() or len(key) > MAX_KEY:
             raise UserError(f"`request_key` is a text of at most {MAX_KEY} printable characters")
         run = Road.accept(document, now=self._clock.now(), user=user, key=key)
+        self._places.notice(str(document.get("pool") or ""))
         chosen, plan = request.get("quote"), request.get("plan") or 0
         if not chosen:
             return run
@@ -161,16 +163,20 @@ class Front:
         return self._explained(run)
 
     def _explained(self, run: Run) -> Run:
-        if run.state is RunState.QUEUED and not run.wake:
-            why = self._road.machine.why(run.id)
-            return replace(run, waiting=why or run.waiting)
-        return run
+        why = self._why([run]).get(run.id)
+        return replace(run, waiting=why) if why else run
+
+    def _why(self, runs: Sequence[Run | RunLine]) -> dict[str, str]:
+        """What these wait for now: for a place, or on their place for what must be there first."""
+        queued = [each.id for each in runs if each.state is RunState.QUEUED and not each.wake]
+        placed = [each.id for each in runs if each.state in _BEGUN and each.kind != "pipeline"]
+        found = self._road.machine.reasons(queued) if queued else {}
+        return {**found, **(self._store.reports.waits(placed) if placed else {})}
 
     def page(self, where: RunFilter, limit: int, cursor: str) -> RunPage:
         """Newest first; what waits says why."""
         page = self._store.runs.page(where, limit, cursor)
-        queued = [line.id for line in page.runs if line.state is RunState.QUEUED and not line.wake]
-        why = self._road.machine.reasons(queued) if queued else {}
+        why = self._why(page.runs)
         lines = (replace(each, waiting=why.get(each.id, each.waiting)) for each in page.runs)
         return replace(page, runs=tuple(lines)) if why else page
 
@@ -356,11 +362,19 @@ class Front:
     def _chunks(
         self, placement: Placement, role: str, index: int, offset: int, follow: bool
     ) -> AsyncIterator[bytes]:
-        engine = self._engines.get(placement.pool)
-        if engine is None:
-            raise Conflict(f"pool {placement.pool!r} is not connected to this server")
+        engine = self._engine(placement.pool)
         role = role or placement.task.roles[0].name
         return engine.logs(placement.id, role, index, offset=offset, follow=follow)
+
+    def _engine(self, pool: str) -> Engine:
+        """Raises Conflict for a pool of another server, Unreachable for one that is in trouble."""
+        engine = self._places.engines.get(pool)
+        if engine is not None:
+            return engine
+        why = self._places.why(pool)
+        if self._places.holder(pool):
+            raise Conflict(f"{why}, and only that one can look into its work", hint="ask it there")
+        raise Unreachable(why, after=places.GUARD_SECONDS)
 
     # --- quote, render -----------------------------------------------------------------------
 
@@ -388,11 +402,12 @@ class Front:
                 f"{first.spec['source']} is not imported yet",
                 hint="import it as a dataset first, then quote",
             ) from None
-        batch = gather.batch(
-            self._store, [claim], tuple(self._road.pools.values()), self._stepper.machines
-        )
+        batch = gather.batch(self._store, [claim], self._stepper.machines)
         run = replace(run, pinned=codec.to_json(made))
-        return run, self._road.quote(made, batch, run, now)
+        try:
+            return run, self._road.quote(made, batch, run, now)
+        except NoPlace as wait:
+            raise Unreachable(wait.why, after=places.GUARD_SECONDS) from None
 
     def render(self, document: Any, user: str) -> list[dict[str, Any]]:
         """The native requests that a run of this spec would send."""
@@ -409,17 +424,19 @@ class Front:
             number=1,
             pool=plan.pool,
             engine=plan.engine,
-            lease=self._road.leases.get(plan.pool, 0),
+            lease=self._places.leases.get(plan.pool, 0),
             demand=task.demand(),
         )
-        return [self._engines[plan.pool].render(placement)]
+        engine = self._engine(plan.pool)
+        request = engine.render(placement)
+        return [engine.redacted(request) if isinstance(engine, Elsewhere) else request]
 
     async def top(self) -> list[dict[str, Any]]:
         """What runs now: live placements with what their engine says of their usage."""
         live = await asyncio.to_thread(self._store.placements.live)
         runs = await asyncio.to_thread(self._store.runs.get_many, {each.run for each in live})
         usage: dict[str, Any] = {}
-        for engine in self._engines.values():
+        for engine in tuple(self._places.engines.values()):
             status = getattr(engine, "status", None)
             if status is not None:
                 told = await status()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tradewind.compiler.facts import Facts, Machine, PastRun, PoolFacts
+from tradewind.compiler.facts import Facts, Machine, PastRun
 from tradewind.records.runs import Run
 from tradewind.records.states import PlacementState, RunState
 from tradewind.records.steering import Child, View
@@ -24,7 +24,6 @@ class Batch:
 
     views: dict[str, View]
     _store: Store
-    _pools: tuple[PoolFacts, ...]
     _machines: tuple[Machine, ...]
     _history: dict[tuple[str, str, str], list[Run]] = field(default_factory=dict)
     _facts: dict[tuple[str, str, str], Facts] = field(default_factory=dict)
@@ -37,7 +36,8 @@ class Batch:
         return self._history[key]
 
     def facts(self, run: Run) -> Facts:
-        """What the compiler may know about this run; read once a batch for each name."""
+        """What the compiler may know about this run, but for the pools: they differ from run to
+        run. Read once a batch for each name."""
         key = (run.project, run.kind, run.name)
         if key not in self._facts:
             past = tuple(
@@ -49,14 +49,13 @@ class Batch:
                 for memory in self._store.runs.memories(*key, limit=HISTORY)
                 if (usage := memory.get("usage"))
             )
-            self._facts[key] = Facts(pools=self._pools, history=past, elsewhere=self._machines)
+            self._facts[key] = Facts(pools=(), history=past, elsewhere=self._machines)
         return self._facts[key]
 
 
 def batch(
     store: Store,
     claims: Sequence[Claim],
-    pools: Sequence[PoolFacts],
     machines: Sequence[Machine],
 ) -> Batch:
     """Views of all claimed runs. Only what can matter in a run's state is read."""
@@ -92,7 +91,7 @@ def batch(
         )
         for claim in claims
     }
-    return Batch(views, store, tuple(pools), tuple(machines))
+    return Batch(views, store, tuple(machines))
 
 
 def _child(line: RunLine) -> Child:

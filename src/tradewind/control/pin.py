@@ -54,6 +54,16 @@ class Resolver(Protocol):
     def __call__(self, requirements: list[str], python: str) -> str: ...
 
 
+class Ground(Protocol):
+    """What depends on where it will run."""
+
+    def environment(self, pool: str) -> str:
+        """The digest of the default interpreter there."""
+
+    def here(self, pool: str) -> bool:
+        """Whether tasks there see this machine's files."""
+
+
 @dataclass(slots=True)
 class Pinner:
     """What pinning needs to know of the world."""
@@ -61,7 +71,7 @@ class Pinner:
     store: Store
     blobs: Blobs
     resolve: Resolver
-    default_environment: Callable[[], str]
+    ground: Ground
     python: str = ""
 
     def pin(self, run: Run, children: dict[str, Child]) -> Pinned:
@@ -116,7 +126,7 @@ class Pinner:
     def _environment(self, spec: dict[str, Any], bundle: str) -> Environment:
         wanted = spec.get("dependencies")
         if not wanted:
-            return Environment(digest=self.default_environment())
+            return Environment(digest=self.ground.environment(str(spec.get("pool") or "")))
         if isinstance(wanted, str):
             requirements = code.text_of(self.blobs, bundle, wanted).splitlines()
         else:

@@ -24,12 +24,12 @@ from tradewind import kinds
 from tradewind.base.errors import Bug, NotAllowed, Refused, TradewindError, TryAgain
 from tradewind.base.ids import new_id
 from tradewind.compiler import price
-from tradewind.compiler.facts import PoolFacts
 from tradewind.compiler.quote import quote as quote_of
-from tradewind.control import explain, publish
+from tradewind.control import explain, places, publish
 from tradewind.control.draft import Draft
 from tradewind.control.gather import Batch
 from tradewind.control.pin import ImportFirst, NotYet, Pinner
+from tradewind.control.places import NoPlace, Places
 from tradewind.records import codec, pinned
 from tradewind.records.pinned import Pinned
 from tradewind.records.placements import Placement, placement_id
@@ -94,8 +94,7 @@ class Road:
     store: Store
     pinner: Pinner
     machine: Machine
-    pools: dict[str, PoolFacts]
-    leases: dict[str, int]
+    places: Places
     begin: Callable[[str, NotYet], None]
     actions: list[Action] = field(default_factory=list)
     projects: dict[str, str] = field(default_factory=dict)
@@ -140,6 +139,8 @@ class Road:
         except NotYet as wait:
             self.begin(draft.run.id, wait)
             draft.set(waiting=wait.why, wake=draft.now + GUARD_SECONDS)
+        except NoPlace as wait:
+            draft.set(waiting=wait.why, wake=draft.now + places.GUARD_SECONDS)
         except TryAgain:
             raise
         except TradewindError as error:
@@ -290,13 +291,15 @@ class Road:
             return None
         spec = from_document(made.spec)
         budget = (spec.budget or 0) if isinstance(spec, Workload) else 0
+        pool = str(made.spec.get("pool") or "")
         answer = quote_of(
             options,
-            batch.facts(run),
+            replace(batch.facts(run), pools=self.places.choice(pool)),
             quote_id=new_id("q"),
             pinned=pinned.digest(made),
             now=now,
-            pool=str(made.spec.get("pool") or ""),
+            pool=pool,
+            first=self.places.first(),
             budget=budget,
         )
         if isinstance(answer, ProbesWanted):
@@ -315,20 +318,34 @@ class Road:
             return
         if run.wake > draft.now:
             return
-        pool = self.machine.holds(run.id)
-        if pool:
+        pool = str(run.plan["pool"])
+        if not self.places.served(pool):
+            self._hand_over(draft, pool)
+            return
+        if self.machine.holds(run.id):
             self.placed(draft, pool)
             return
+        task = self.task(run)
         self.machine.feed(
             [
                 Waiting(
                     run=run.id,
-                    pool=str(run.plan["pool"]),
-                    demand=self.task(run).demand(),
+                    pool=pool,
+                    demand=task.demand(),
                     since=run.created,
+                    each=tuple(role.resources for role in task.roles),
                 )
             ]
         )
+
+    def _hand_over(self, draft: Draft, pool: str) -> None:
+        """It waits for another server, or until there is one."""
+        self.places.notice(pool)
+        draft.set(waiting=self.places.why(pool))
+        if pool in self.places.mine():
+            draft.set(wake=draft.now + places.GUARD_SECONDS)
+        else:
+            draft.pokes.append(draft.run.id)
 
     @staticmethod
     def task(run: Run) -> Task:
@@ -348,8 +365,8 @@ class Road:
             task=task,
             number=number,
             pool=pool,
-            engine=self.pools[pool].engine,
-            lease=self.leases.get(pool, 0),
+            engine=self.places.facts[pool].engine,
+            lease=self.places.leases.get(pool, 0),
             demand=task.demand(),
             done=tuple(run.memory.get("done", ())),
             placed=draft.now,
@@ -426,7 +443,10 @@ class Road:
         document = {"project": run.project, **spec}
         if run.spec.get("bundle") and document["kind"] in WITH_CODE:
             document.setdefault("bundle", run.spec["bundle"])
+        if run.spec.get("pool") and "pool" in KINDS[document["kind"]].model_fields:
+            document.setdefault("pool", run.spec["pool"])
         document = to_document(from_document(document))
+        self.places.notice(str(document.get("pool") or ""))
         child = self.accept(document, now=draft.now, user=run.user, key=key, parent=run)
         draft.children.append(replace(child, queue=run.queue))
         body = {"kind": child.kind, "name": child.name, "parent": run.id, "key": key}
@@ -447,7 +467,7 @@ class Road:
     # --- the bill and the end ----------------------------------------------------------------
 
     def _bill(self, draft: Draft, placement: Placement) -> None:
-        pool = self.pools.get(placement.pool)
+        pool = self.places.facts.get(placement.pool)
         if pool is None or not placement.ended:
             return
         seconds = max(0.0, placement.ended - (placement.started or placement.placed))

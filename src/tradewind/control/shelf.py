@@ -7,10 +7,9 @@ from typing import Any
 from tradewind.base.clock import Clock
 from tradewind.base.errors import NotFound
 from tradewind.blobs.base import Blobs
-from tradewind.control import pools
 from tradewind.data import isolated
 from tradewind.records import codec
-from tradewind.specs import ModelSpec, PoolSpec, digest, from_document, to_document
+from tradewind.specs import ModelSpec, digest, from_document, to_document
 from tradewind.store.base import Store
 from tradewind.store.rows import Alias, Revision
 
@@ -29,8 +28,6 @@ class Shelf:
         """Store specs as revisions, all valid before the first is stored; what changed in each."""
         specs = [from_document(each) for each in documents]
         for spec in specs:
-            if isinstance(spec, PoolSpec):
-                pools.check(spec)
             if isinstance(spec, ModelSpec):
                 self._version_of(spec)
         answers = []

@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 from tradewind.base.clock import Clock
@@ -38,7 +37,7 @@ from tradewind.control.road import (
 from tradewind.engines.base import Engine
 from tradewind.records.placements import Placement
 from tradewind.records.states import ENDED, LIVE, RunState
-from tradewind.scheduler.machine import Occupied, Place, PoolChanged, PoolGone, Released
+from tradewind.scheduler.machine import Occupied, Place, Released
 from tradewind.store.base import Store
 from tradewind.store.rows import Claim, RunFilter
 
@@ -50,6 +49,7 @@ BATCH = 256
 # A pass takes less; a server that dies holds its runs up for no longer.
 CLAIM_SECONDS = 5.0
 IDLE_SECONDS = 5.0
+SHARED_SECONDS = 1.0
 RELAUNCH_SECONDS = 0.5
 PAUSE_SECONDS = 1.0
 SET_BACK_SECONDS = 1.0
@@ -86,7 +86,8 @@ class Stepper:
             log.warning("the clock was set back by %.0f s", self.latest - now)
             self.recover()  # what was due by the old time would wait until it comes again
         self.latest = now
-        claims = self.store.runs.claim(self.worker, LIVE, BATCH, now, CLAIM_SECONDS)
+        mine = self.road.places.mine()
+        claims = self.store.runs.claim(self.worker, LIVE, BATCH, now, CLAIM_SECONDS, mine)
         if not claims:
             return Turn()
         try:
@@ -97,7 +98,7 @@ class Stepper:
 
     def _carried_on(self, claims: list[Claim], now: float) -> Turn:
         self.road.actions = []
-        batch = gather.batch(self.store, claims, tuple(self.road.pools.values()), self.machines)
+        batch = gather.batch(self.store, claims, self.machines)
         drafts = {claim.run.id: Draft.of(claim, now) for claim in claims}
         for claim in claims:
             drafts[claim.run.id] = self._advanced(drafts[claim.run.id], batch)
@@ -181,29 +182,16 @@ class Stepper:
         self.store.runs.poke(elsewhere)
         return bool(elsewhere)
 
-    def keep_lease(self, pool: str, leases: dict[str, int]) -> None:
-        """Renew a pool's lease. Without it nothing is placed there until it is ours again."""
-        store, now, machine = self.store.leases, self.clock.now(), self.road.machine
-        if store.renew(pool, self.worker, leases[pool], now, LEASE_SECONDS):
-            return
-        number = store.take(pool, self.worker, now, LEASE_SECONDS)
-        if number is None:
-            log.error("pool %s is placed by another server now", pool)
-            machine.feed([PoolGone(pool=pool)])
-            return
-        leases[pool] = number
-        machine.feed([PoolChanged(pool=pool, capacity=self.road.pools[pool].capacity)])
-        self.recover()
-
     def recover(self) -> None:
         """After a start: tell the scheduler what is held, and look at every live run once."""
-        for placement in self.store.placements.live():
+        places = self.road.places
+        for placement in self.store.placements.live(*places.leases) if places.leases else ():
             self.road.machine.feed(
                 [Occupied(run=placement.run, pool=placement.pool, demand=placement.demand)]
             )
-        cursor = ""
+        where, cursor = RunFilter(states=LIVE, pools=frozenset({*places.mine(), ""})), ""
         while True:
-            page = self.store.runs.page(RunFilter(states=LIVE), limit=1000, cursor=cursor)
+            page = self.store.runs.page(where, limit=1000, cursor=cursor)
             self.store.runs.poke([run.id for run in page.runs])
             cursor = page.cursor
             if not cursor:
@@ -216,15 +204,12 @@ class Loop:
     def __init__(
         self,
         stepper: Stepper,
-        engines: dict[str, Engine],
         pulse: Pulse,
-        leases: dict[str, int],
     ) -> None:
-        """`engines` by pool. Every pool's lease is taken before the first step."""
+        """The pools that are there from the start are served before the first step."""
         self._stepper = stepper
-        self._engines = engines
+        self._places = stepper.road.places
         self._pulse = pulse
-        self._leases = leases
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="step")
         self._slow = ThreadPoolExecutor(2, thread_name_prefix="pin")
@@ -232,11 +217,12 @@ class Loop:
         self._working: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._following: dict[str, tuple[Engine, asyncio.Task[None]]] = {}
         self._acting: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
         self._over.set()
         self._loop = asyncio.get_running_loop()
-        self._closing = False
+        self._started = self._closing = False
         stepper.road.begin = self._begin
 
     def wake(self) -> None:
@@ -248,9 +234,9 @@ class Loop:
         self._over.clear()
         try:
             await self._patiently(self.begin)
-            self._go(self._keep_leases())
-            for pool, engine in self._engines.items():
-                self._go(self._follow(pool, engine))
+            self._started = True
+            for pool, engine in self._places.engines.items():
+                self.follow(pool, engine)
             while not self._closing:
                 await self._patiently(self._pass)
         finally:
@@ -291,9 +277,10 @@ class Loop:
         self._closing = True
         self._wake.set()
         await self._over.wait()
-        for task in tuple(self._tasks):
+        tasks = {*self._tasks, *(task for _, task in self._following.values())}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._thread.shutdown(wait=True)
         self._slow.shutdown(wait=False, cancel_futures=True)
 
@@ -307,18 +294,26 @@ class Loop:
 
     async def _idle(self) -> None:
         store, now = self._stepper.store, self._stepper.clock.now()
-        due = await self._blocking(lambda: store.runs.next_due(LIVE, now))
-        pause = IDLE_SECONDS if due is None else min(IDLE_SECONDS, max(0.0, due - now))
+        mine = self._places.mine()
+        due = await self._blocking(lambda: store.runs.next_due(LIVE, now, mine))
+        # Another server wakes nobody here.
+        most = SHARED_SECONDS if self._places.shared else IDLE_SECONDS
+        pause = most if due is None else min(most, max(0.0, due - now))
         try:
             await asyncio.wait_for(self._wake.wait(), pause)
         except TimeoutError:
             return
 
-    async def between(self, work: Callable[[], None]) -> None:
+    async def between(self, work: Callable[[], None], *, look: bool = True) -> None:
         """Carry this out between two passes, then look again at all that waits."""
         await self._blocking(work)
-        await self._blocking(self._stepper.recover)
+        if look:
+            await self._blocking(self._stepper.recover)
         self.wake()
+
+    def recover(self) -> None:
+        """Between two passes: look again at all that waits."""
+        self._stepper.recover()
 
     async def _blocking(self, work: Callable[[], Value]) -> Value:
         return await self._loop.run_in_executor(self._thread, work)
@@ -361,15 +356,27 @@ class Loop:
             log.warning("nobody could be told that %s is done: %s", wait.why, error.message)
         self.wake()
 
-    def _follow(self, pool: str, engine: Engine) -> Coroutine[Any, Any, None]:
+    def follow(self, pool: str, engine: Engine) -> None:
+        """Bring home what this pool's engine reports, from the loop's start on."""
+        known = self._following.get(pool)
+        if not self._started or self._closing or (known is not None and known[0] is engine):
+            return
+        self.unfollow(pool)
         stepper = self._stepper
-        return report.follow(stepper.store, stepper.clock, pool, engine, self.wake, self._pulse)
+        told = report.follow(stepper.store, stepper.clock, pool, engine, self.wake, self._pulse)
+        self._following[pool] = engine, self._loop.create_task(told)
+
+    def unfollow(self, pool: str) -> None:
+        """Hear no more of it."""
+        _, task = self._following.pop(pool, (None, None))
+        if task is not None:
+            task.cancel()
 
     async def _act(self, action: Action) -> None:
         placement = action.placement
-        engine = self._engines.get(placement.pool)
-        if engine is None:
-            log.warning("%s: this server has no pool %r", placement.id, placement.pool)
+        engine = self._places.engines.get(placement.pool)
+        if engine is None:  # once it is connected, all that is live is looked at again
+            log.info("%s: pool %r is not connected", placement.id, placement.pool)
             return
         try:
             match action:
@@ -411,12 +418,3 @@ class Loop:
 
         await self._patiently(write)
         self.wake()
-
-    async def _keep_leases(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            for pool in tuple(self._leases):
-                try:
-                    await self._blocking(partial(self._stepper.keep_lease, pool, self._leases))
-                except TradewindError as error:
-                    log.warning("the lease on pool %s was not renewed: %s", pool, error.message)

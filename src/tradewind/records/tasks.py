@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tradewind.base.units import format_bytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gang:
@@ -101,6 +103,18 @@ class Resources:
     cpu: float = 1.0
     memory: int = 0
     accelerators: dict[str, int] = field(default_factory=dict)
+
+    def within(self, other: Resources) -> bool:
+        """Whether the other is at least as much."""
+        return (
+            self.cpu <= other.cpu + 1e-9
+            and self.memory <= other.memory
+            and all(n <= other.accelerators.get(name, 0) for name, n in self.accelerators.items())
+        )
+
+    def __str__(self) -> str:
+        parts = [f"{self.cpu:g} CPU", *([format_bytes(self.memory)] if self.memory else [])]
+        return ", ".join([*parts, *(f"{n} {name}" for name, n in self.accelerators.items())])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

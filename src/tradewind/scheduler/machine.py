@@ -8,7 +8,7 @@ Nothing here reads a clock or a store: `since` and ids come in with the events.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from tradewind.base.units import format_bytes
@@ -17,27 +17,34 @@ from tradewind.records.tasks import Resources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolChanged:
-    """A pool has this capacity from now on."""
+    """A pool has this capacity from now on, and its biggest machine holds `largest` (left out: it
+    is one machine). `firm`: more than this it will not have; otherwise what it lacks may come
+    back, and is waited for."""
 
     pool: str
     capacity: Resources
+    largest: Resources | None = None
+    firm: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolGone:
-    """A pool can take nothing any more."""
+    """A pool can take nothing any more; `why` says so in words."""
 
     pool: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A run wants a place. `pool` is the pool of its plan. Saying it again changes nothing."""
+    """A run wants a place. `pool` is the pool of its plan; `each` are the sizes of its processes,
+    none of which may be spread over machines. Saying it again changes nothing."""
 
     run: str
     pool: str
     demand: Resources
     since: float
+    each: tuple[Resources, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +92,22 @@ class Reject:
 @dataclass(slots=True)
 class _Pool:
     capacity: Resources
+    largest: Resources
+    firm: bool = True
     cpu: float = 0.0
     memory: int = 0
     accelerators: dict[str, int] = field(default_factory=dict)
+
+    def never(self, waiting: Waiting) -> str:
+        """Why it could not start even if nothing else were here, in words; empty when it could."""
+        for one in waiting.each:
+            if not one.within(self.largest):
+                return (
+                    f"no machine of pool {waiting.pool!r} can hold one process of this: it needs "
+                    f"{one}, the largest machine has {self.largest}"
+                )
+        lacks = _Pool(self.capacity, self.largest).lacks(waiting.demand)
+        return f"pool {waiting.pool!r}: {lacks}" if lacks else ""
 
     def lacks(self, demand: Resources) -> str:
         """What is missing right now, in words; empty when it fits."""
@@ -118,14 +138,16 @@ class Machine:
         # In the order in which they came: among those that wait since the same moment, first come.
         self._waiting: dict[str, Waiting] = {}
         self._held: dict[str, tuple[str, Resources]] = {}
+        self._gone: dict[str, str] = {}
 
     def copy(self) -> Self:
         """An independent machine in the same state."""
         twin = type(self)()
         twin._waiting = dict(self._waiting)
         twin._held = dict(self._held)
+        twin._gone = dict(self._gone)
         for name, pool in self._pools.items():
-            twin._pools[name] = _Pool(pool.capacity, pool.cpu, pool.memory, dict(pool.accelerators))
+            twin._pools[name] = replace(pool, accelerators=dict(pool.accelerators))
         return twin
 
     def feed(self, events: Iterable[SchedulerEvent]) -> None:
@@ -133,13 +155,10 @@ class Machine:
         for event in events:
             match event:
                 case PoolChanged():
-                    known = self._pools.get(event.pool)
-                    if known is None:
-                        self._pools[event.pool] = self._counted(event.pool, event.capacity)
-                    else:
-                        known.capacity = event.capacity
+                    self._change(event)
                 case PoolGone():
                     self._pools.pop(event.pool, None)
+                    self._gone[event.pool] = event.why
                 case Waiting():
                     if event.run not in self._held:
                         self._waiting.setdefault(event.run, event)
@@ -162,11 +181,11 @@ class Machine:
             pool = self._pools.get(waiting.pool)
             if pool is None:
                 continue
-            never = _Pool(pool.capacity).lacks(waiting.demand)
-            if never:
+            never = pool.never(waiting)
+            if never and pool.firm:
                 del self._waiting[waiting.run]
-                decisions.append(Reject(run=waiting.run, why=f"pool {waiting.pool!r}: {never}"))
-            elif not pool.lacks(waiting.demand):
+                decisions.append(Reject(run=waiting.run, why=never))
+            elif not never and not pool.lacks(waiting.demand):
                 self._hold(waiting.run, waiting.pool, waiting.demand)
                 decisions.append(Place(run=waiting.run, pool=waiting.pool))
             elif pool.capacity.cpu - pool.cpu < 1e-9:
@@ -192,7 +211,10 @@ class Machine:
     def _reason(self, waiting: Waiting, ahead: int) -> str:
         pool = self._pools.get(waiting.pool)
         if pool is None:
-            return f"pool {waiting.pool!r} is not there"
+            why = self._gone.get(waiting.pool)
+            return f"pool {waiting.pool!r}: {why}" if why else f"pool {waiting.pool!r} is not there"
+        if never := pool.never(waiting):
+            return f"{never}; it waits until there is more"
         lacks = pool.lacks(waiting.demand) or "about to start"
         return f"pool {waiting.pool!r}: {lacks}" + (f"; {ahead} ahead of it" if ahead else "")
 
@@ -204,13 +226,31 @@ class Machine:
         """The pool that this run holds a place on, or nothing."""
         return self._held[run][0] if run in self._held else ""
 
-    def _counted(self, name: str, capacity: Resources) -> _Pool:
-        """A pool that appears, with what is already held on it."""
-        pool = _Pool(capacity)
+    def holders(self, pool: str) -> set[str]:
+        """The runs that hold a place there."""
+        return {run for run, (held, _) in list(self._held.items()) if held == pool}
+
+    def used(self, pool: str) -> Resources:
+        """How much of a pool is held. Asked from other threads, like `why`."""
+        counted = _Pool(Resources(), Resources())
+        for held, demand in list(self._held.values()):
+            if held == pool:
+                counted.hold(demand, +1)
+        return Resources(
+            cpu=round(counted.cpu, 9), memory=counted.memory, accelerators=counted.accelerators
+        )
+
+    def _change(self, event: PoolChanged) -> None:
+        self._gone.pop(event.pool, None)
+        largest = event.largest or event.capacity
+        known = self._pools.get(event.pool)
+        if known is not None:
+            known.capacity, known.largest, known.firm = event.capacity, largest, event.firm
+            return
+        pool = self._pools[event.pool] = _Pool(event.capacity, largest, event.firm)
         for held, demand in self._held.values():
-            if held == name:
+            if held == event.pool:
                 pool.hold(demand, +1)
-        return pool
 
     def _hold(self, run: str, pool: str, demand: Resources) -> None:
         self._waiting.pop(run, None)

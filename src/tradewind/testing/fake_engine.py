@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tradewind.base.errors import NotFound
 from tradewind.engines.base import Handle, Request, Support
 from tradewind.records import codec
 from tradewind.records.placements import Placement
@@ -317,6 +318,16 @@ class FakeEngine:
             await asyncio.sleep(0)
             if self._jump:
                 self.world.jump(3600.0)
+
+    async def exec(
+        self, placement: str, role: str, index: int, command: Sequence[str]
+    ) -> AsyncIterator[bytes | int]:
+        """Says what it was asked, and ends well."""
+        found = self.world.placements.get(placement)
+        if found is None or found.over or (role, index) not in found.logs:
+            raise NotFound(f"no unit {role}[{index}] of {placement} runs")
+        yield f"{role}[{index}]$ {' '.join(command)}\n".encode()
+        yield 0
 
     async def close(self) -> None:
         return

@@ -15,8 +15,8 @@ from tradewind.records.plans import Option, Quote
 from tradewind.records.tasks import Resources
 
 GIB = 2**30
-POOL = PoolFacts(name="here", engine="local", price=3_600_000_000,
-                 capacity=Resources(cpu=4.0, memory=16 * GIB))  # fmt: skip
+WHOLE = Resources(cpu=4.0, memory=16 * GIB)
+POOL = PoolFacts(name="here", engine="local", price=3_600_000_000, capacity=WHOLE, largest=WHOLE)
 ELSEWHERE = Machine(name="x/large", cpu=8.0, memory=32 * GIB, price=400_000_000, as_of="2026-01")
 SECONDS = st.floats(0.001, 1e6)
 CPU = st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0])
@@ -76,7 +76,7 @@ def test_a_plan_costs_what_its_processes_cost_together(cpu: float, width: int) -
 
 
 def test_the_cheapest_pool_is_first_and_a_named_one_is_the_only_one() -> None:
-    dear = PoolFacts(name="dear", engine="local", price=10**12, capacity=POOL.capacity)
+    dear = PoolFacts(name="dear", engine="local", price=10**12, capacity=WHOLE, largest=WHOLE)
     made = ask(option(), (1.0,), dear, POOL)
     assert [plan.pool for plan in made.plans] == ["here", "dear"]
     named = ask(option(), (1.0,), dear, POOL, pool="dear")  # type: ignore[arg-type]
@@ -120,9 +120,7 @@ def test_the_catalogue_is_read_and_compared_with() -> None:
 
 
 def test_a_free_size_grows_to_what_was_kept_busy_and_a_pinned_one_stays() -> None:
-    pool = PoolFacts(
-        name="local", engine="local", capacity=Resources(cpu=4.0, memory=2**30), price=10**9
-    )
+    pool = PoolFacts(name="local", engine="local", capacity=WHOLE, largest=WHOLE, price=10**9)
     history = tuple(PastRun(seconds=10.0, cpu=each, memory=0) for each in (14.0, 15.5, 40.0))
     facts = Facts(pools=(pool,), history=history)
 

@@ -30,19 +30,24 @@ CLOSING = 2.0
 class LocalEngine:
     """Runs tasks as processes of this machine. One data folder has one node; it starts when it is
     needed and is not there. `python` is the interpreter of tasks without dependencies of their own;
-    `options` go to the node (see `node.main`)."""
+    `options` go to the node (see `node.main`); `blobs` are those of the data folder, unless another
+    folder is named."""
 
     name = "local"
     shapes: Mapping[str, Support] = {"gang": "yes", "array": "yes", "replicas": "yes"}
 
     def __init__(
-        self, data: Path | str, python: str | None = None, options: dict[str, Any] | None = None
+        self,
+        data: Path | str,
+        python: str | None = None,
+        options: dict[str, Any] | None = None,
+        blobs: Path | None = None,
     ) -> None:
         self._places = layout.Layout(str(data))
         self._python = python or sys.executable
         self._options = options or {}
         self._context = render.Context(
-            blobs=os.path.join(self._places.data, "blobs"),
+            blobs=str(blobs or os.path.join(self._places.data, "blobs")),
             tables=os.path.join(self._places.data, "tables"),
             python=self._python,
         )

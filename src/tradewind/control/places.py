@@ -1,0 +1,182 @@
+"""What this server knows of pools: the ones it places on, those of other servers, those that nobody
+can reach. The road, the pinner and the API ask here; `connect.py` keeps it true.
+
+A pool is *served* here while this server holds its lease and is connected to it. Several servers
+may share a database, each with pools of its own; a run of a pool that no server holds is looked
+after by every one, so that it can wait with a reason, be refused, or be stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tradewind.base.clock import Clock
+from tradewind.base.errors import TradewindError, TryAgain
+from tradewind.base.ids import digest_json
+from tradewind.compiler.facts import PoolFacts
+from tradewind.control.pools import LOCAL
+from tradewind.engines.base import Engine
+from tradewind.records import codec
+from tradewind.scheduler.machine import Machine, PoolChanged
+from tradewind.specs import PoolSpec
+from tradewind.store.base import Store
+
+# After so long whoever waits for a pool looks again, even if nobody tells that it has come.
+GUARD_SECONDS = 15.0
+
+
+class NoPlace(Exception):
+    """A run's pool cannot be planned for yet; `why` says what is waited for."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(slots=True)
+class Places:
+    """One per server. `facts` are of every pool of which anything is known; `leases` and `engines`
+    of those served here; `specs` of all that were applied but this machine's. Changed between two
+    passes of the loop only."""
+
+    store: Store
+    clock: Clock
+    worker: str
+    machine: Machine
+    interpreter: Callable[[], str]
+    facts: dict[str, PoolFacts] = field(default_factory=dict)
+    leases: dict[str, int] = field(default_factory=dict)
+    engines: dict[str, Engine] = field(default_factory=dict)
+    environments: dict[str, str] = field(default_factory=dict)
+    specs: dict[str, PoolSpec] = field(default_factory=dict)
+    troubles: dict[str, TradewindError] = field(default_factory=dict)
+    strays: set[str] = field(default_factory=set)
+    shared: bool = False
+
+    # --- who places where --------------------------------------------------------------------
+
+    def mine(self) -> set[str]:
+        """The pools whose runs this server steps."""
+        return {*self.leases, *self.strays}
+
+    def served(self, pool: str) -> bool:
+        """Whether this server places there."""
+        return pool in self.leases
+
+    def holder(self, pool: str) -> str:
+        """The other server that places there, or nothing. Blocks on the store."""
+        lease = self.store.leases.current(pool)
+        if lease is None or lease.holder == self.worker or lease.expires <= self.clock.now():
+            return ""
+        self.shared = True
+        return lease.holder.partition(":")[0]
+
+    def notice(self, pool: str) -> None:
+        """A run names this pool. If no server holds it, its runs are stepped here too."""
+        if pool and pool not in self.leases and pool not in self.strays and not self.holder(pool):
+            self.strays.add(pool)
+
+    def sweep(self, pools: set[str]) -> None:
+        """Which of these pools, and of those known, no server holds now."""
+        asked = {*pools, *self.specs, *self.strays} - {"", *self.leases}
+        self.strays = {pool for pool in asked if not self.holder(pool)}
+
+    def why(self, pool: str) -> str:
+        """Why nothing is placed there by this server, in words. Blocks on the store."""
+        error = self.troubles.get(pool)
+        if error is not None and pool not in self.leases:
+            return f"pool {pool!r}: {said(error)}"
+        holder = self.holder(pool)
+        if holder:
+            return f"pool {pool!r} is placed by the server on {holder}"
+        return f"no server places on pool {pool!r} now"
+
+    # --- what the road asks ------------------------------------------------------------------
+
+    def choice(self, pool: str) -> tuple[PoolFacts, ...]:
+        """The pools that a run may be planned for: the one it names, or those served here, or where
+        none is, all that are known. Raises NoPlace while nothing can be said about them."""
+        if pool:
+            if pool not in self.facts and (pool in self.specs or self.holder(pool)):
+                raise NoPlace(self.why(pool))
+            return tuple(self.facts.values())
+        able = [each for name, each in self.facts.items() if name in self.leases]
+        good = [each for each in able if each.name not in self.troubles]
+        found = tuple(good or able or self.facts.values())
+        if not found:
+            known = [self.why(name) for name in self.specs]
+            raise NoPlace("; ".join(known) or "there is no pool yet: apply one")
+        return found
+
+    def first(self) -> str:
+        """The pool that goes before the others when none is named: this machine."""
+        return LOCAL if LOCAL in self.leases else ""
+
+    def environment(self, pool: str) -> str:
+        """The digest of the interpreter that tasks without dependencies of their own get there."""
+        if pool:
+            return self._environment(pool)
+        if LOCAL in self.leases:
+            return self.interpreter()
+        served = sorted({self._environment(name) for name in self.leases or self.specs})
+        if len(served) == 1:
+            return served[0]
+        return digest_json(served) if served else self.interpreter()
+
+    def _environment(self, pool: str) -> str:
+        if pool == LOCAL and LOCAL in self.leases:
+            return self.interpreter()
+        return self.environments.get(pool) or digest_json({"pool": pool})
+
+    def here(self, pool: str) -> bool:
+        """Whether tasks there see this machine's files."""
+        return LOCAL in self.leases and pool in {"", LOCAL}
+
+    def event(self, pool: str) -> PoolChanged:
+        """How the scheduler is told of a pool. This machine does not grow; elsewhere machines come
+        and go, and what they held when a run was planned may be there again."""
+        facts = self.facts[pool]
+        return PoolChanged(
+            pool=pool, capacity=facts.capacity, largest=facts.largest, firm=pool == LOCAL
+        )
+
+    # --- what people ask ---------------------------------------------------------------------
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Every known pool with its state, in the order of names, this machine first."""
+        names = sorted({*self.facts, *self.specs}, key=lambda name: (name != LOCAL, name))
+        return [self._described(name) for name in names]
+
+    def _described(self, name: str) -> dict[str, Any]:
+        facts, spec, error = self.facts.get(name), self.specs.get(name), self.troubles.get(name)
+        body: dict[str, Any] = {"name": name}
+        if facts is not None:
+            body |= codec.to_json(facts)
+        elif spec is not None:
+            body |= {"engine": spec.engine}
+        served = name in self.leases
+        holder = "" if served else self.holder(name)
+        if served and error is None:
+            state = "ready"
+        elif holder:
+            state = "elsewhere"
+        else:
+            state = "connecting" if error is None else "trouble"
+        body["state"] = state
+        if served:
+            body["used"] = codec.to_json(self.machine.used(name))
+        if holder:
+            body["server"] = holder
+        if error is not None and not holder:
+            body["error"] = error.to_json()
+        if spec is not None:
+            body["options"] = dict(spec.options)
+        return body
+
+
+def said(error: TradewindError) -> str:
+    """What is wrong with a pool, in words."""
+    how = "cannot be reached" if isinstance(error, TryAgain) else "cannot be used"
+    return f"{how}: {error.message}"

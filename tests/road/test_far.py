@@ -1,0 +1,241 @@
+"""Pools that are not this machine: applied, worked on, unreachable, replaced, deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.road.town import Town, far, function, in_town, table, value
+from tradewind.base.errors import Conflict, InvalidSpec, NotAllowed, Unreachable
+from tradewind.records.states import RunState
+
+
+def pool(town: Town, name: str = "far") -> dict[str, object]:
+    return next(each for each in town.here.places.listing() if each["name"] == name)
+
+
+@in_town
+async def test_an_applied_pool_works_at_once(town: Town) -> None:
+    town.act("one", value(1, seconds=3600.0))
+    [answer] = await town.here.apply([far(price="$8/h")], "me")
+    assert answer["change"] == "created"
+    run = await town.result(function("one", pool="far", resources={"cpu": 2}))
+    assert run.state is RunState.SUCCEEDED and run.plan["chosen_because"] == "this pool was named"
+    assert run.price == 2_000_000_000  # an hour of a quarter of the pool
+    assert town.placements(run.id)[0].pool == "far" and town.placements(run.id)[0].lease == 1
+    here = await town.result(function("one"))
+    assert town.placements(here.id)[0].pool == "local"
+    assert "goes before the others" in here.plan["chosen_because"]
+    told = pool(town)
+    assert (told["state"], told["machines"]) == ("ready", 2)
+    assert told["capacity"] == {"cpu": 8.0, "memory": 16 << 30, "accelerators": {}}
+
+
+@in_town
+async def test_a_pool_without_a_price_costs_what_its_machines_cost_elsewhere(town: Town) -> None:
+    await town.here.apply([far()], "me")
+    facts = town.here.places.facts["far"]
+    assert facts.as_of.startswith("2 machines like ") and facts.price > 0
+    town.cloud.machines = 1
+    await town.pass_by(60.0)
+    alone = town.here.places.facts["far"]
+    assert alone.price * 2 == facts.price and alone.capacity.cpu == 4.0
+
+
+@in_town
+async def test_what_cannot_be_connected_is_not_stored(town: Town) -> None:
+    town.cloud.down = NotAllowed("you may not create jobs", hint="ask for it")
+    with pytest.raises(NotAllowed, match="may not create jobs"):
+        await town.here.apply([far()], "me")
+    with pytest.raises(InvalidSpec, match="no option colour"):
+        await town.here.apply([far(options={"colour": "red"})], "me")
+    assert [each["name"] for each in town.here.shelf.specs("", "pool")] == ["local"]
+    assert all(engine.closed for engine in town.cloud.engines)
+    assert town.here.store.leases.current("far") is None
+    assert [each["name"] for each in town.here.places.listing()] == ["local"]
+
+
+@in_town
+async def test_a_dry_run_connects_to_nothing(town: Town) -> None:
+    [answer] = await town.here.apply([far()], "me", dry_run=True)
+    assert answer["change"] == "created" and not town.cloud.engines
+    with pytest.raises(InvalidSpec, match="no option"):
+        await town.here.apply([far(options={"colour": 1})], "me", dry_run=True)
+
+
+@in_town
+async def test_a_pool_that_is_away_at_the_start_is_waited_for(town: Town) -> None:
+    await town.here.apply([far()], "me")
+    await town.down()
+    town.cloud.down = Unreachable("no answer from 10.0.0.1", hint="look at the network")
+    await town.up()
+    await town.here.connections.look()
+    run = await town.submit(function("one", pool="far"))
+    other = await town.result(function("one"))
+    assert other.state is RunState.SUCCEEDED, "the server works"
+    await town.settle(5.0)
+    found = town.run(run)
+    assert found.state is RunState.QUEUED
+    assert found.waiting == "pool 'far': cannot be reached: no answer from 10.0.0.1"
+    told = pool(town)
+    assert told["state"] == "trouble"
+    assert told["error"] == town.cloud.down.to_json()
+    town.cloud.down = None
+    await town.pass_by(30.0)
+    assert town.run(run).state is RunState.SUCCEEDED and pool(town)["state"] == "ready"
+
+
+@in_town
+async def test_a_pool_of_the_settings_that_nobody_ever_reached_is_waited_for(town: Town) -> None:
+    town.cloud.down = Unreachable("no answer")
+    town.here.store.revisions.apply(
+        "default", "pool", "far", document=far(), digest="d", bundle="", user="start"
+    )
+    await town.here.connections.look()
+    run = await town.submit(function("one", pool="far"))
+    await town.settle(5.0)
+    assert town.run(run).state is RunState.PINNED
+    assert town.run(run).waiting == "pool 'far': cannot be reached: no answer"
+    with pytest.raises(Unreachable, match="no answer"):
+        town.here.front.quote(function("one", pool="far"), "me")
+    town.cloud.down = None
+    await town.pass_by(60.0)
+    assert town.run(run).state is RunState.SUCCEEDED
+
+
+@in_town
+async def test_trouble_holds_back_what_waits_and_not_what_runs(town: Town) -> None:
+    town.act("one", value(1, seconds=100.0))
+    await town.here.apply([far()], "me")
+    first = await town.submit(function("one", pool="far", resources={"cpu": 4}))
+    await town.until(first, RunState.RUNNING)
+    town.cloud.down = Unreachable("the line is cut")
+    town.clock.advance(31.0)
+    await town.here.connections.look()
+    second = await town.submit(function("one", pool="far"))
+    await town.settle(1.0)
+    assert town.run(second).waiting == "pool 'far': cannot be reached: the line is cut"
+    assert pool(town)["used"] == {"cpu": 4.0, "memory": 0, "accelerators": {}}
+    town.cloud.down = None
+    await town.pass_by(200.0)
+    assert {town.run(each).state for each in (first, second)} == {RunState.SUCCEEDED}
+    assert town.cloud.begins == ["far", "far"], "it begins anew after trouble, and only then"
+
+
+@in_town
+async def test_a_machine_that_is_gone_is_waited_for(town: Town) -> None:
+    town.act("one", value(1, seconds=100.0))
+    await town.here.apply([far()], "me")
+    runs = [await town.submit(function("one", pool="far", resources={"cpu": 4})) for _ in range(3)]
+    await town.until(runs[0], RunState.RUNNING)
+    town.cloud.cpu = 3.0
+    town.clock.advance(31.0)
+    await town.here.connections.look()
+    await town.settle(1000.0)
+    assert [town.run(run).state for run in runs] == [
+        RunState.SUCCEEDED, RunState.SUCCEEDED, RunState.QUEUED,
+    ]  # fmt: skip
+    assert town.run(runs[2]).waiting == (
+        "no machine of pool 'far' can hold one process of this: it needs 4 CPU, the largest "
+        "machine has 3 CPU, 8 GiB; it waits until there is more"
+    )
+    late = await town.result(function("one", pool="far", resources={"cpu": 4}))
+    assert (
+        late.state is RunState.FAILED and "the largest machine has 3 CPU" in late.error["message"]
+    )
+    town.cloud.cpu = 4.0
+    await town.pass_by(200.0)
+    assert town.run(runs[2]).state is RunState.SUCCEEDED
+
+
+@in_town
+async def test_changed_options_take_the_work_over_or_are_refused(town: Town) -> None:
+    town.act("one", value(1, seconds=1000.0))
+    await town.here.apply([far()], "me")
+    run = await town.submit(function("one", pool="far"))
+    await town.until(run, RunState.RUNNING)
+    with pytest.raises(Conflict, match=run):
+        await town.here.apply([far(options={"region": "north"})], "me")
+    assert not town.cloud.engines[0].closed
+    await town.here.apply([far(options={"image": "new"})], "me")
+    old, new = town.cloud.engines
+    assert town.here.places.engines["far"] is new
+    assert (old.closed, new.closed) == (True, False)
+    await town.here.apply([far(options={"image": "new"}, price="$9/h")], "me")
+    assert town.here.places.engines["far"] is town.cloud.engines[-1] is new, (
+        "a price needs no new connection"
+    )
+    await town.settle()
+    assert town.run(run).state is RunState.SUCCEEDED
+    await town.here.apply([far(options={"region": "north"})], "me")
+    assert town.cloud.engines[-1].place.options == {"region": "north"}
+
+
+@in_town
+async def test_a_change_that_cannot_be_leaves_what_was(town: Town) -> None:
+    await town.here.apply([far()], "me")
+    town.cloud.down = NotAllowed("not with this image")
+    with pytest.raises(NotAllowed):
+        await town.here.apply([far(options={"image": "new"})], "me")
+    assert town.here.shelf.spec("default", "pool", "far", 0)["number"] == 1
+    town.cloud.down = None
+    await town.here.connections.look()
+    assert town.here.places.engines["far"].place.options == {}  # type: ignore[attr-defined]
+    assert (await town.result(function("one", pool="far"))).state is RunState.SUCCEEDED
+
+
+@in_town
+async def test_a_pool_is_deleted_when_nothing_runs_there(town: Town) -> None:
+    town.act("one", value(1, seconds=100.0))
+    await town.here.apply([far()], "me")
+    run = await town.submit(function("one", pool="far"))
+    await town.until(run, RunState.RUNNING)
+    with pytest.raises(Conflict, match=run):
+        await town.here.delete("default", "pool", "far")
+    await town.settle()
+    await town.here.delete("default", "pool", "far")
+    assert town.cloud.engines[0].closed and town.here.store.leases.current("far") is None
+    assert [each["name"] for each in town.here.places.listing()] == ["local"]
+    late = await town.result(function("one", pool="far"))
+    assert late.state is RunState.FAILED and "no pool named 'far'" in late.error["message"]
+
+
+@in_town
+async def test_the_default_interpreter_differs_from_pool_to_pool(town: Town) -> None:
+    town.act("one", table())
+    await town.here.apply(
+        [far("a", options={"image": "x"}), far("b", options={"image": "y"})], "me"
+    )
+    digests = {}
+    for name in ("local", "a", "b"):
+        run = await town.result(function("one", pool=name, cache=True))
+        assert not run.cached_from
+        digests[name] = run.pinned["environment"]["digest"]
+    assert len(set(digests.values())) == 3
+    again = await town.result(function("one", pool="a", cache=True))
+    assert again.cached_from
+    assert town.here.store.settings.get(f"environment:{digests['a']}") == {"image": "x"}
+
+
+def test_a_server_without_a_machine_of_its_own(tmp_path: Path) -> None:
+    import asyncio
+
+    async def story() -> None:
+        town = await Town(tmp_path / "data", local=False).up()
+        try:
+            run = await town.submit(function("one"))
+            await town.settle(5.0)
+            assert town.run(run).waiting == "there is no pool yet: apply one"
+            dear, cheap = far("dear", price="$9/h"), far("cheap", price="$1/h")
+            await town.here.apply([dear, cheap], "me")
+            await town.pass_by(30.0)
+            done = town.run(run)
+            assert done.state is RunState.SUCCEEDED and done.plan["pool"] == "cheap"
+            assert done.plan["chosen_because"] == "the cheapest pool that can hold it"
+            quote = town.here.front.quote(function("one"), "me")
+            assert [plan.pool for plan in quote.plans] == ["cheap", "dear"]
+        finally:
+            await town.down()
+
+    asyncio.run(story())
