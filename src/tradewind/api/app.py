@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tradewind import __version__
-from tradewind.api import runs, server, services, stored
-from tradewind.api.guard import Guard, Keys
+from tradewind.api import runs, server, services, stored, work
+from tradewind.api.guard import PREFIX, Guard, Keys
 from tradewind.base.errors import Bug, Location, NotFound, TradewindError, UserError
 from tradewind.control.assemble import Assembly
 
@@ -33,13 +33,15 @@ def create_app(
     )
     app.state.assembly = assembly
     app.state.keys = keys
+    app.state.desk = assembly.desk
     app.state.shutdown = shutdown
     app.state.replicas = httpx.AsyncClient(timeout=services.CALL_SECONDS, trust_env=False)
-    app.include_router(runs.router, prefix="/api/v1")
-    app.include_router(stored.router, prefix="/api/v1")
-    app.include_router(server.router, prefix="/api/v1")
-    app.include_router(services.router, prefix="/api/v1")
+    app.include_router(runs.router, prefix=PREFIX)
+    app.include_router(stored.router, prefix=PREFIX)
+    app.include_router(server.router, prefix=PREFIX)
+    app.include_router(services.router, prefix=PREFIX)
     app.include_router(services.gateway)
+    app.include_router(work.router, prefix=PREFIX)
     app.include_router(server.open_router)
     app.add_exception_handler(TradewindError, _ours)
     app.add_exception_handler(RequestValidationError, _malformed)

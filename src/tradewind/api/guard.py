@@ -1,6 +1,7 @@
 """What stands before every route: who asks, from where, with what sort of body.
 
-A token always: a bearer token, or the browser's cookie made from a one-time code. A foreign
+A token always: a bearer token, or the browser's cookie made from a one-time code; for tasks on
+other machines each its own, which opens nothing but what is theirs. A foreign
 `Host` (DNS rebinding) or `Origin` (another page's script) is refused, and so is a body that is
 neither JSON nor bytes: a form on another page can send neither without asking first. JSON is
 bounded, since it is read whole; bytes are bounded where they are taken.
@@ -21,11 +22,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tradewind.base.errors import NotAllowed, TradewindError, Unauthenticated, UserError
 
 COOKIE = "tradewind"
+PREFIX = "/api/v1"
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/login"})
+# Whoever stands behind these asks for a token of another sort (`work.py`).
+WORK_PATH = f"{PREFIX}/work"
 CODE_SECONDS = 120.0
 SESSION_SECONDS = 7 * 86400
 MAX_JSON = 16 * 2**20
-BYTES_PATH = "/api/v1/blobs/"
+BYTES_PATHS = (f"{PREFIX}/blobs/", f"{WORK_PATH}/blobs/")
 BODY_TYPES = ("application/json", "application/octet-stream", "application/gzip")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -121,7 +125,7 @@ class Guard:
                 )
             if not _takes_bytes(scope) and length.isdigit() and int(length[:19]) > MAX_JSON:
                 raise _too_large()
-        if scope["path"] not in OPEN_PATHS and not self._keys.admits(headers):
+        if not _open(str(scope["path"])) and not self._keys.admits(headers):
             raise Unauthenticated(
                 "no token, or not the right one",
                 hint="send Authorization: Bearer with the token in the data folder; "
@@ -144,8 +148,12 @@ class _Bounded:
         return message
 
 
+def _open(path: str) -> bool:
+    return path in OPEN_PATHS or path == WORK_PATH or path.startswith(f"{WORK_PATH}/")
+
+
 def _takes_bytes(scope: Scope) -> bool:
-    return scope["method"] == "PUT" and str(scope["path"]).startswith(BYTES_PATH)
+    return scope["method"] == "PUT" and str(scope["path"]).startswith(BYTES_PATHS)
 
 
 def _too_large() -> UserError:

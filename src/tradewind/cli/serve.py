@@ -23,9 +23,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import urlsplit
 
 import uvicorn
 
+from tradewind import specs
 from tradewind.api.app import create_app
 from tradewind.api.guard import Keys
 from tradewind.base.errors import Broken, Conflict, Refused, TradewindError
@@ -49,11 +51,15 @@ class Options:
     behind_proxy: bool
     tls_cert: str
     tls_key: str
+    local: bool = True
+    pools: tuple[Path, ...] = ()
+    blobs: Path | None = None
 
-    @property
-    def scheme(self) -> str:
-        """How the server itself speaks."""
-        return "https" if self.tls_cert else "http"
+    def url(self, port: int) -> str:
+        """Its own address, as seen from this machine."""
+        host = self.host if self.host not in {"0.0.0.0", "::"} else "127.0.0.1"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.tls_cert else 'http'}://{shown}:{port}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,6 +96,13 @@ def _parse(arguments: Sequence[str] | None) -> Options:
                         help="a proxy in front ends TLS; any address is allowed")  # fmt: skip
     parser.add_argument("--tls-cert", default="")
     parser.add_argument("--tls-key", default="")
+    parser.add_argument("--no-local", action="store_true",
+                        help="run no tasks on this machine")  # fmt: skip
+    parser.add_argument("--pools", action="append", type=Path, metavar="FILE",
+                        default=_paths("TRADEWIND_POOLS"),
+                        help="pool specs that are applied at the start (repeatable)")  # fmt: skip
+    parser.add_argument("--blobs", type=Path, metavar="DIR", default=_path("TRADEWIND_BLOBS"),
+                        help="a blob folder that servers of one database share")  # fmt: skip
     given = parser.parse_args(arguments)
     return Options(
         data=given.data.absolute(),
@@ -100,7 +113,27 @@ def _parse(arguments: Sequence[str] | None) -> Options:
         behind_proxy=given.behind_proxy,
         tls_cert=given.tls_cert,
         tls_key=given.tls_key,
+        local=not given.no_local,
+        pools=tuple(given.pools),
+        blobs=given.blobs.absolute() if given.blobs else None,
     )
+
+
+def _paths(variable: str) -> list[Path]:
+    return [Path(each) for each in os.environ.get(variable, "").split(os.pathsep) if each]
+
+
+def _path(variable: str) -> Path | None:
+    return next(iter(_paths(variable)), None)
+
+
+def _pools(files: Sequence[Path]) -> Iterator[specs.PoolSpec]:
+    """The pool specs of these files. Raises InvalidSpec, and Refused for any other kind."""
+    for file in files:
+        for spec in specs.read(file):
+            if not isinstance(spec, specs.PoolSpec):
+                raise Refused(f"{file}: {spec.kind}/{spec.name} is no pool")
+            yield spec
 
 
 def _check_open(options: Options) -> None:
@@ -185,9 +218,20 @@ class _Server(uvicorn.Server):
 async def _serve(options: Options, token: str) -> None:
     sock = _bind(options)
     port = sock.getsockname()[1]
-    assembly = assemble(Settings(data=options.data, store=options.store))
+    # Where others reach it is for those to say who put it there.
+    url = os.environ.get("TRADEWIND_URL", "").rstrip("/") or options.url(port)
+    settings = Settings(
+        data=options.data,
+        store=options.store,
+        pools=tuple(_pools(options.pools)),
+        local=options.local,
+        blobs=options.blobs,
+        url=url,
+    )
+    assembly = assemble(settings)
     keys = Keys(token, time.time)
     names = {"127.0.0.1", "localhost", "::1", options.host, *options.names}
+    names.add(urlsplit(url).hostname or options.host)
 
     def stop() -> None:
         server.should_exit = True
@@ -220,10 +264,8 @@ async def _serve(options: Options, token: str) -> None:
 
 def _announce(options: Options, port: int) -> Path:
     """Write `server.json`, whole or not at all."""
-    host = options.host if options.host not in {"0.0.0.0", "::"} else "127.0.0.1"
-    shown = f"[{host}]" if ":" in host else host
     body = {
-        "url": f"{options.scheme}://{shown}:{port}",
+        "url": options.url(port),
         "pid": os.getpid(),
         "started": _start_ticks(),
         "boot": _boot(),

@@ -327,3 +327,21 @@ async def test_a_websocket_is_closed(made: House, client: httpx.AsyncClient) -> 
     scope = {"type": "websocket", "path": "/", "headers": headers}
     await made.app(scope, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@at_home
+async def test_an_attempt_token_opens_the_door_for_tasks_and_nothing_else(
+    made: House, client: httpx.AsyncClient
+) -> None:
+    token = made.here.desk.token("r1-main-1")
+    async with made.client(token) as task, made.client("") as nobody:
+        for path in ("/api/v1/runs", "/api/v1/workers", "/api/v1/status"):
+            assert (await task.get(path)).status_code == 401, path
+        gone = await task.get("/api/v1/work", params={"pod": "p"})
+        assert (gone.status_code, gone.json()["error"]["code"]) == (410, "gone")
+        for stranger in (nobody, client):
+            answer = await stranger.get("/api/v1/work", params={"pod": "p"})
+            assert answer.status_code == 401
+            path, octets = f"/api/v1/work/blobs/sha256:{'0' * 64}", "application/octet-stream"
+            put = await stranger.put(path, content=b"x", headers={"content-type": octets})
+            assert put.status_code == 401

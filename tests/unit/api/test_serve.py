@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -131,3 +132,23 @@ def test_a_token_that_others_could_read_is_closed_to_them(tmp_path: Path) -> Non
     path.chmod(0o644)
     assert serve._token(tmp_path) == "x" * 43
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_pools_of_files_are_applied_at_the_start(tmp_path: Path) -> None:
+    good, bad = tmp_path / "pools.yaml", tmp_path / "bad.yaml"
+    good.write_text("kind: pool\nname: local\nprice: $9/h\n")
+    bad.write_text("kind: project\nname: one\n")
+    refused = asked(tmp_path / "data", "--port", "0", "--pools", str(bad))
+    assert refused.returncode == 2 and "project/one is no pool" in refused.stderr
+    blobs = tmp_path / "blobs"
+    with serving(tmp_path / "data", "--pools", str(good), "--blobs", str(blobs)) as (_, url):
+        headers = {"authorization": f"Bearer {(tmp_path / 'data/token').read_text()}"}
+        [pool] = httpx.get(f"{url}/api/v1/pools", headers=headers).json()
+        assert pool["price"] == 9_000_000_000 and pool["state"] == "ready"
+        digest = f"sha256:{hashlib.sha256(b'x').hexdigest()}"
+        octets = {**headers, "content-type": "application/octet-stream"}
+        put = httpx.put(f"{url}/api/v1/blobs/{digest}", content=b"x", headers=octets)
+        assert put.status_code == 201 and list(blobs.rglob("*"))
+    with serving(tmp_path / "other", "--no-local") as (_, url):
+        headers = {"authorization": f"Bearer {(tmp_path / 'other/token').read_text()}"}
+        assert httpx.get(f"{url}/api/v1/pools", headers=headers).json() == []
