@@ -1,0 +1,68 @@
+"""Evictions, and what disruption budgets say to them."""
+
+import math
+
+from tests.kube.double.objects import (
+    Object,
+    deleting,
+    ended,
+    holds,
+    labels_of,
+    name_of,
+    node_of,
+    set_condition,
+)  # fmt: skip
+from tests.kube.double.registry import Registry
+from tests.kube.double.resources import BUDGETS, PODS
+from tests.kube.double.selectors import selected
+from tests.kube.double.statuses import Refusal
+
+
+def evict(registry: Registry, namespace: str, name: str, options: Object) -> None:
+    """Deletes a pod unless a budget forbids it: 429."""
+    pod = registry.get(PODS, namespace, name)
+    for budget in registry.storage.all(BUDGETS, namespace):
+        if selected(budget["spec"].get("selector") or {}, labels_of(pod)) and not ended(pod):
+            _allow(registry, budget, namespace)
+    if node_of(pod) and not ended(pod):
+        registry.edit(PODS, pod, lambda obj: _disrupt(obj, registry.clock.now()), "status")
+    registry.delete(PODS, namespace, name, {**options, "propagationPolicy": None})
+
+
+def _disrupt(pod: Object, now: float) -> None:
+    new = {
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }  # fmt: skip
+    set_condition(pod, new, now, probe=False)
+
+
+def _allow(registry: Registry, budget: Object, namespace: str) -> None:
+    spec = budget["spec"]
+    pods = [
+        one
+        for one in registry.storage.all(PODS, namespace)
+        if selected(spec.get("selector") or {}, labels_of(one)) and not ended(one)
+    ]
+    healthy = sum(holds(one, "Ready") and not deleting(one) for one in pods)
+    if "maxUnavailable" in spec:
+        needed = len(pods) - _count(spec["maxUnavailable"], len(pods))
+    else:
+        needed = _count(spec.get("minAvailable", 1), len(pods))
+    if healthy > needed:
+        return
+    cause = {
+        "reason": "DisruptionBudget",
+        "message": f"The disruption budget {name_of(budget)} needs {needed} healthy pods and has"
+        f" {healthy} currently",
+    }
+    raise Refusal(
+        429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption"
+        " budget.", details={"causes": [cause]},
+    )  # fmt: skip
+
+
+def _count(amount: int | str, total: int) -> int:
+    if isinstance(amount, int):
+        return amount
+    return math.ceil(float(amount.removesuffix("%")) * total / 100)

@@ -1,0 +1,114 @@
+"""The Pod Security Standard `restricted`, in the admission plugin's words."""
+
+from tests.kube.double.objects import Object, containers_of
+
+_VOLUMES = {"emptyDir", "secret", "configMap", "projected", "downwardAPI", "persistentVolumeClaim"}
+
+
+def violations(spec: Object) -> str:
+    """Returns what keeps a pod from being `restricted`, in one line; empty when it is."""
+    found = [check(spec) for check in _CHECKS]
+    return ", ".join(one for one in found if one)
+
+
+def _context(thing: Object) -> Object:
+    found: Object = thing.get("securityContext") or {}
+    return found
+
+
+def _named(names: list[str]) -> str:
+    word = "container" if len(names) == 1 else "containers"
+    return f"{word} " + ", ".join(f'"{name}"' for name in names)
+
+
+def _host_namespaces(spec: Object) -> str:
+    used = [f"{name}=true" for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
+    return f"host namespaces ({', '.join(used)})" if used else ""
+
+
+def _host_path(spec: Object) -> str:
+    found = [one["name"] for one in spec.get("volumes") or [] if "hostPath" in one]
+    word = "volume" if len(found) == 1 else "volumes"
+    return f"hostPath volumes ({word} {_quoted(found)})" if found else ""
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _privileged(spec: Object) -> str:
+    found = [one["name"] for _, one in containers_of(spec) if _context(one).get("privileged")]
+    return (
+        f"privileged ({_named(found)} must not set securityContext.privileged=true)"
+        if found
+        else ""
+    )
+
+
+def _escalation(spec: Object) -> str:
+    found = [
+        one["name"]
+        for _, one in containers_of(spec)
+        if _context(one).get("allowPrivilegeEscalation") is not False
+    ]
+    words = "must set securityContext.allowPrivilegeEscalation=false"
+    return f"allowPrivilegeEscalation != false ({_named(found)} {words})" if found else ""
+
+
+def _capabilities(spec: Object) -> str:
+    found = [
+        one["name"]
+        for _, one in containers_of(spec)
+        if "ALL" not in ((_context(one).get("capabilities") or {}).get("drop") or [])
+    ]
+    words = 'must set securityContext.capabilities.drop=["ALL"]'
+    return f"unrestricted capabilities ({_named(found)} {words})" if found else ""
+
+
+def _volumes(spec: Object) -> str:
+    found, kinds = [], []
+    for volume in spec.get("volumes") or []:
+        for kind in set(volume) - {"name"} - _VOLUMES:
+            found.append(volume["name"])
+            kinds.append(kind)
+    if not found:
+        return ""
+    word = "volume" if len(found) == 1 else "volumes"
+    uses = "uses restricted volume type" if len(found) == 1 else "use restricted volume types"
+    return f"restricted volume types ({word} {_quoted(found)} {uses} {_quoted(sorted(set(kinds)))})"
+
+
+def _non_root(spec: Object) -> str:
+    good = _context(spec).get("runAsNonRoot") is True
+    found = [
+        one["name"] for _, one in containers_of(spec) if not _context(one).get("runAsNonRoot", good)
+    ]
+    words = "must set securityContext.runAsNonRoot=true"
+    return f"runAsNonRoot != true (pod or {_named(found)} {words})" if found else ""
+
+
+def _root(spec: Object) -> str:
+    if _context(spec).get("runAsUser") == 0:
+        return "runAsUser=0 (pod must not set runAsUser=0)"
+    found = [one["name"] for _, one in containers_of(spec) if _context(one).get("runAsUser") == 0]
+    return f"runAsUser=0 ({_named(found)} must not set runAsUser=0)" if found else ""
+
+
+def _seccomp(spec: Object) -> str:
+    def good(thing: Object) -> bool:
+        profile = _context(thing).get("seccompProfile") or {}
+        return profile.get("type") in ("RuntimeDefault", "Localhost")
+
+    found = [
+        one["name"]
+        for _, one in containers_of(spec)
+        if not (good(one) if _context(one).get("seccompProfile") else good(spec))
+    ]
+    words = 'must set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost"'
+    return f"seccompProfile (pod or {_named(found)} {words})" if found else ""
+
+
+_CHECKS = (
+    _host_namespaces, _host_path, _privileged, _escalation, _capabilities, _volumes, _non_root,
+    _root, _seccomp,
+)  # fmt: skip
