@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import signal
+import socket
 import threading
 import traceback
 from collections.abc import Callable
@@ -37,12 +38,15 @@ def serve(function: Callable[..., Any], start: dict[str, Any]) -> None:
     hints = inputs.hints_of(function)
     for name, slot in start.get("inputs", {}).items():
         fixed[name] = inputs.read(slot, hints.get(name), name)
-    server = _Server(("127.0.0.1", int(os.environ.get("PORT", "0"))), _Handler)
+    host = os.environ.get("HOST") or "127.0.0.1"
+    kind = _Server6 if ":" in host else _Server
+    server = kind((host, int(os.environ.get("PORT", "0"))), _Handler)
     server.function, server.fixed = function, fixed
     # Closing waits for the loop to end, so it cannot be done in the thread of that loop.
     stop = threading.Thread(target=server.shutdown)
     signal.signal(signal.SIGTERM, lambda *_: stop.start())
-    print(f"answers on http://127.0.0.1:{server.server_address[1]}/predict", flush=True)
+    place = f"[{host}]" if ":" in host else host
+    print(f"answers on http://{place}:{server.server_address[1]}/predict", flush=True)
     server.serve_forever(poll_interval=0.1)
     server.server_close()
 
@@ -52,6 +56,10 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     function: Callable[..., Any]
     fixed: dict[str, Any]
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(BaseHTTPRequestHandler):

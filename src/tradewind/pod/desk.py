@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
+import json
 import math
 import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx
 
@@ -23,6 +25,7 @@ PATIENCE, FIRST, LONGEST = 600.0, 0.2, 5.0
 # How often bytes may come wrong before that is said.
 TRIES = 3
 ROOT = "/api/v1/work"
+_SET = "its operator sets `server:` in the pool's options"
 _CHUNK = 1 << 18
 
 
@@ -35,11 +38,11 @@ class Superseded(Exception):
 
 
 class Refused(Exception):
-    """The server understood and will not; asking again is of no use."""
+    """Asking again is of no use. `denied`: all that this task asks is refused."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", denied: bool = False) -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.denied = hint, denied
 
 
 class _Busy(Exception):
@@ -61,10 +64,16 @@ class Desk:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is sent yet."""
+        """Nothing is sent yet. Raises Refused for an address that is none."""
         self.server, self.pod = server, pod
         self.patience_from = -math.inf  # before this moment no time is counted as spent waiting
         self._sleep, self._clock = sleep, clock
+        try:
+            known = httpx.URL(server).scheme in ("http", "https")
+        except httpx.InvalidURL:
+            known = False
+        if not known:
+            raise Refused(f"{server!r} is no address of a server", _SET)
         secure = server.startswith("https:")
         self._http = httpx.Client(
             base_url=server,
@@ -76,23 +85,34 @@ class Desk:
             verify=secure,
         )
 
+    def close(self) -> None:
+        """Drop the connections."""
+        self._http.close()
+
     def work(self) -> dict[str, Any]:
         """What this pod has to do."""
-        found: dict[str, Any] = self._ask("GET", ROOT, params={"pod": self.pod}).json()
-        return found
+        answer = self._ask("GET", ROOT, params={"pod": self.pod})
+        try:
+            found = answer.json()
+            return {"request": found["request"], "unit": found["unit"]}
+        except (ValueError, KeyError, TypeError):
+            raise Refused(f"what answers at {self.server} is no Tradewind server", _SET) from None
 
     def post(self, facts: list[dict[str, Any]]) -> None:
         """Tell facts; they are stored when this returns."""
-        self._ask("POST", f"{ROOT}/facts", json={"pod": self.pod, "facts": facts})
+        # Not by httpx, which refuses half a character and a value that is no number.
+        data = json.dumps({"pod": self.pod, "facts": facts}, separators=(",", ":")).encode()
+        head = {"Content-Type": "application/json"}
+        self._ask("POST", f"{ROOT}/facts", content=data, headers=head)
 
-    def put(self, digest: str, path: str) -> None:
-        """Bring a file to the server, unless it has it."""
+    def put(self, digest: str, opened: Callable[[], IO[bytes] | io.RawIOBase]) -> None:
+        """Bring these bytes to the server, unless it has them."""
         place = f"{ROOT}/blobs/{digest}"
         if self._ask("HEAD", place).status_code == 200:
             return
 
         def send() -> None:
-            with open(path, "rb") as file:
+            with opened() as file:
                 head = {"Content-Type": "application/octet-stream"}
                 self._check(self._http.put(place, content=file, headers=head))
 
@@ -160,15 +180,18 @@ class Desk:
         if isinstance(error, _Busy):
             return f"the server at {self.server} did not get ready: {error}"
         return (
-            f"the server at {self.server} cannot be reached from where the task runs;"
-            " its operator sets `server:` in the pool's options"
+            f"the server at {self.server} cannot be reached from where the task runs ({error});"
+            f" {_SET}"
         )
 
     def _check(self, answer: httpx.Response) -> None:
         status = answer.status_code
-        if status < 400:
+        if status < 300:
             return
         message, hint = _words(answer)
+        if status < 400:
+            goal = answer.headers.get("location", "another place")
+            raise Refused(f"the server at {self.server} sends us on to {goal}", _SET)
         if status == 410:
             raise Superseded(message)
         if status >= 500 or status in (408, 429):
@@ -176,7 +199,7 @@ class Desk:
             raise _Busy(message, float(after) if after.isdigit() else 0.0)
         if status == 401:
             message = f"the server at {self.server} does not know this task: {message}"
-        raise Refused(message, hint)
+        raise Refused(message, hint, denied=status in (401, 403))
 
 
 def _words(answer: httpx.Response) -> tuple[str, str]:

@@ -43,6 +43,9 @@ def main(place: Place) -> int:
     except OSError as error:
         ended = alone.disk_exit(error)
         return ending.write(place.termination, ending.made("failed", **ended))
+    except Exception as error:  # our own mistake
+        words = f"{type(error).__name__}: {error}"
+        return ending.write(place.termination, ending.made("lost", "lost", words))
 
 
 def _wake_on(*numbers: int) -> tuple[int, int]:

@@ -468,7 +468,8 @@ def end_body(ended: Exit, unit: Unit | None) -> dict[str, Any]:
 
 
 def named_ports(host: Host, role: dict[str, Any]) -> tuple[int, dict[str, str]]:
-    """Fresh ports for the role's names; the first is `PORT` too. Replicas have at least one."""
+    """Fresh ports for the role's names; the first is `PORT` too. Replicas have at least one. `HOST`
+    is where to listen: here, for this machine alone."""
     names = list(role.get("ports") or ())
     if not names and role["shape"]["shape"] == "replicas":
         names = ["http"]
@@ -476,7 +477,7 @@ def named_ports(host: Host, role: dict[str, Any]) -> tuple[int, dict[str, str]]:
     if not numbers:
         return 0, {}
     first = next(iter(numbers.values()))
-    env = {"PORT": str(first)}
+    env = {"HOST": "127.0.0.1", "PORT": str(first)}
     for name, number in numbers.items():
         env["PORT_" + name.upper().replace("-", "_")] = str(number)
     return first, env

@@ -429,13 +429,14 @@ def load_light(folder: Path) -> Model:
 
 
 def main(
-    model: Path, *, name: str, version: str | int = "1", port: int = 0, host: str = "127.0.0.1"
+    model: Path, *, name: str, version: str | int = "1", port: int = 0, host: str = ""
 ) -> None:
     """Serve the model in this folder until the process is told to stop.
 
-    Without a port, the one that the task was given, else a free one.
+    Without a port or a host, those that the task was given, else a free port of this machine alone.
     """
     began = time.perf_counter()
+    host = host or os.environ.get("HOST") or "127.0.0.1"
     sock = bind(host, int(port) or int(os.environ.get("PORT", "0")))
     loaded = load_light(Path(model))
     for note in loaded.notes:
