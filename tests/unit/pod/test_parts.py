@@ -44,7 +44,7 @@ def test_patience_has_an_end_and_words(server: Server) -> None:
     assert str(caught.value).endswith("; its operator sets `server:` in the pool's options")
 
 
-@pytest.mark.parametrize("address", ["", "no-url", "http://x:99999"])
+@pytest.mark.parametrize("address", ["", "no-url", "http://x:y"])
 def test_an_address_that_is_none_is_said_at_once(address: str) -> None:
     with pytest.raises(Refused, match="no address"), desk(address, Clock()):
         pass
