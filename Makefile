@@ -52,6 +52,8 @@ chaos: .venv/.test
 	@$(COMPILED)
 	@$(BIN)/python -m tests.chaos.run
 
+# What the server and tasks in a cluster find beside each other (deploy/Dockerfile).
+IMAGE = --extra data --extra ml --extra pandas --extra polars --extra kubernetes --extra postgres
 # Pins stay as they are where they still fit; make lock FLAGS=--upgrade takes the newest.
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(FLAGS)
@@ -59,6 +61,7 @@ lock: .venv/.test
 	$(LOCK) --all-extras --group dev --group demo pyproject.toml -o requirements/test.txt
 	$(LOCK) --extra data --extra ml --group demo -c requirements/test.txt pyproject.toml -o requirements/demo.txt
 	$(LOCK) -c requirements/test.txt pyproject.toml -o requirements/core.txt
+	$(LOCK) $(IMAGE) -c requirements/test.txt pyproject.toml -o requirements/image.txt
 	echo uv | $(LOCK) -c requirements/test.txt - -o requirements/uv.txt
 	$(LOCK) requirements/build.in -o requirements/build.txt
 
