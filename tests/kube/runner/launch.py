@@ -2,7 +2,7 @@
 
 Runs inside fresh mount, PID, UTS and IPC namespaces (`unshare` made them), as PID 1, from a plain
 interpreter: standard library only. What to do comes as JSON on a descriptor; why the command could
-not be started goes to another one, which closes without a word once it has been.
+not be started goes to a named pipe, which closes without a word once it has been.
 
 The root is an overlay on the machine's own root: what a container writes stays in it and goes with
 it, and a mount point can be made anywhere. Where no overlay can be had, the machine's top folders
@@ -126,8 +126,7 @@ def become(plan: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    given, said = int(sys.argv[1]), int(sys.argv[2])
-    os.set_inheritable(said, False)
+    given, said = int(sys.argv[1]), os.open(sys.argv[2], os.O_WRONLY | os.O_CLOEXEC)
     with os.fdopen(given) as file:
         plan = json.load(file)
     try:

@@ -151,47 +151,50 @@ async def start(plan: Plan, log: Log) -> Process:
     os.write(given, json.dumps(asdict(plan)).encode())
     os.lseek(given, 0, os.SEEK_SET)
     output, written = os.pipe()
-    said, saying = os.pipe()
-    for descriptor in (output, said):
-        os.set_blocking(descriptor, False)
+    os.set_blocking(output, False)
+    # Named, since a descriptor would be held open by `unshare` as well, which stays.
+    saying = f"{plan.stage}.said"
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(saying, 0o600)
+    said = os.open(saying, os.O_RDONLY | os.O_NONBLOCK)
     words = ["setpriv", "--pdeathsig", "KILL", *isolation()]
     try:
         popen = subprocess.Popen(
-            [*words, sys.executable, "-I", "-S", str(LAUNCH), str(given), str(saying)],
+            [*words, sys.executable, "-I", "-S", str(LAUNCH), str(given), saying],
             stdin=subprocess.DEVNULL,
             stdout=written,
             stderr=written,
-            pass_fds=(given, saying),
+            pass_fds=(given,),
             env={"PATH": os.environ.get("PATH", os.defpath)},
         )
     finally:
-        for descriptor in (given, written, saying):
+        for descriptor in (given, written):
             os.close(descriptor)
     process = Process(plan, popen, output, log)
-    if fault := await _said(said):
+    if fault := await _said(said, process.exited):
         await process.exited
         raise NotStarted(fault)
     process.found()
     return process
 
 
-async def _said(descriptor: int) -> str:
-    """All that the launcher says before it becomes the command, which closes the descriptor."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
+async def _said(descriptor: int, exited: asyncio.Future[int]) -> str:
+    """All that the launcher says before it becomes the command, which closes the pipe."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     parts: list[bytes] = []
 
     def read(descriptor: int) -> bool:
-        data = os.read(descriptor, PIPE)
-        parts.append(data)
-        if not data:
-            os.close(descriptor)
-            if not done.done():
-                done.set_result(None)
-        return bool(data)
+        parts.append(os.read(descriptor, PIPE))
+        if not parts[-1] and not done.done():
+            done.set_result(None)
+        return bool(parts[-1])
 
     _on_readable(descriptor, read)
-    await done
+    await asyncio.wait({done, exited}, return_when=asyncio.FIRST_COMPLETED)
+    if not done.done():
+        asyncio.get_running_loop().remove_reader(descriptor)
+        parts.append(b"no namespaces could be made" if not any(parts) else b"")
+    os.close(descriptor)
     return b"".join(parts).decode(errors="replace")
 
 
