@@ -23,7 +23,9 @@ def evict(registry: Registry, namespace: str, name: str, options: Object) -> Non
     pod = registry.get(PODS, namespace, name)
     for budget in registry.storage.all(BUDGETS, namespace):
         if selected(budget["spec"].get("selector") or {}, labels_of(pod)) and not ended(pod):
-            _allow(registry, budget, namespace)
+            always = budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+            if holds(pod, "Ready") or not always:
+                _allow(registry, budget, namespace)
     if node_of(pod) and not ended(pod):
         registry.edit(PODS, pod, lambda obj: _disrupt(obj, registry.clock.now()), "status")
     registry.delete(PODS, namespace, name, {**options, "propagationPolicy": None})

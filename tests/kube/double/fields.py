@@ -132,6 +132,7 @@ SPECS: dict[str, Shape] = {
     }},
     "PodDisruptionBudget": {"spec": {
         "maxUnavailable": ANY, "minAvailable": ANY, "selector": _SELECTOR,
+        "unhealthyPodEvictionPolicy": {"AlwaysAllow", "IfHealthyBudget"},
     }},
     "Lease": {"spec": {
         "holderIdentity": str, "leaseDurationSeconds": int, "acquireTime": str, "renewTime": str,

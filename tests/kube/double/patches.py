@@ -10,10 +10,13 @@ MERGE, JSON = "application/merge-patch+json", "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 # Lists that the strategic patch merges by this key; all other lists are replaced, or 501.
 _MERGED = {
-    "conditions": "type", "containers": "name", "ownerReferences": "uid", "taints": "key",
-    "addresses": "type",
+    "conditions": "type", "containers": "name", "ownerReferences": "uid",
+    "addresses": "type", "env": "name", "hostIPs": "ip", "podIPs": "ip", "volumes": "name",
 }  # fmt: skip
-_REPLACED = {"args", "command", "images"}
+_REPLACED = {
+    "args", "command", "containerStatuses", "images", "initContainerStatuses", "taints",
+    "tolerations",
+}  # fmt: skip
 
 
 def apply(sort: str, obj: Object, patch: Any) -> Object:

@@ -18,7 +18,7 @@ from tests.kube.double.resources import (
     Resource,
 )  # fmt: skip
 from tests.kube.double.selectors import selected
-from tests.kube.double.statuses import Faults
+from tests.kube.double.statuses import Faults, not_modelled
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -78,6 +78,8 @@ def check_update(resource: Resource, old: Object, new: Object) -> None:
         _job_update(old["spec"], new["spec"], faults)
     elif resource in (DEPLOYMENTS, REPLICASETS):
         _immutable(old["spec"], new["spec"], ("selector",), faults)
+        if old["spec"]["template"] != new["spec"]["template"]:
+            raise not_modelled(f"a change of the template of {resource.plural}")
     elif resource is SERVICES:
         if old["spec"]["clusterIP"] != new["spec"].get("clusterIP"):
             faults.add(
