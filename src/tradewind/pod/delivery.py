@@ -7,11 +7,11 @@ unit's end it is waited for as long as the desk is patient.
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tradewind.pod import ending
@@ -101,13 +101,13 @@ class Delivery(threading.Thread):
             for report in reports
             if report["kind"] in KINDS
         ]
+        for report in reports:
+            self._note(report)
         if facts:
             self._post(desk, facts)
         self._offset = ends[-1]
         with contextlib.suppress(OSError):  # a full disk: another start would tell it again
             self._place.remember(POSTED, self._offset)
-        for report in reports:
-            self._note(report)
         return True
 
     @staticmethod
@@ -146,7 +146,9 @@ class Delivery(threading.Thread):
         return ending.short(made, digest)
 
     def _bring(self, desk: Desk, made: ending.Ending) -> None:
-        for output in made.get("outputs", {}).values():
-            for file in output["files"]:
-                path = layout.blob(self._place.blobs, file["digest"])
-                desk.put(file["digest"], functools.partial(io.FileIO, path))
+        from tradewind.pod.desk import together
+
+        outputs = made.get("outputs", {}).values()
+        digests = {file["digest"] for output in outputs for file in output["files"]}
+        paths = {digest: layout.blob(self._place.blobs, digest) for digest in sorted(digests)}
+        together(partial(desk.put, digest, partial(io.FileIO, paths[digest])) for digest in paths)

@@ -10,7 +10,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, TypeVar
 
 import httpx
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 # How long a server may be away, in seconds, and the pauses between two questions.
 PATIENCE, FIRST, LONGEST = 600.0, 0.2, 5.0
+# Many small files take as long as their answers; few large ones take the line.
+AT_ONCE = 4
 # How often bytes may come wrong before that is said.
 TRIES = 3
 ROOT = "/api/v1/work"
@@ -51,6 +54,16 @@ class _Busy(Exception):
     def __init__(self, message: str, after: float = 0.0) -> None:
         super().__init__(message)
         self.after = after
+
+
+def together(calls: Iterable[Callable[[], None]]) -> None:
+    """A few at a time, until all are done or one fails."""
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        for done in [pool.submit(call) for call in calls]:
+            done.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Desk:

@@ -202,6 +202,10 @@ class _Watch:
         self._loop.after(grace + LEAVE, self._give_up)
 
     def _give_up(self) -> None:
+        end = self._delivery.end
+        if end is not None and end["body"]["state"] != "succeeded":
+            self._leave(ending.told(end))  # it made nothing that would be missed
+            return
         text = "stopped on request, before all that it made could be brought to the server"
         self._leave(ending.made("stopped", "stopped", text))
 

@@ -6,20 +6,17 @@ import os
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NoReturn
 
 from tradewind.inside import pack
 from tradewind.pod import alone, ending
 from tradewind.pod.delivery import NEWER
-from tradewind.pod.desk import Away, Desk, Refused, Superseded
+from tradewind.pod.desk import Away, Desk, Refused, Superseded, together
 from tradewind.pod.place import Place
 from tradewind.supervisor import environments, layout, preparation
 from tradewind.supervisor import main as supervisor
 from tradewind.supervisor.helper import Failure
-
-# Many small files take as long as their answers; few large ones take the line.
-AT_ONCE = 4
 
 
 def main(place: Place) -> int:
@@ -57,7 +54,7 @@ def _bring(place: Place) -> None:
     work = desk.work()
     request = alone.request(work, place.blobs)
     began = time.monotonic()
-    _fetch(desk, needed(request), place.blobs)
+    together(partial(desk.fetch, digest, place.blobs) for digest in needed(request))
     phases = {"fetch": time.monotonic() - began}
     settings = supervisor.Settings(
         data=place.home,
@@ -79,12 +76,3 @@ def needed(request: dict[str, Any]) -> list[str]:
             if "paths" not in (slot.get("meta") or {}):
                 found.append(slot.get("digest", ""))
     return sorted({digest for digest in found if digest})
-
-
-def _fetch(desk: Desk, digests: list[str], blobs: str) -> None:
-    pool = ThreadPoolExecutor(AT_ONCE)
-    try:
-        for done in [pool.submit(desk.fetch, digest, blobs) for digest in digests]:
-            done.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import tarfile
@@ -11,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.unit.pod.pods import PLACEMENT, Pod, Server, until
-from tradewind.supervisor import journal
 
 STAY = """
 import signal, sys, time, tradewind as tw
@@ -69,15 +69,21 @@ __main__.main(sys.argv)
 """
 
 
-def test_a_stop_while_the_server_is_away(tmp_path: Path, server: Server) -> None:
-    pod = Pod(tmp_path, server, "import tradewind as tw\ndef f():\n    tw.log_metric('m', 1)\n")
+@pytest.mark.parametrize("code", ["pass", "import time; print(flush=True); time.sleep(60)"])
+def test_a_stop_while_the_server_is_away(tmp_path: Path, server: Server, code: str) -> None:
+    pod = Pod(tmp_path, server, f"def f():\n    {code}\n")
     assert pod.stage().status == 0
     pod.python = ["-c", HURRIED]
     server.down = {"POST facts"}
     process = pod.begin("run")
-    server.wait_for("POST facts")
+    if code == "pass":
+        until(lambda: b"succeeded" in journal_of(pod))
+    else:
+        assert process.stdout is not None and process.stdout.readline() == b"\n"
     ended = pod.stop(process)
     assert (ended.status, ended.told["state"]) == (143, "stopped")
+    assert ("usage" in ended.told) == (code != "pass")
+    assert server.facts == []
 
 
 @pytest.mark.parametrize(
@@ -255,6 +261,12 @@ def test_a_reader_of_the_log_that_is_slow_holds_up_nothing_else(
 
 def running(pod: Pod) -> list[int]:
     """The pid that the journal tells."""
-    path = pod.home / "node/attempts" / PLACEMENT / "reports.jsonl"
-    reports = journal.read(str(path))[0] if path.exists() else []
+    reports = map(json.loads, journal_of(pod).splitlines())
     return [report["body"]["pid"] for report in reports if "pid" in report["body"]]
+
+
+def journal_of(pod: Pod) -> bytes:
+    """The whole lines of it: space is taken ahead."""
+    path = pod.home / "node/attempts" / PLACEMENT / "reports.jsonl"
+    data = path.read_bytes() if path.exists() else b""
+    return data[: data.rfind(b"\n") + 1]

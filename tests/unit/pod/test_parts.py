@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.pod.pods import TOKEN, Server
 from tradewind.pod import alone, ending
 from tradewind.pod.desk import LONGEST, PATIENCE, Away, Desk, Refused
+from tradewind.supervisor import roles
 
 
 class Clock:
@@ -100,3 +102,14 @@ def test_an_elastic_gang_of_one_knows_where_to_meet() -> None:
     assert (made["MASTER_ADDR"], made["WORLD_SIZE"]) == ("10.0.0.7", "1")
     role["shape"]["most"] = 1
     assert "MASTER_ADDR" not in alone.variables(role, {"rank": 0, "width": 1}, "10.0.0.7")
+
+
+class OnePort:
+    def port(self) -> int:
+        return 20_001
+
+
+def test_on_a_machine_of_its_own_a_task_listens_for_that_alone() -> None:
+    role = {"ports": ["http"], "shape": {"shape": "replicas"}}
+    port, env = roles.named_ports(cast(roles.Host, OnePort()), role)
+    assert (port, env["HOST"], env["PORT"]) == (20_001, "127.0.0.1", "20001")
