@@ -146,11 +146,13 @@ def form(about: Json) -> str:
 
 
 def openapi() -> Json:
+    from unittest.mock import Mock
+
     from tradewind.api.app import create_app
     from tradewind.api.guard import Keys
 
     keys = Keys(token="", now=lambda: 0.0)
-    nothing: Any = None  # routes are described without a control plane behind them
+    nothing: Any = Mock()  # routes are described without a control plane behind them
     made: Json = create_app(nothing, keys, frozenset(), lambda: None).openapi()
     return made
 

@@ -26,7 +26,9 @@ ROOT = HERE.parent.parent
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pool", help="where the steps run, by default this machine")
+    parser.add_argument(
+        "--pool", help="where the steps run: a pool's name, by default this machine"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the service up")
     args = parser.parse_args()
     os.environ.setdefault("TRADEWIND_HOME", str(ROOT / ".demo"))
@@ -58,7 +60,7 @@ def demo(client: Client, pool: str | None) -> int:
         return 1
     evaluation(ended)
     asked(client)
-    account(client, ended)
+    account(client, ended, f"pool {pool}" if pool else "this machine")
     return 0
 
 
@@ -119,11 +121,11 @@ def asked(client: Client) -> None:
     )
 
 
-def account(client: Client, ended: dict[str, Any]) -> None:
+def account(client: Client, ended: dict[str, Any], where: str) -> None:
     """Time, money, and what to try next."""
     reused = sum(bool(step["cached_from"]) for step in ended["children"])
     seconds = format_duration(ended["ended"] - ended["created"])
-    print(f"\nAll in {seconds} for {format_money(ended['price'])} on this machine", end="")
+    print(f"\nAll in {seconds} for {format_money(ended['price'])} on {where}", end="")
     print(f"; {reused} of {len(ended['children'])} steps were reused." if reused else ".")
     print("Next: change a line in examples/flights/flows.py, say `rounds`, and run it again:")
     print("  make demo        # only what depends on that line runs, and each step says why\n")

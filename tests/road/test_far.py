@@ -8,7 +8,9 @@ import pytest
 
 from tests.road.town import Town, far, function, in_town, table, value
 from tradewind.base.errors import Conflict, InvalidSpec, NotAllowed, Unreachable
+from tradewind.records.reports import Report
 from tradewind.records.states import RunState
+from tradewind.store.rows import RunFilter
 
 
 def pool(town: Town, name: str = "far") -> dict[str, object]:
@@ -239,3 +241,97 @@ def test_a_server_without_a_machine_of_its_own(tmp_path: Path) -> None:
             await town.down()
 
     asyncio.run(story())
+
+
+@in_town
+async def test_a_pipelines_pool_is_that_of_all_its_steps(town: Town) -> None:
+    file = town.here.settings.data / "flights.csv"
+    file.write_text("x\n1\n")
+    town.act("import_table", table())
+    town.act("one", table())
+    await town.here.apply([far()], "me")
+    one = {"kind": "function", "entry": "tradewind.components:one"}
+    flow = {
+        "kind": "pipeline",
+        "name": "flow",
+        "pool": "far",
+        "steps": [
+            {"name": "first", "uses": one, "input": {"data": str(file)}},
+            {"name": "here", "uses": {**one, "pool": "local"}},
+            {"name": "second", "uses": one, "input": {"data": "$first"}},
+        ],
+    }
+    run = await town.result(flow)
+    assert run.state is RunState.SUCCEEDED, run.error
+    where = {key: town.placements(line.id)[0].pool for key, line in town.children(run.id).items()}
+    assert where == {"first": "far", "here": "local", "second": "far"}
+    [imported] = town.children(town.children(run.id)["first"].id).values()
+    [placement] = town.placements(imported.id)
+    assert placement.pool == "far"
+    brought = placement.task.roles[0].inputs["source"]
+    assert brought.meta["paths"] == ["000000/flights.csv"]
+    assert town.here.blobs.path(brought.files[0]).read_bytes() == b"x\n1\n"
+
+
+@in_town
+async def test_files_of_this_machine_are_named_to_its_own_tasks_and_travel_to_others(
+    town: Town,
+) -> None:
+    folder = town.here.settings.data / "in"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep/b.csv").write_text("x\n2\n")
+    (folder / "a.csv").write_text("x\n1\n")
+    town.act("import_table", table())
+    await town.here.apply([far()], "me")
+    spec = {"kind": "dataset", "name": "data", "source": {"path": str(folder), "header": True}}
+    here = await town.result(spec)
+    [role] = town.placements(here.id)[0].task.roles
+    assert not role.inputs
+    there = await town.result({**spec, "pool": "far"})
+    [role] = town.placements(there.id)[0].task.roles
+    assert role.inputs["source"].meta["paths"] == ["000000/a.csv", "000001/b.csv"]
+    again = await town.result({**spec, "pool": "far"})
+    assert again.cached_from == there.id
+    (folder / "deep/b.csv").write_text("x\n22\n")
+    anew = await town.result({**spec, "pool": "far"})
+    assert not anew.cached_from
+    files = town.placements(anew.id)[0].task.roles[0].inputs["source"].files
+    assert [town.here.blobs.path(each).read_bytes() for each in files] == [b"x\n1\n", b"x\n22\n"]
+
+
+@in_town
+async def test_what_would_be_sent_is_shown_without_secrets(town: Town) -> None:
+    await town.here.apply([far()], "me")
+    [request], later = town.here.front.render(function("one", pool="far"), "me")
+    assert (request["pool"], request["token"], later) == ("far", "…", {})
+    one = {"kind": "function", "entry": "tradewind.components:one"}
+    steps = [
+        {"name": "first", "uses": one},
+        {"name": "each", "uses": one, "foreach": [1, 2], "params": {"x": "$item"}},
+        {"name": "lost", "uses": one, "input": {"data": "nowhere"}},
+        {"name": "last", "uses": one, "input": {"data": "$first"}},
+    ]
+    flow = {"kind": "pipeline", "name": "flow", "pool": "far", "steps": steps}
+    requests, later = town.here.front.render(flow, "me")
+    assert [each["pool"] for each in requests] == ["far"] * 3
+    assert later.keys() == {"lost", "last"} and "nowhere" in later["lost"]
+    assert not town.placements("r1") and not town.here.store.runs.counts()
+
+
+@in_town
+async def test_what_a_unit_waits_for_on_its_place_is_told(town: Town) -> None:
+    town.act("one", value(1, seconds=10.0))
+    await town.here.apply([far()], "me")
+    run = await town.submit(function("one", pool="far"))
+    await town.until(run, RunState.RUNNING)
+    [placement] = town.placements(run)
+    body = {"state": "preparing", "why": "no machine has 4 CPU free",
+            "native": {"reason": "Unschedulable"}}  # fmt: skip
+    told = Report(placement=placement.id, seq=50, at=town.clock.now(), kind="attempt", role="main",
+                  index=1, body=body, stream="x")  # fmt: skip
+    town.here.store.reports.record([told])
+    assert town.run(run).waiting == "no machine has 4 CPU free"
+    [line] = town.here.front.page(RunFilter(), 10, "").runs
+    assert line.waiting == "no machine has 4 CPU free"
+    attempts = town.here.front.details(town.run(run))["attempts"]
+    assert attempts[-1]["exit"]["native"] == {"reason": "Unschedulable"}

@@ -152,9 +152,15 @@ def quote(here: Here, spec: Annotated[dict[str, Any], Body(embed=True)]) -> Any:
 
 
 @router.post("/render")
-def render(here: Here, spec: Annotated[dict[str, Any], Body(embed=True)]) -> Any:
-    """The native requests that a run of this spec would send."""
-    return {"requests": here.front.render(spec, OWNER)}
+def render(
+    here: Here,
+    spec: Annotated[dict[str, Any], Body(embed=True)],
+    pool: Annotated[str, Body(embed=True)] = "",
+) -> Any:
+    """The native requests that a run of this spec would send, without secrets; `later` says of the
+    steps of a pipeline that are missing why."""
+    requests, later = here.front.render({**spec, "pool": pool} if pool else spec, OWNER)
+    return {"requests": requests, "later": later}
 
 
 @router.head("/blobs/{digest}")

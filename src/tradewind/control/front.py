@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tradewind import kinds
 from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, NotFound, Unreachable, UserError
 from tradewind.base.ids import new_id
@@ -25,13 +26,15 @@ from tradewind.control.places import NoPlace
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
 from tradewind.control.step import Loop, Stepper
-from tradewind.engines.base import Elsewhere, Engine
+from tradewind.engines.base import Elsewhere, Engine, Request
 from tradewind.records import codec
 from tradewind.records.events import Event
-from tradewind.records.placements import Attempt, Placement
+from tradewind.records.pinned import Pinned
+from tradewind.records.placements import Attempt, Placement, placement_id
 from tradewind.records.plans import Quote
 from tradewind.records.runs import Run
 from tradewind.records.states import ENDED, PLACEMENT_ENDED, RunState
+from tradewind.records.steering import Submit, View
 from tradewind.records.tasks import Resources
 from tradewind.specs import from_document, to_document
 from tradewind.store.base import Store
@@ -202,7 +205,11 @@ class Front:
             },
         }
         children = store.runs.children([run.id])[run.id]
-        body["children"] = [codec.to_json(each) for each in children]
+        why = self._why(children)
+        body["children"] = [
+            codec.to_json(replace(each, waiting=why.get(each.id, each.waiting)))
+            for each in children
+        ]
         body["price"] = store.ledger.bill_of_tree(run.id).nanodollars or run.price
         body["price_elsewhere"] = self._elsewhere(run)
         body["changed"] = list(run.memory.get("changed", ()))
@@ -393,10 +400,7 @@ class Front:
         run = Road.accept(to_document(from_document(document)), now=now, user=user)
         claim = Claim(run=run, token="", until=0.0, pokes=0)
         try:
-            made = self._road.pinner.pin(run, {})
-        except NotYet as wait:
-            wait.work()
-            made = self._road.pinner.pin(run, {})
+            made = self._pinned(run)
         except ImportFirst as first:
             raise UserError(
                 f"{first.spec['source']} is not imported yet",
@@ -409,16 +413,24 @@ class Front:
         except NoPlace as wait:
             raise Unreachable(wait.why, after=places.GUARD_SECONDS) from None
 
-    def render(self, document: Any, user: str) -> list[dict[str, Any]]:
-        """The native requests that a run of this spec would send."""
+    def _pinned(self, run: Run) -> Pinned:
+        while True:
+            try:
+                return self._road.pinner.pin(run, {})
+            except NotYet as wait:
+                wait.work()
+
+    def render(self, document: Any, user: str) -> tuple[list[Request], dict[str, str]]:
+        """The native requests that a run of this spec would send, without secrets; and for each
+        step of a pipeline that cannot be rendered yet, why."""
         run, quote = self._quoted(document, user)
         if quote is None:
-            return []
+            return self._rendered_steps(run, user)
         plan = quote.plans[0]
         run = replace(run, id=new_id("r"), plan=codec.to_json(plan))
         task = self._road.task(run)
         placement = Placement(
-            id=f"{run.id}-{task.name}-1",
+            id=placement_id(run.id, task.name, 1),
             run=run.id,
             task=task,
             number=1,
@@ -429,7 +441,28 @@ class Front:
         )
         engine = self._engine(plan.pool)
         request = engine.render(placement)
-        return [engine.redacted(request) if isinstance(engine, Elsewhere) else request]
+        return [engine.redacted(request) if isinstance(engine, Elsewhere) else request], {}
+
+    def _rendered_steps(self, run: Run, user: str) -> tuple[list[Request], dict[str, str]]:
+        """Those steps that begin at once; what the others are given is not known before."""
+        view = View(run=replace(run, state=RunState.PLANNED))
+        decided = kinds.load(run.kind).steer.next(view, self._clock.now())
+        begin = {each.key: each.spec for each in decided if isinstance(each, Submit)}
+        found: list[Request] = []
+        later: dict[str, str] = {}
+        for key, spec in begin.items():
+            try:
+                requests, inner = self.render(self._road.part(run, spec), user)
+            except UserError as error:
+                later[key] = error.message
+                continue
+            found += requests
+            later |= {f"{key}/{name}": why for name, why in inner.items()}
+        names = {key.partition("#")[0].partition("~")[0] for key in begin}
+        for step in run.spec.get("steps", ()):
+            if step["name"] not in names:
+                later[step["name"]] = "it begins when the steps before it have ended"
+        return found, later
 
     async def top(self) -> list[dict[str, Any]]:
         """What runs now: live placements with what their engine says of their usage."""

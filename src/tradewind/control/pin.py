@@ -7,18 +7,17 @@ what is known, or raises `NotYet` with the work that would make it known.
 from __future__ import annotations
 
 import difflib
-import glob
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from tradewind.base.errors import InvalidData, NotFound, TradewindError, UserError, from_json
 from tradewind.base.ids import digest_json
 from tradewind.blobs.base import Blobs
-from tradewind.control import code
+from tradewind.control import code, sources
 from tradewind.records.pinned import Pinned
 from tradewind.records.runs import Run
 from tradewind.records.steering import Child
@@ -150,8 +149,20 @@ class Pinner:
             name: self._input(run, name, value, children) for name, value in sorted(bound.items())
         }
         if run.spec.get("source") and run.kind == "dataset":
-            made["source"] = sources(run.spec["source"])
+            made["source"] = self._source(run)
         return made
+
+    def _source(self, run: Run) -> Input:
+        """The files that a dataset is imported from; where they cannot be seen, their bytes."""
+        source, settings = run.spec["source"], self.store.settings
+        files = sources.seen(source)
+        if self.ground.here(str(run.spec.get("pool") or "")):
+            return files
+        stored = sources.sent(files, self.blobs, settings)
+        if stored is None:
+            work = partial(sources.send, source, files, self.blobs, settings)
+            raise NotYet(sources.key(files), f"reading {files.source}", work)
+        return folder_input(files.source, stored)
 
     def _input(self, run: Run, name: str, value: Any, children: dict[str, Child]) -> Input:
         if isinstance(value, list):
@@ -301,24 +312,6 @@ def folder_input(source: str, files: list[dict[str, Any]], **meta: Any) -> Input
             **meta,
         },
     )
-
-
-def sources(source: Any) -> Input:
-    """The files of a dataset's source, identified by path, size and time of change: to read them
-    all only to learn that nothing changed would cost as much as the import."""
-    paths = source if isinstance(source, str | list) else source["path"]
-    seen = []
-    for pattern in [paths] if isinstance(paths, str) else paths:
-        found = sorted(glob.glob(pattern.removeprefix("file://"), recursive=True))
-        if not found:
-            raise NotFound(
-                f"there is no file {pattern}",
-                hint="the path is looked for on the machine of the server; write it absolute",
-            )
-        for path in found:
-            told = os.stat(path)
-            seen.append([path, told.st_size, told.st_mtime_ns])
-    return Input(kind="value", source=str(paths), digest=digest_json(seen))
 
 
 def table_input(version: DatasetVersion) -> Input:

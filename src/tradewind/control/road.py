@@ -440,17 +440,22 @@ class Road:
 
     def _submit(self, draft: Draft, key: str, spec: dict[str, Any]) -> None:
         run = draft.run
-        document = {"project": run.project, **spec}
-        if run.spec.get("bundle") and document["kind"] in WITH_CODE:
-            document.setdefault("bundle", run.spec["bundle"])
-        if run.spec.get("pool") and "pool" in KINDS[document["kind"]].model_fields:
-            document.setdefault("pool", run.spec["pool"])
-        document = to_document(from_document(document))
+        document = self.part(run, spec)
         self.places.notice(str(document.get("pool") or ""))
         child = self.accept(document, now=draft.now, user=run.user, key=key, parent=run)
         draft.children.append(replace(child, queue=run.queue))
         body = {"kind": child.kind, "name": child.name, "parent": run.id, "key": key}
         draft.note("run.accepted", child.id, of=child.id, **body)
+
+    @staticmethod
+    def part(run: Run, spec: dict[str, Any]) -> dict[str, Any]:
+        """A child's document, with its parent's project, code and pool. Raises InvalidSpec."""
+        document = {"project": run.project, **spec}
+        if run.spec.get("bundle") and document["kind"] in WITH_CODE:
+            document.setdefault("bundle", run.spec["bundle"])
+        if run.spec.get("pool") and "pool" in KINDS[document["kind"]].model_fields:
+            document.setdefault("pool", run.spec["pool"])
+        return to_document(from_document(document))
 
     def _finish(self, draft: Draft, view: View, decision: Finish) -> None:
         if draft.run.state is RunState.PLANNED:

@@ -53,9 +53,15 @@ class Quotes:
 
     def render(self, document: Json, pool: str = "") -> list[Json]:
         """The native requests that a run would send."""
-        body = {"spec": document, **({"pool": pool} if pool else {})}
-        requests: list[Json] = self._http.call("POST", path_of("render"), body=body)["requests"]
+        requests: list[Json] = self.rendering(document, pool)["requests"]
         return requests
+
+    def rendering(self, document: Json, pool: str = "") -> Json:
+        """The same as `requests`; and as `later` why those of a pipeline's later steps are not
+        known yet, by step."""
+        body = {"spec": document, **({"pool": pool} if pool else {})}
+        found: Json = self._http.call("POST", path_of("render"), body=body)
+        return found
 
 
 class Blobs:

@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema
 
 from tradewind.specs.common import Frozen, Spec
 from tradewind.specs.faults import fault, shown
-from tradewind.specs.fields import Flag, Text, one_or_many
+from tradewind.specs.fields import Flag, Name, Text, one_or_many
 
 Format = Literal["auto", "csv", "parquet", "jsonl", "arrow"]
 Column = Annotated[str, Field(strict=True, min_length=1)]
@@ -101,3 +101,4 @@ class DatasetSpec(Spec):
         description="The column that says when a row became known; a point-in-time join looks "
         "at both.",
     )
+    pool: Name | None = Field(default=None, description="Where it is imported: a pool's name.")

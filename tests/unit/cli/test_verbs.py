@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.cli.conftest import Tw
 from tests.unit.sdk.fake import Fake
@@ -151,6 +152,49 @@ def test_quote_plan_render(tw: Tw) -> None:
     assert json.loads(tw("render", "clean.yaml", "--pool", "p").out)["pool"] == "p"
     for verb in ("quote", "plan", "render"):
         json.loads(tw(verb, "clean.yaml", "-o", "json").out)
+
+
+def test_objects_are_rendered_as_their_own_tools_read_them(
+    tw: Tw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = [{"kind": "Secret", "data": {"token": "…"}}, {"kind": "Job"}]
+    answer = {"requests": [{"engine": "far", "objects": objects}], "later": {"last": "too early"}}
+    monkeypatch.setattr(Fake, "_render", lambda *_: answer)
+    said = tw("render", "clean.yaml")
+    assert list(yaml.safe_load_all(said.out)) == objects and said.out.startswith("---\n")
+    assert "not shown: last: too early" in said.err
+    assert json.loads(tw("render", "clean.yaml", "-o", "json").out) == answer["requests"]
+
+
+def test_a_pool_shows_its_state_and_what_is_wrong(tw: Tw, monkeypatch: pytest.MonkeyPatch) -> None:
+    amount = {"cpu": 8.0, "memory": 16 << 30}
+    wrong = {"code": "unreachable", "message": "no answer", "hint": "look at the network"}
+    pools = [
+        {"name": "far", "engine": "clouds", "state": "trouble", "machines": 2, "capacity": amount,
+         "largest": amount, "used": {"cpu": 1.0}, "price": 10**9, "error": wrong,
+         "options": {"region": "north"}},
+        {"name": "b", "engine": "clouds", "state": "elsewhere", "server": "host7"},
+    ]  # fmt: skip
+    monkeypatch.setattr(Fake, "_pools", lambda *_: pools)
+    said = tw("get", "pools").out
+    assert "trouble" in said and "no answer" in said and "8 cores, 16 GiB" in said
+    assert "on host7" in said
+    said = tw("describe", "pool/far").out
+    for words in ("trouble", "look at the network", "$1.00 an hour", "north"):
+        assert words in said
+    monkeypatch.setattr(Fake, "_status", lambda *_: {"pools": pools})
+    assert "far (clouds, $1.00 an hour, trouble): no answer" in tw("status").out
+
+
+def test_describe_tells_what_the_engine_itself_said(tw: Tw, fake: Fake) -> None:
+    [run] = fake.client().runs.create([{"spec": yaml.safe_load(FUNCTION)}])
+    exit_ = {"reason": "waiting", "message": "no room",
+             "native": {"reason": "Full", "message": "0 of 3"}}  # fmt: skip
+    fake.runs[run["id"]]["attempts"] = [
+        {"role": "main", "index": 0, "number": 1, "state": "preparing", "exit": exit_}
+    ]
+    said = tw("describe", run["id"]).out
+    assert "waiting: no room" in said and "Full: 0 of 3" in said
 
 
 def test_bundle(tw: Tw) -> None:

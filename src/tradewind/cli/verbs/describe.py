@@ -16,7 +16,7 @@ from tradewind.base.errors import NotFound
 from tradewind.cli.follow import result_text
 from tradewind.cli.show import Out, ago, count, lasted, moment, money
 from tradewind.cli.verbs import plan
-from tradewind.cli.verbs.get import noun_of
+from tradewind.cli.verbs.get import amount, noun_of, state_of
 from tradewind.sdk import local
 from tradewind.sdk.client import Client
 from tradewind.sdk.handles import lines_of
@@ -109,6 +109,9 @@ def _run(body: Json, out: Out) -> None:
             ["unit", "try", "state", "time", "cpu", "memory", "ended by"],
             [_attempt(each) for each in body["attempts"]],
         )
+    if native := [_native(each) for each in body.get("attempts") or () if _native(each)[1]]:
+        _title("in the engine's own words", out)
+        out.facts(dict.fromkeys(native))
     if body.get("result"):
         _title("outputs", out)
         out.facts((slot, result_text(result)) for slot, result in body["result"].items())
@@ -160,6 +163,15 @@ def _attempt(each: Json) -> list[Any]:
             units.format_duration(usage["cpu"]) if usage.get("cpu") else "-",
             units.format_bytes(int(usage["memory"])) if usage.get("memory") else "-",
             reason]  # fmt: skip
+
+
+def _native(each: Json) -> tuple[str, str]:
+    """What the engine itself said of a unit, for operators."""
+    said = (each.get("exit") or {}).get("native") or {}
+    words = [str(said.get("reason") or ""), str(said.get("message") or "")]
+    rest = [f"{name} {value}" for name, value in said.items() if name not in {"reason", "message"}]
+    shown = ": ".join(part for part in words if part)
+    return f"{each['role']}[{each['index']}]", ", ".join(part for part in (shown, *rest) if part)
 
 
 def _short(value: Any) -> str:
@@ -258,4 +270,28 @@ def _stored(body: Json, out: Out) -> None:
     out.line(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
 
 
-_SHOW = {"runs": _run, "datasets": _dataset, "models": _model}
+def _pool(body: Json, out: Out) -> None:
+    error = body.get("error") or {}
+    price = body.get("price")
+    out.facts(
+        [
+            ("pool", body["name"]),
+            ("engine", body.get("engine")),
+            ("state", state_of(body)),
+            ("error", error.get("message")),
+            ("hint", error.get("hint")),
+            ("holds", amount(body.get("capacity"))),
+            ("machines", body.get("machines")),
+            ("largest machine", amount(body.get("largest"))),
+            ("in use", amount(body.get("used")) if body.get("used") else ""),
+            ("price", f"{money(price)} an hour" if price else ""),
+            ("price from", body.get("as_of")),
+            *(
+                (f"option {key}", _short(value))
+                for key, value in (body.get("options") or {}).items()
+            ),
+        ]
+    )
+
+
+_SHOW = {"runs": _run, "datasets": _dataset, "models": _model, "pools": _pool}

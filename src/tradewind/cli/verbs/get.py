@@ -121,12 +121,20 @@ def _service(item: Json) -> list[Any]:
 
 def _pool(item: Json) -> list[Any]:
     price = item.get("price")
-    return [item["name"], item.get("engine"), _amount(item.get("capacity")),
-            _amount(item.get("used") or item.get("in_use")),
-            f"{money(price)}/h" if price else "-"]  # fmt: skip
+    return [item["name"], item.get("engine"), state_of(item), item.get("machines"),
+            amount(item.get("capacity")), amount(item.get("used")),
+            f"{money(price)}/h" if price else "-",
+            (item.get("error") or {}).get("message", "")]  # fmt: skip
 
 
-def _amount(resources: Json | None) -> str:
+def state_of(pool: Json) -> str:
+    """How a pool is, in a word or two."""
+    state = str(pool.get("state") or "")
+    return f"on {pool['server']}" if state == "elsewhere" and pool.get("server") else state
+
+
+def amount(resources: Json | None) -> str:
+    """An amount of machine."""
     if not resources:
         return "-"
     from tradewind.base import units
@@ -147,6 +155,6 @@ _TABLES: dict[str, tuple[list[str], Callable[[Json], list[Any]]]] = {
     "datasets": (["name", "version", "rows", "made", "by run"], _dataset),
     "models": (["name", "version", "aliases", "metrics", "made"], _model),
     "services": (["name", "state", "ready", "model", "url"], _service),
-    "pools": (["name", "engine", "holds", "in use", "price"], _pool),
+    "pools": (["name", "engine", "state", "machines", "holds", "in use", "price", ""], _pool),
     "specs": (["kind", "name", "revision", "applied"], _spec),
 }

@@ -1,4 +1,8 @@
-"""The native requests that a run would send to its engine. Nothing is sent."""
+"""The native requests that a run would send to its engine. Nothing is sent.
+
+tw render train.yaml
+tw render flow.yaml --pool NAME        objects as YAML, one document each
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace, out: Out) -> None:
-    """Ask, print: it is made for machines, so text is JSON too."""
+    """Ask, print: objects as their own tools read them, any other request as JSON."""
     with local.connect() as client:
         work = target.work_of(args, client)
         document = target.document(args, client, work)
-        requests = client.quotes.render(document, args.pool or "")
-    out.value(requests if not out.text or len(requests) != 1 else requests[0])
+        found = client.quotes.rendering(document, args.pool or "")
+    requests = list(found["requests"])
+    if not out.text:
+        out.value(requests)
+        return
+    objects = [each for request in requests for each in request.get("objects") or ()]
+    if objects:
+        import yaml
+
+        out.line(yaml.safe_dump_all(objects, sort_keys=False, explicit_start=True).rstrip())
+    others = [request for request in requests if not request.get("objects")]
+    if others:
+        out.value(others if len(others) > 1 else others[0])
+    for step, why in (found.get("later") or {}).items():
+        out.note(f"  not shown: {step}: {why}")

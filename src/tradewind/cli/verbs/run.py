@@ -34,7 +34,8 @@ def main(args: argparse.Namespace, out: Out) -> int:
         work = target.work_of(args, client)
         document = target.document(args, client, work)
         for other in loading.imports(work):
-            made = client.runs.create([{"spec": loading.finish(client, other)}])[0]
+            place = {"pool": document["pool"]} if document.get("pool") else None
+            made = client.runs.create([{"spec": loading.finish(client, other, place)}])[0]
             ended = follow.to_end(client, made, out)
             if ended is None:
                 return follow.INTERRUPTED

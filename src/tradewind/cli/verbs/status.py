@@ -8,6 +8,7 @@ from typing import Any
 
 from tradewind.base import units
 from tradewind.cli.show import Out
+from tradewind.cli.verbs.get import state_of
 from tradewind.sdk import local
 
 
@@ -44,7 +45,11 @@ def main(args: argparse.Namespace, out: Out) -> None:
 def _pool(pool: dict[str, Any]) -> str:
     price = pool.get("price")
     cost = f", {units.format_money(int(price))} an hour" if price else ""
-    return f"{pool['name']} ({pool['engine']}{cost})"
+    error = pool.get("error") or {}
+    wrong = f": {error['message']}" if error else ""
+    hint = f"\n  {error['hint']}" if error.get("hint") else ""
+    state = f", {state_of(pool)}" if pool.get("state") else ""
+    return f"{pool['name']} ({pool.get('engine')}{cost}{state}){wrong}{hint}"
 
 
 def _flat(value: Any) -> str:

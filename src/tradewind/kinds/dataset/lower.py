@@ -39,6 +39,8 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
         entry=Entry(kind="module", target="tradewind.kinds.dataset.work:import_table"),
         resources=plan.option.resources,
         params={"spec": pinned.spec},
+        # Files that the task can see itself are only named; their bytes come where it cannot.
+        inputs={name: each for name, each in pinned.inputs.items() if each.kind == "folder"},
         outputs={"output": Output(target=pinned.name, project=pinned.project)},
     )
     return [Task(name="main", roles=(role,), environment=pinned.environment)]

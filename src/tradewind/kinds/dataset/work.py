@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ from tradewind.data import importing
 from tradewind.inside.staged import Table, staging
 
 
-def import_table(spec: dict[str, Any], source: Any = None) -> Table:
-    """Read the source, check it, write Parquet. `source` is what was pinned, for the cache only.
+def import_table(spec: dict[str, Any], source: Path | None = None) -> Table:
+    """Read the source, check it, write Parquet. `source` holds the files where they were brought
+    here; else they lie where the spec says.
 
     Raises InvalidData, located in the file that is at fault.
     """
+    if source is not None:
+        spec = {**spec, "source": _brought(spec["source"], source)}
     made = importing.import_dataset(spec, staging(), Path("/"))
     return Table(
         [Path(file) for file in made.files],
@@ -22,3 +26,10 @@ def import_table(spec: dict[str, Any], source: Any = None) -> Table:
         stats=made.stats,
         digest=made.digest,
     )
+
+
+def _brought(source: Any, folder: Path) -> dict[str, Any]:
+    """The source as the spec says it is to be read, from the files of a folder."""
+    options = dict(source) if isinstance(source, Mapping) else {}
+    files = sorted(str(path) for path in folder.rglob("*") if path.is_file())
+    return {**options, "path": files}
