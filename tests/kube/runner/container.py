@@ -64,6 +64,16 @@ class Container:
         """Has ended and is not to be started again."""
         return "terminated" in self._state
 
+    def recall(self, status: Json) -> None:
+        """It ran under an earlier runner."""
+        self.restarts = int(status.get("restartCount") or 0)
+        self._id = status.get("containerID") or ""
+        if self._id:
+            ended = {"exitCode": 137, "reason": "ContainerStatusUnknown", "message": UNKNOWN}
+            now = stamp()
+            times = {"startedAt": now, "finishedAt": now, "containerID": self._id}
+            self._last = {"terminated": ended | times}
+
     def wait(self, reason: str, message: str = "") -> bool:
         """It waits for this now; was that another state before."""
         if "terminated" in self._state:
@@ -88,7 +98,9 @@ class Container:
         self.process, self._begun = process, time.time()
         self._id = f"containerd://{uuid.uuid4().hex}{uuid.uuid4().hex}"
         self._state = {"running": {"startedAt": stamp(self._begun)}}
-        self.ready = self.started = self.oom = False
+        self.oom = False
+        self.started = not self.spec.get("startupProbe")
+        self.ready = self.started and not self.spec.get("readinessProbe")
 
     def ended(self, code: int, reason: str = "", message: str = "") -> None:
         reason = reason or ("OOMKilled" if self.oom else "Error" if code else "Completed")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from tests.kube.double import Double
 from tests.kube.runner import Runner
 from tests.kube.runner.process import isolation
 from tests.kube.runner.rest import access
@@ -18,7 +19,7 @@ from tests.kube.runner.rest import access
 Json = dict[str, Any]
 T = TypeVar("T")
 PATIENCE = 15  # seconds for what should take one
-QUICK = {"backoff": (0.3, 2.0), "retry": 0.2, "heartbeat": 0.5}
+QUICK: Json = {"backoff": (0.3, 2.0), "retry": 0.2, "heartbeat": 0.5}
 
 
 class Cluster:
@@ -157,9 +158,9 @@ def until(look: Callable[[], T], holds: Callable[[T], Any]) -> T:
 
 
 def _double(folder: Path) -> Iterator[Path]:
-    double = pytest.importorskip("tests.kube.double")
-    with double.Double(folder) as running:
-        yield running.kubeconfig
+    double = Double()
+    with double.serve():
+        yield double.kubeconfig(folder / "kubeconfig")
 
 
 def _real() -> Path:

@@ -124,6 +124,7 @@ class Kubelet:
                 async with asyncio.timeout(5):
                     await self._node.remove()
         await self._home.api.close()
+        await asyncio.sleep(0.01)  # connections are closed by the loop, a turn or two later
         shutil.rmtree(self._home.root, ignore_errors=True)
 
     async def _end_tasks(self) -> None:

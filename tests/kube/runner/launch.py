@@ -19,7 +19,7 @@ import sys
 from typing import Any
 
 RDONLY, REMOUNT, NOSUID, NODEV, BIND, REC = 1, 32, 2, 4, 4096, 16384
-NO_NEW_PRIVS, CAPBSET_DROP = 38, 24
+PDEATHSIG, CAPBSET_DROP, NO_NEW_PRIVS = 1, 24, 38
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 HIDDEN = ("proc", "sys", "dev")
 
@@ -121,6 +121,8 @@ def become(plan: dict[str, Any]) -> None:
         os.setgroups(plan["groups"])
         os.setgid(plan["group"])
         os.setuid(plan["user"])
+    # After the change of user, which takes it away.
+    libc.prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if plan["no_new_privs"]:
         libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0)
 

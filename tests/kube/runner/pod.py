@@ -39,6 +39,8 @@ class Pod:
             for kind in ("initContainers", "containers")
         )
         self.status = Status(pod, self._inits, self._mains)
+        for container in self.containers:
+            container.recall(self.status.before.get(container.name, {}))
         self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
         self._facts: spec.Facts | None = None
         self._volumes: Volumes | None = None

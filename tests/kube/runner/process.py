@@ -13,12 +13,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tests.kube.runner.logs import Log
 
 LAUNCH = Path(__file__).with_name("launch.py")
-# What the runner starts dies with it, whatever ends it.
-NAMESPACES = ("--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child=SIGKILL")
+NAMESPACES = ("--mount", "--uts", "--ipc", "--pid")
+# The launcher's parent: gives its exit code, 128 and the number for a signal (what `unshare --fork`
+# does not always), and says nothing itself.
+WAIT = 'exec 2>/dev/null; "$@" 2>&1; exit $?'
 PIPE = 1 << 16
 
 
@@ -117,12 +120,12 @@ class Process:
             self._log.end()
             if self._first:
                 os.close(self._first)
-            code = self._popen.returncode
+            code = self._popen.returncode  # negative: we killed the parent itself
             self._pid = self._first = 0
             self.exited.set_result(128 - code if code < 0 else code)
 
     def found(self) -> None:
-        """Look for PID 1: the only child of `unshare`."""
+        """Look for PID 1: the only child of what we started."""
         outer = self._popen.pid
         try:
             inner = int(Path(f"/proc/{outer}/task/{outer}/children").read_text().split()[0])
@@ -152,12 +155,13 @@ async def start(plan: Plan, log: Log) -> Process:
     os.lseek(given, 0, os.SEEK_SET)
     output, written = os.pipe()
     os.set_blocking(output, False)
-    # Named, since a descriptor would be held open by `unshare` as well, which stays.
+    # Named, since a descriptor would be held open by the launcher's parent as well, which stays.
     saying = f"{plan.stage}.said"
     with contextlib.suppress(FileExistsError):
         os.mkfifo(saying, 0o600)
     said = os.open(saying, os.O_RDONLY | os.O_NONBLOCK)
-    words = ["setpriv", "--pdeathsig", "KILL", *isolation()]
+    # What the runner starts dies with it, whatever ends it.
+    words = ["setpriv", "--pdeathsig", "KILL", *isolation(), "sh", "-c", WAIT, "sh"]
     try:
         popen = subprocess.Popen(
             [*words, sys.executable, "-I", "-S", str(LAUNCH), str(given), saying],
@@ -190,7 +194,8 @@ async def _said(descriptor: int, exited: asyncio.Future[int]) -> str:
         return bool(parts[-1])
 
     _on_readable(descriptor, read)
-    await asyncio.wait({done, exited}, return_when=asyncio.FIRST_COMPLETED)
+    waited: list[asyncio.Future[Any]] = [done, exited]
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if not done.done():
         asyncio.get_running_loop().remove_reader(descriptor)
         parts.append(b"no namespaces could be made" if not any(parts) else b"")

@@ -5,6 +5,7 @@ import atexit
 import tempfile
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,39 +32,46 @@ class Runner:
         self.settings = Settings(**settings)
         self._kubelet: Kubelet | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._end: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live(ready)), daemon=True)
         self._thread.start()
         atexit.register(self.stop)
         try:
-            self._do(self._start())
+            ready.result(PATIENCE)
         except BaseException:
             self.stop()
             raise
         return self
 
-    async def _start(self) -> None:
+    async def _live(self, ready: "Future[None]") -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         root = self._root or Path(tempfile.mkdtemp(prefix="tradewind-runner-"))
         root.mkdir(parents=True, exist_ok=True)
-        self._kubelet = Kubelet(self._entry, self.settings, root)
-        await self._kubelet.start()
+        try:
+            self._kubelet = Kubelet(self._entry, self.settings, root)
+            starting = asyncio.create_task(self._kubelet.start())
+            starting.add_done_callback(lambda done: _tell(ready, done))
+            await self._end.wait()
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await self._kubelet.stop()
+        except BaseException as error:
+            if not ready.done():
+                ready.set_exception(error)
+            raise
 
     def stop(self) -> None:
         """Ends all processes and removes the node. Again: nothing."""
         atexit.unregister(self.stop)
-        loop, thread, self._loop = self._loop, self._thread, None
-        if loop is None or thread is None:
+        loop, thread, end, self._loop = self._loop, self._thread, self._end, None
+        if loop is None or thread is None or end is None:
             return
-        try:
-            if self._kubelet is not None:
-                asyncio.run_coroutine_threadsafe(self._kubelet.stop(), loop).result(PATIENCE)
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(PATIENCE)
-            loop.close()
+        loop.call_soon_threadsafe(end.set)
+        thread.join(PATIENCE)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -98,3 +106,12 @@ class Runner:
             work.close()
             raise RuntimeError("the runner has not been started")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+
+
+def _tell(ready: "Future[None]", starting: "asyncio.Task[None]") -> None:
+    if ready.done() or starting.cancelled():
+        return
+    if error := starting.exception():
+        ready.set_exception(error)
+    else:
+        ready.set_result(None)

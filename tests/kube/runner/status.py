@@ -28,6 +28,7 @@ class Status:
         self.ended_before = status.get("phase") in ("Succeeded", "Failed")
         statuses = [*(status.get("initContainerStatuses") or [])]
         statuses += status.get("containerStatuses") or []
+        self.before = {one["name"]: one for one in statuses}
         self.ran_before = any(one.get("containerID") for one in statuses)
         self._conditions: dict[str, Json] = {}
         self.seen(pod)
@@ -62,7 +63,7 @@ class Status:
             status |= {"podIP": self.ip, "podIPs": [{"ip": self.ip}]}
         if self._inits:
             status["initContainerStatuses"] = [one.status() for one in self._inits]
-        if self.over:
+        if phase == "Failed":
             status |= self.verdict
         return status
 

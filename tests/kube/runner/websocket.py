@@ -1,4 +1,4 @@
-"""A WebSocket as its server, no more than `exec` needs (RFC 6455)."""
+"""A WebSocket, no more than `exec` needs (RFC 6455)."""
 
 import asyncio
 import base64
@@ -15,12 +15,18 @@ def accept(key: bytes) -> str:
 
 
 class WebSocket:
-    """Messages over a connection that has been upgraded."""
+    """Messages over a connection that has been upgraded. A client masks what it sends, a server
+    does not; the mask of this one is nought."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rest: bytes = b""
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        rest: bytes = b"",
+        client: bool = False,
     ) -> None:
         self._reader, self._writer, self._rest = reader, writer, rest
+        self._bit, self._mask = (0x80, bytes(4)) if client else (0, b"")
 
     async def receive(self) -> bytes | None:
         """The next message; None when the peer has closed or gone."""
@@ -45,6 +51,9 @@ class WebSocket:
     async def close(self, code: int = 1000) -> None:
         await self._send(CLOSE, struct.pack("!H", code))
 
+    def drop(self) -> None:
+        self._writer.transport.abort()
+
     async def _frame(self) -> tuple[bool, int, bytes]:
         first, second = await self._read(2)
         size = second & 0x7F
@@ -67,10 +76,10 @@ class WebSocket:
     async def _send(self, kind: int, data: bytes) -> None:
         size = len(data)
         if size < 126:
-            head = struct.pack("!BB", 0x80 | kind, size)
+            head = struct.pack("!BB", 0x80 | kind, self._bit | size)
         elif size < 1 << 16:
-            head = struct.pack("!BBH", 0x80 | kind, 126, size)
+            head = struct.pack("!BBH", 0x80 | kind, self._bit | 126, size)
         else:
-            head = struct.pack("!BBQ", 0x80 | kind, 127, size)
-        self._writer.write(head + data)
+            head = struct.pack("!BBQ", 0x80 | kind, self._bit | 127, size)
+        self._writer.write(head + self._mask + data)
         await self._writer.drain()
