@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from base64 import b64encode
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from tradewind.api.deps import OWNER, Digest, Here, Number, Whole
-from tradewind.base.errors import NotFound, UserError
+from tradewind.api.deps import MOST, OWNER, Digest, Here, Number, Whole
+from tradewind.base.errors import NotFound, TradewindError, UserError
 from tradewind.base.ids import digest_bytes
 from tradewind.records import codec
 from tradewind.records.states import RunState
@@ -20,6 +21,7 @@ from tradewind.store.rows import RunFilter
 router = APIRouter()
 MAX_BLOB = 512 * 2**20
 WAIT_SECONDS = 60.0
+KEEP_SECONDS = 2.0
 
 
 @router.post("/runs", status_code=201)
@@ -105,6 +107,45 @@ async def logs(
     found = await asyncio.to_thread(here.front.find, run)
     stream = here.front.logs(found, role=role, index=index, offset=offset, follow=follow)
     return StreamingResponse(stream, media_type="text/plain")
+
+
+@router.post("/runs/{run}/exec")
+async def exec_(
+    here: Here,
+    run: str,
+    command: Annotated[list[str], Body(min_length=1)],
+    role: Annotated[str, Body()] = "",
+    index: Annotated[int, Body(ge=0, le=MOST)] = 0,
+) -> StreamingResponse:
+    """Run a command beside a running unit. JSON lines: `data` is output in base64, `exit` the exit
+    status, `error` why there is none; an empty line now and then keeps the connection."""
+    found = await asyncio.to_thread(here.front.find, run)
+    told = here.front.exec(found, role, index, command)
+    return StreamingResponse(_told(told), media_type="application/x-ndjson")
+
+
+async def _told(parts: AsyncGenerator[bytes | int]) -> AsyncIterator[bytes]:
+    """Lines of a command's output. Whoever went away is noticed when a line cannot be sent."""
+    coming: asyncio.Future[bytes | int] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(anext(parts))
+            await asyncio.wait({coming}, timeout=KEEP_SECONDS)
+            if not coming.done():
+                yield b"\n"
+                continue
+            part, coming = coming.result(), None
+            told = {"exit": part} if isinstance(part, int) else {"data": b64encode(part).decode()}
+            yield json.dumps(told).encode() + b"\n"
+    except StopAsyncIteration:
+        return
+    except TradewindError as error:
+        yield json.dumps({"error": error.to_json()}).encode() + b"\n"
+    finally:
+        if coming is not None:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        await parts.aclose()
 
 
 @router.get("/runs/{run}/metrics")

@@ -17,6 +17,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "get": ("get", "list runs, datasets, models, services, pools, specs"),
         "describe": ("describe", "all about one of them: time, price, reasons"),
         "logs": ("logs", "what a run said (-f to follow)"),
+        "exec": ("exec", "run a command beside a running unit"),
         "attach": ("attach", "follow a run as `tw run` does"),
         "wait": ("wait", "wait for runs to end"),
         "stop": ("stop", "stop runs"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -372,6 +372,33 @@ class Front:
         engine = self._engine(placement.pool)
         role = role or placement.task.roles[0].name
         return engine.logs(placement.id, role, index, offset=offset, follow=follow)
+
+    async def exec(
+        self, run: Run, role: str, index: int, command: Sequence[str]
+    ) -> AsyncGenerator[bytes | int, None]:
+        """Run a command beside a unit of this run: its output as it comes, its exit status last.
+        Raises NotFound when no such unit runs."""
+        if not command:
+            raise UserError("no command is named", hint="tw exec RUN -- COMMAND…")
+        found = (await asyncio.to_thread(self._store.placements.of, [run.id]))[run.id]
+        live = [each for each in found if each.state not in PLACEMENT_ENDED]
+        if not live:
+            raise NotFound(
+                f"nothing of {run.id} runs: it is {run.state}",
+                hint="of a pipeline, name one of its steps' runs" if run.kind == "pipeline" else "",
+            )
+        roles = {each.name: each for each in live[-1].task.roles}
+        if role and role not in roles:
+            raise NotFound(f"{run.id} has no role {role!r}", hint=f"its roles: {', '.join(roles)}")
+        engine = await asyncio.to_thread(self._engine, live[-1].pool)
+        told = engine.exec(live[-1].id, role or next(iter(roles)), index, command)
+        try:
+            async for part in told:
+                yield part
+        finally:
+            close = getattr(told, "aclose", None)
+            if close is not None:
+                await close()
 
     def _engine(self, pool: str) -> Engine:
         """Raises Conflict for a pool of another server, Unreachable for one that is in trouble."""

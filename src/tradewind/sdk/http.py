@@ -166,6 +166,21 @@ class Http:
                     raise
                 self.sleep(delay)
 
+    def lines(self, path: str, body: Any) -> Iterator[Any]:
+        """The JSON lines that one POST is answered with, as they come; a break is raised."""
+        lines = Lines()
+        with (
+            mapped(self.url),
+            self._http.stream(
+                "POST", path, json=body, timeout=httpx.Timeout(None, connect=CONNECT_SECONDS)
+            ) as response,
+        ):
+            if response.is_error:
+                response.read()
+            raise_for(response)
+            for chunk in response.iter_raw():
+                yield from lines.feed(chunk)
+
 
 def _given(params: Params | None) -> dict[str, Any]:
     """Without what is not given; truth as the wire writes it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tradewind.base import errors
 from tradewind.base.ids import new_id
 from tradewind.sdk.http import Http, path_of
 
@@ -98,6 +100,17 @@ class Runs:
         if follow:  # and what was written in the moment of the end
             follow = False
             yield from self._http.stream(path_of("runs", run, "logs"), params)
+
+    def exec(
+        self, run: str, command: Sequence[str], *, role: str = "", index: int = 0
+    ) -> Iterator[bytes | int]:
+        """Run a command beside a running unit: its output as it comes, its exit status last. It is
+        killed when whoever asks goes away."""
+        body = {"command": [*command], "role": role, "index": index}
+        for told in self._http.lines(path_of("runs", run, "exec"), body):
+            if "error" in told:
+                raise errors.from_json(told["error"])
+            yield int(told["exit"]) if "exit" in told else b64decode(told["data"])
 
     def metrics(self, run: str) -> Points:
         """Each point: name, value, step, at."""

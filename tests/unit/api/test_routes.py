@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -237,3 +238,30 @@ async def test_one_request_that_cannot_be_stored_harms_no_other(
         *(client.post("/api/v1/runs", json={"runs": [{"spec": spec}]}) for spec in specs)
     )
     assert [each.status_code for each in answers] == [201, 500, 201]
+
+
+@at_home
+async def test_a_command_beside_a_unit(made: House, client: httpx.AsyncClient) -> None:
+    from tradewind.testing.fake_engine import Outcome
+
+    made.world.script = lambda *_: Outcome(seconds=None, log=b"up")
+    [run] = await accept(client, ONE)
+    while (await client.get(f"/api/v1/runs/{run}")).json()["state"] != "running":
+        await asyncio.sleep(0.01)
+
+    async def told(**asked: Any) -> list[dict[str, Any]]:
+        answer = await client.post(f"/api/v1/runs/{run}/exec", json=asked)
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines() if line]
+
+    output, ended = await told(command=["ls", "-l"])
+    assert base64.b64decode(output["data"]) == b"main[0]$ ls -l\n" and ended == {"exit": 0}
+    [missing] = await told(command=["ls"], index=7)
+    assert missing["error"]["code"] == "not_found"
+    [missing] = await told(command=["ls"], role="other")
+    assert "its roles: main" in missing["error"]["hint"]
+    empty = await client.post(f"/api/v1/runs/{run}/exec", json={"command": []})
+    assert empty.status_code == 400
+    nobody = await client.post("/api/v1/runs/r404/exec", json={"command": ["ls"]})
+    assert nobody.status_code == 404
+    await client.post(f"/api/v1/runs/{run}/stop")

@@ -1,5 +1,6 @@
 """Every verb against the API in memory."""
 
+import base64
 import json
 import re
 import stat
@@ -12,6 +13,7 @@ import yaml
 from tests.unit.cli.conftest import Tw
 from tests.unit.sdk.fake import Fake
 from tradewind.sdk import catalog, local
+from tradewind.sdk.http import Http
 
 FUNCTION = "kind: function\nname: clean\nentry: code.py:clean\n"
 
@@ -195,6 +197,29 @@ def test_describe_tells_what_the_engine_itself_said(tw: Tw, fake: Fake) -> None:
     ]
     said = tw("describe", run["id"]).out
     assert "waiting: no room" in said and "Full: 0 of 3" in said
+
+
+def test_exec_passes_output_and_status_on(
+    tw: Tw, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def lines(_: Any, path: str, body: Any) -> Any:
+        asked.append((path, body))
+        for part in ("ä".encode()[:1], "ä".encode()[1:] + b"\n"):
+            yield {"data": base64.b64encode(part).decode()}
+        yield {"exit": 7}
+
+    monkeypatch.setattr(Http, "lines", lines)
+    said = tw("exec", "r001", "--role", "worker", "--index", "2", "--", "ls", "-l")
+    assert (said.status, said.out) == (7, "ä\n")
+    body = {"command": ["ls", "-l"], "role": "worker", "index": 2}
+    assert asked == [("/api/v1/runs/r001/exec", body)]
+    assert json.loads(tw("exec", "r001", "-o", "json", "--", "ls").out) == {
+        "output": "ä\n",
+        "exit": 7,
+    }
+    assert tw("exec", "r001").status == 2
 
 
 def test_bundle(tw: Tw) -> None:

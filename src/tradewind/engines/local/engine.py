@@ -14,7 +14,7 @@ from typing import Any
 from tradewind import __version__
 from tradewind.base import errors
 from tradewind.engines.base import Handle, Request, Support
-from tradewind.engines.local import daemon, reading, render, states
+from tradewind.engines.local import beside, daemon, reading, render, states
 from tradewind.engines.local.client import Client
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
@@ -86,6 +86,11 @@ class LocalEngine:
         self, placement: str, role: str, index: int, *, offset: int, follow: bool
     ) -> AsyncIterator[bytes]:
         return reading.read(self._places, placement, role, index, offset, follow)
+
+    def exec(
+        self, placement: str, role: str, index: int, command: Sequence[str]
+    ) -> AsyncIterator[bytes | int]:
+        return beside.run(self._places, placement, role, index, command)
 
     async def close(self) -> None:
         """A node with nothing to do ends with us; any other goes on with its work."""
