@@ -74,11 +74,7 @@ def test_a_pod_that_does_not_listen_is_killed_with_all_its_processes(
     now = pod.until(lambda pod: "terminated" in state(pod))
     assert state(now)["terminated"]["exitCode"] == 137
     assert processes(word) == []
-    cluster.http.patch(
-        pod.path,
-        json={"metadata": {"finalizers": None}},
-        headers={"Content-Type": "application/merge-patch+json"},
-    )
+    cluster.patch(pod.path, {"metadata": {"finalizers": None}})
     pod.gone()
 
 
@@ -201,13 +197,13 @@ def test_what_the_command_started_ends_with_it(
 ) -> None:
     name = f"command-{number}"
     command = [sys.executable, "-m", "tests.kube.runner", "--kubeconfig", str(control)]
-    command += ["--node", name, "--extended", "nvidia.com/gpu=2", "--root", str(tmp_path / "root")]
+    command += ["--node", name, "--extended", "nvidia.com/gpu=2", "--root", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == f"node {name} is ready\n"
         node = cluster.get(f"/api/v1/nodes/{name}")
         assert node["status"]["allocatable"]["nvidia.com/gpu"] == "2"
-        _, word = marked(cluster, name, STUBBORN)
+        _, word = marked(cluster, name, STUBBORN, securityContext={"runAsUser": 10001})
         running.send_signal(number)
     until(lambda: processes(word), lambda found: not found)
     there = cluster.http.get(f"/api/v1/nodes/{name}").status_code
@@ -216,7 +212,7 @@ def test_what_the_command_started_ends_with_it(
         cluster.http.delete(f"/api/v1/nodes/{name}")
     else:
         assert (running.returncode, there) == (0, 404)
-        assert not (tmp_path / "root").exists()
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pod_of_an_earlier_runner_has_lost_its_containers(

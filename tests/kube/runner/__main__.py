@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import tempfile
 from pathlib import Path
 
 from tests.kube.runner.home import Settings
@@ -23,7 +22,7 @@ def arguments() -> argparse.Namespace:
     add("--extended", action="append", default=[], metavar="NAME=N", help="nvidia.com/gpu=2")
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="label of the node")
     add("--image", action="append", default=[], help="an image that exists; without: tradewind*")
-    add("--root", type=Path, help="folder for what the pods hold; emptied at the end")
+    add("--root", type=Path, help="folder that what the pods hold is to be in")
     add("--port", type=int, default=0, help="of the kubelet")
     add("--insecure-kubelet", action="store_true", help="plain HTTP on that port")
     add("--keep-node", action="store_true", help="leave the node object behind")
@@ -50,12 +49,10 @@ async def main(asked: argparse.Namespace) -> None:
         backoff=(asked.backoff, asked.backoff * 30),
         slow_start=asked.slow_start,
     )
-    root = asked.root or Path(tempfile.mkdtemp(prefix="tradewind-runner-"))
-    root.mkdir(parents=True, exist_ok=True)
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    kubelet = Kubelet(access(asked.kubeconfig, asked.context), settings, root)
+    kubelet = Kubelet(access(asked.kubeconfig, asked.context), settings, asked.root)
     starting = asyncio.create_task(kubelet.start())
     waiting = asyncio.create_task(told.wait())
     try:

@@ -82,15 +82,15 @@ class Container:
         changed, self._state = self._state != new, new
         return changed
 
-    def fresh_log(self) -> Log:
-        """For its next process. One log before it is kept."""
+    def new_log(self) -> Log:
+        """For its next process."""
+        return Log(self.folder / f"log-{uuid.uuid4().hex[:8]}")
+
+    def begin(self, process: Process, log: Log) -> None:
+        """It runs. One log before this one is kept."""
         if self.previous is not None:
             self.previous.drop()
-        self.previous = self.log
-        self.log = Log(self.folder / f"log-{uuid.uuid4().hex[:8]}")
-        return self.log
-
-    def begin(self, process: Process) -> None:
+        self.previous, self.log = self.log, log
         if "terminated" in self._state:
             self._last = self._state
         if self._last:
@@ -123,8 +123,10 @@ class Container:
         self.ready = self.started = False
 
     def lost(self) -> None:
-        """The pod ends and it never ran."""
-        if "terminated" not in self._state:
+        """The pod ends while it waits."""
+        if "waiting" in self._state and self._last:
+            self._state = self._last
+        elif "terminated" not in self._state:
             self.ended(137, "ContainerStatusUnknown", UNKNOWN)
 
     def stop(self, grace: float) -> None:

@@ -68,9 +68,14 @@ class Cluster:
         self.make("pods", {"kind": "Pod", "metadata": meta, "spec": spec})
         return Pod(self, meta["name"])
 
+    def patch(self, path: str, body: Json) -> None:
+        kind = {"Content-Type": "application/merge-patch+json"}
+        self.http.patch(path, json=body, headers=kind)
+
     def close(self) -> None:
         for path in self._made:
             with contextlib.suppress(httpx.HTTPError):
+                self.patch(path, {"metadata": {"finalizers": None}})
                 self.http.request("DELETE", path, json={"gracePeriodSeconds": 0})
         self.http.close()
 

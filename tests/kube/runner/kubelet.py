@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tests.kube.runner.home import Home, Settings
 from tests.kube.runner.names import Names
@@ -20,7 +24,9 @@ Json = dict[str, Any]
 class Kubelet:
     """Lives in one event loop, from `start` to `stop`."""
 
-    def __init__(self, entry: Access, settings: Settings, root: Path) -> None:
+    def __init__(self, entry: Access, settings: Settings, root: Path | None) -> None:
+        """What the pods hold is in a folder of its own below `root`."""
+        root = Path(tempfile.mkdtemp(prefix="tradewind-runner-", dir=root))
         isolation()  # without it there is no use in starting
         raise_descriptor_limit()
         self._settings = settings
@@ -50,6 +56,8 @@ class Kubelet:
         ]
         assert api.open.is_set()
         self._tasks = [asyncio.create_task(work) for work in works]
+        for task in self._tasks:
+            task.add_done_callback(_broken)
 
     async def _follow(self, path: str, tell: Any, selector: str = "") -> None:
         async with contextlib.aclosing(self._home.api.follow(path, selector)) as changes:
@@ -90,9 +98,9 @@ class Kubelet:
 
     async def freeze(self) -> None:
         """As a node that is cut off: nothing goes out, nobody is answered; processes go on."""
-        self._home.api.open.clear()
-        await self._server.close()
         await self._end_tasks()
+        await self._home.api.shut()
+        await self._server.close()
 
     async def thaw(self) -> None:
         """The node is back."""
@@ -120,7 +128,7 @@ class Kubelet:
                 task.cancel()
         await self._server.close()
         if not self._settings.keep_node and not frozen:
-            with contextlib.suppress(OSError, TimeoutError, Exception):
+            with contextlib.suppress(TimeoutError, httpx.TransportError):
                 async with asyncio.timeout(5):
                     await self._node.remove()
         await self._home.api.close()
@@ -132,3 +140,8 @@ class Kubelet:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+
+
+def _broken(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logging.getLogger(__name__).error("a part of the node ended", exc_info=error)

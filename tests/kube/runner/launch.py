@@ -117,7 +117,7 @@ def become(plan: dict[str, Any]) -> None:
     if plan["drop"]:
         for capability in range(64):
             libc.prctl(CAPBSET_DROP, capability, 0, 0, 0)
-    if os.geteuid() == 0 and plan["user"] is not None:
+    if plan["user"] is not None and mapped(plan["user"]):
         os.setgroups(plan["groups"])
         os.setgid(plan["group"])
         os.setuid(plan["user"])
@@ -125,6 +125,13 @@ def become(plan: dict[str, Any]) -> None:
     libc.prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if plan["no_new_privs"]:
         libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def mapped(user: int) -> bool:
+    """Is there such a user at all: not in a user namespace that knows only its root."""
+    with open("/proc/self/uid_map") as file:
+        lines = [list(map(int, line.split())) for line in file]
+    return any(first <= user < first + count for first, _, count in lines)
 
 
 def main() -> None:

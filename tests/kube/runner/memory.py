@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 EVERY = 0.2  # seconds between looks
-SHARE = 20  # looking takes at most one part in so many of a core
+SHARE = 50  # looking takes at most one part in so many of a core
 
 
 class Memory:

@@ -89,7 +89,11 @@ class Node:
                 raise
             meta |= {"name": name, "namespace": "kube-node-lease"}
             lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
-            await self._api.surely("POST", LEASE, lease | {"metadata": meta, "spec": spec})
+            try:
+                await self._api.surely("POST", LEASE, lease | {"metadata": meta, "spec": spec})
+            except Refused as late:
+                if late.code != 409:  # an earlier try has made it, and its answer was lost
+                    raise
 
     def _status(self) -> Json:
         settings, now = self._settings, stamp()

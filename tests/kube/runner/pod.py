@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tests.kube.runner.status import Status
 from tests.kube.runner.volumes import NotYet, Volumes
 
 Json = dict[str, Any]
+SAY = logging.getLogger(__name__)
 DEFAULT_GRACE = 30
 PROJECT = Path(__file__).resolve().parents[3]
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -112,9 +115,14 @@ class Pod:
         else:
             # An earlier runner's containers went with it.
             self._lost = self.status.ran_before and self._policy == "Never"
-            with contextlib.suppress(_Stopped):
+            try:
                 if not self._lost:
                     await self._run()
+            except _Stopped:
+                pass
+            except Exception:
+                SAY.exception("pod %s/%s", self.namespace, self.name)
+                self.stop(0)
             await self._end()
         if self._deleted and not self._gone:
             await self._delete()
@@ -152,24 +160,23 @@ class Pod:
 
     async def _init(self, container: Container) -> bool:
         """Until it has succeeded; False when it has failed for good."""
-        async for code in self._tries(container):
-            if code == 0:
-                container.ready = True
-                self._touch()
-                return True
-            if self._policy == "Never":
-                self.status.failed = True
-                return False
-        return False
+        once = self._policy == "Never"
+        if await self._repeat(container, lambda code: code == 0 or once):
+            self.status.failed = True
+            return False
+        container.ready = True
+        self._touch()
+        return True
 
     async def _keep(self, container: Container) -> None:
+        policy = self._policy
         with contextlib.suppress(_Stopped):
-            async for code in self._tries(container):
-                if self._policy == "Never" or (self._policy == "OnFailure" and code == 0):
-                    return
+            await self._repeat(
+                container, lambda code: policy == "Never" or (policy == "OnFailure" and code == 0)
+            )
 
-    async def _tries(self, container: Container) -> Any:
-        """Exit codes of one start after the other, with the pauses between them."""
+    async def _repeat(self, container: Container, enough: Callable[[int], bool]) -> int:
+        """Start it, with longer and longer pauses, until its exit code is enough; that code."""
         first, most = self._home.settings.backoff
         pause = 0.0
         while True:
@@ -177,7 +184,8 @@ class Pod:
             self._touch()
             if self._stopping.is_set():
                 raise _Stopped
-            yield container.exit_code
+            if enough(code := container.exit_code or 0):
+                return code
             if pause:
                 where = f"{self.name}_{self.namespace}({self.uid})"
                 what = f"restarting failed container={container.name} pod={where}"
@@ -189,14 +197,15 @@ class Pod:
     async def _once(self, container: Container) -> None:
         """Start it when all is there, and see it end."""
         plan = await self._plan(container)
-        log = container.fresh_log()
         await self._home.api.open.wait()
+        log = container.new_log()
         try:
             running = await process.start(plan, log)
         except process.NotStarted as error:
+            log.drop()
             container.ended(128, "StartError", f"failed to create containerd task: {error}")
             return
-        container.begin(running)
+        container.begin(running, log)
         if self._stopping.is_set():
             container.stop(self._kill_at - asyncio.get_running_loop().time())
         self._touch()
@@ -288,15 +297,18 @@ class Pod:
             entered = await enter(container.process, command)
             return await entered.wait() == 0
 
-        return Probes(container.spec, self.ip, execute, changed, failed)
+        gate = self._home.api.open
+        return Probes(container.spec, self.ip, execute, gate, changed, failed)
 
     async def _expire(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+        await self._home.api.open.wait()
         self.status.verdict = {"reason": "DeadlineExceeded", "message": DEADLINE}
         self.stop(self.pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE))
 
     async def _end(self) -> None:
-        """Nothing of it runs; say how it ended."""
+        """Say how it ended, once nothing of it runs."""
+        await asyncio.gather(*(one.process.exited for one in self.containers if one.process))
         if self._stopping.is_set() or self._lost:
             for container in self.containers:
                 container.lost()
@@ -327,8 +339,11 @@ class Pod:
         async with self.status.sending:
             self._dirty.clear()
             if body := self.status.news(self._policy):
-                with contextlib.suppress(Refused):  # it is gone; the watch will tell
+                try:
                     await self._home.api.patch(f"{self._path}/status", body)
+                except Refused as refused:
+                    if refused.code not in (404, 409):  # gone, which the watch will tell
+                        SAY.warning("status of %s/%s: %s", self.namespace, self.name, refused)
 
     async def _lookup(self, kind: str, name: str) -> dict[str, bytes] | None:
         return await self._home.data(self.namespace, kind, name)

@@ -18,11 +18,12 @@ class Probes:
         container: Json,
         ip: str,
         execute: Exec,
+        gate: asyncio.Event,
         changed: Callable[[bool, bool], None],
         failed: Callable[[str], None],
     ) -> None:
         self._container, self._ip, self._execute = container, ip, execute
-        self._changed, self._failed = changed, failed
+        self._gate, self._changed, self._failed = gate, changed, failed
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -72,6 +73,7 @@ class Probes:
             await asyncio.sleep(probe.get("periodSeconds") or 10)
 
     async def _ask(self, probe: Json) -> bool:
+        await self._gate.wait()  # nobody asks while the node is cut off
         patience = float(probe.get("timeoutSeconds") or 1)
         try:
             async with asyncio.timeout(patience):

@@ -103,8 +103,15 @@ class Api:
         self._short = client(30, 24)
         self._long = client(WATCH_SECONDS + 30, 16)
         self._patch = STRATEGIC
+        self._under_way = 0
         self.open = asyncio.Event()
         self.open.set()
+
+    async def shut(self) -> None:
+        """From now on nothing goes out; returns when what is under way has come back."""
+        self.open.clear()
+        while self._under_way:
+            await asyncio.sleep(0.01)
 
     async def close(self) -> None:
         await self._short.aclose()
@@ -117,7 +124,11 @@ class Api:
         await self.open.wait()
         content = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": kind} if body is not None else {}
-        answer = await self._short.request(method, path, content=content, headers=headers)
+        self._under_way += 1
+        try:
+            answer = await self._short.request(method, path, content=content, headers=headers)
+        finally:
+            self._under_way -= 1
         if answer.status_code >= 400:
             raise Refused(answer.status_code, _reason(answer))
         loaded: Json = answer.json() if answer.content else {}

@@ -2,7 +2,6 @@
 
 import asyncio
 import atexit
-import tempfile
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -49,10 +48,8 @@ class Runner:
 
     async def _live(self, ready: "Future[None]") -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        root = self._root or Path(tempfile.mkdtemp(prefix="tradewind-runner-"))
-        root.mkdir(parents=True, exist_ok=True)
         try:
-            self._kubelet = Kubelet(self._entry, self.settings, root)
+            self._kubelet = Kubelet(self._entry, self.settings, self._root)
             starting = asyncio.create_task(self._kubelet.start())
             starting.add_done_callback(lambda done: _tell(ready, done))
             await self._end.wait()
