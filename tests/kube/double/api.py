@@ -175,6 +175,8 @@ class Api:
         body = _loads(request)
         check_known(part.capitalize(), "v1", body)
         if part == "binding":
+            if (body.get("metadata") or {}).get("name") != name:
+                raise bad_request("name in URL does not match name in Binding object")
             bind(self.registry, namespace, name, body["target"]["name"])
         else:
             evict(self.registry, namespace, name, body.get("deleteOptions") or {})

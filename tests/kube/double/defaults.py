@@ -4,7 +4,7 @@ import base64
 import itertools
 from typing import Any
 
-from tests.kube.double.objects import Object, containers_of, labels_of, suffix
+from tests.kube.double.objects import Object, canonical, containers_of, labels_of, suffix
 from tests.kube.double.resources import (
     BUDGETS,
     DEPLOYMENTS,
@@ -46,8 +46,11 @@ def begin(resource: Resource, obj: Object) -> None:
         obj["status"] = {}
     elif resource is REPLICASETS:
         obj["status"] = {"replicas": 0}
-    elif resource in (DEPLOYMENTS, BUDGETS):
+    elif resource is DEPLOYMENTS:
         obj["status"] = {}
+    elif resource is BUDGETS:
+        numbers = ("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods")
+        obj["status"] = dict.fromkeys(numbers, 0)
     elif resource is SERVICES:
         _addressed(obj)
         obj["status"] = {"loadBalancer": {}}
@@ -97,6 +100,8 @@ def _container(container: Object) -> None:
     for port in container.get("ports") or []:
         _default(port, protocol="TCP")
     for row in container.get("env") or []:
+        if row.get("value") == "":
+            del row["value"]
         if "fieldRef" in (row.get("valueFrom") or {}):
             _default(row["valueFrom"]["fieldRef"], apiVersion="v1")
     for name in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -107,6 +112,8 @@ def _container(container: Object) -> None:
             if "httpGet" in probe:
                 _default(probe["httpGet"], path="/", scheme="HTTP")
     resources = container["resources"]
+    for sort in set(resources) & {"limits", "requests"}:
+        resources[sort] = {key: canonical(text) for key, text in (resources[sort] or {}).items()}
     for name, amount in (resources.get("limits") or {}).items():
         resources.setdefault("requests", {}).setdefault(name, amount)
 
@@ -215,8 +222,6 @@ def _replicated(resource: Resource, obj: Object) -> None:
             _default(spec["strategy"], rollingUpdate={})
             _default(spec["strategy"]["rollingUpdate"], maxUnavailable="25%", maxSurge="25%")
     _template(spec.setdefault("template", {}))
-    if not labels_of(obj) and labels_of(spec["template"]):
-        obj["metadata"]["labels"] = dict(labels_of(spec["template"]))
 
 
 def _service(obj: Object) -> None:
@@ -257,8 +262,28 @@ def shape(resource: Resource, obj: Object) -> None:
     """Drops what is null, as decoding does, and gives each kind the parts it always has."""
     for key in [key for key, value in obj.items() if value is None]:
         del obj[key]
+    for key in ("data", "binaryData"):
+        if obj.get(key) == {}:
+            del obj[key]
     if resource in (PODS, JOBS, DEPLOYMENTS, REPLICASETS, NODES, BUDGETS):
         obj["spec"] = _pruned(obj.get("spec") or {})
+
+
+def fill_status(resource: Resource, obj: Object) -> None:
+    """Gives conditions and containers' states the parts that they always have."""
+    if resource not in (PODS, NODES):
+        return
+    status = obj["status"]
+    seen = "lastProbeTime" if resource is PODS else "lastHeartbeatTime"
+    for row in status.get("conditions") or []:
+        row.setdefault(seen, None)
+        row.setdefault("lastTransitionTime", None)
+        for key in [key for key, value in row.items() if value is None]:
+            if key not in (seen, "lastTransitionTime"):
+                del row[key]
+    for field in ("containerStatuses", "initContainerStatuses"):
+        for row in status.get(field) or []:
+            _default(row, ready=False, restartCount=0, image="", imageID="", state={}, lastState={})
 
 
 def _pruned(value: Any) -> Any:

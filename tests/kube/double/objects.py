@@ -1,5 +1,6 @@
 """What all kinds of objects have in common: metadata, owners, conditions, times, quantities."""
 
+import math
 import random
 import re
 from collections.abc import Iterator
@@ -34,6 +35,18 @@ def quantity(text: str | int | float) -> float:
     if not found or (found[2] or "") not in _SCALES:
         raise ValueError(text)
     return float(found[1]) * _SCALES[found[2] or ""] * 10.0 ** int(found[3] or 0)
+
+
+def canonical(text: str | int | float) -> str:
+    """Writes a quantity in its shortest form: 0.5 is 500m, 1024Mi is 1Gi; raises ValueError."""
+    amount = quantity(text)
+    family = ("Ei", "Pi", "Ti", "Gi", "Mi", "Ki") if str(text).endswith("i") else tuple("EPTGMk")
+    for unit in family:
+        if amount and amount % _SCALES[unit] == 0:
+            return f"{int(amount // _SCALES[unit])}{unit}"
+    if amount == int(amount):
+        return str(int(amount))
+    return f"{math.ceil(round(amount * 1000, 6))}m"
 
 
 def suffix(length: int = 5) -> str:

@@ -1,6 +1,7 @@
 """Patches: merge, JSON, and the simple part of the strategic one."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from tests.kube.double.objects import Object
@@ -48,21 +49,32 @@ def _merge(target: Any, patch: Any, *, strategic: bool) -> Any:
 
 def _list(name: str, target: list[Any], patch: list[Any]) -> list[Any]:
     if name == "finalizers":
-        return [*target, *(one for one in patch if one not in target)]
+        return _woven(list(dict.fromkeys(patch)), target, lambda one: one)
     if name in _REPLACED:
         return list(patch)
     if name not in _MERGED:
         raise not_modelled(f"a strategic merge patch of the list {name}")
     key, rows = _MERGED[name], [dict(row) for row in target]
+    mine = []
     for change in patch:
         if any(one.startswith("$") for one in change):
             raise not_modelled("a directive in a list of a strategic merge patch")
-        found = next((row for row in rows if row[key] == change[key]), None)
-        if found is None:
-            rows.append(_merge({}, change, strategic=True))
-        else:
-            rows[rows.index(found)] = _merge(found, change, strategic=True)
-    return rows
+        found = next((row for row in rows if row[key] == change[key]), {})
+        mine.append(_merge(found, change, strategic=True))
+    return _woven(mine, rows, lambda row: row[key])
+
+
+def _woven(mine: list[Any], target: list[Any], key: Callable[[Any], Any]) -> list[Any]:
+    """The patch's rows and the rest: in the old order where there is one, new ones first."""
+    order = {key(row): place for place, row in enumerate(target)}
+    changed = {key(row) for row in mine}
+    rest = [row for row in target if key(row) not in changed]
+    woven: list[Any] = []
+    for row in mine:
+        while rest and key(row) in order and order[key(rest[0])] < order[key(row)]:
+            woven.append(rest.pop(0))
+        woven.append(row)
+    return woven + rest
 
 
 def _rejected() -> Refusal:

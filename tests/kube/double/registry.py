@@ -27,6 +27,7 @@ from tests.kube.double.objects import (
 from tests.kube.double.resources import BY_KIND, NAMESPACES, NODES, PODS, Resource
 from tests.kube.double.statuses import (
     Faults,
+    Refusal,
     already_exists,
     bad_request,
     conflict,
@@ -61,7 +62,8 @@ class Registry:
         obj = copy.deepcopy(obj)
         metadata = obj["metadata"]
         if metadata.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            message = "resourceVersion should not be set on objects to be created"
+            raise Refusal(500, "", message)
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"][:58] + suffix()
         self.admission.begin(resource, obj)
@@ -112,7 +114,15 @@ class Registry:
             faults = Faults(resource, name)
             field = "metadata.resourceVersion"
             faults.add("invalid", field, "must be specified for an update", 0)
-            faults.settle()
+            faults.settle(kind=resource.plural)
+        if (uid := obj["metadata"].get("uid")) and uid != uid_of(old):
+            group = f"{resource.group}/" if resource.group else ""
+            raise conflict(
+                resource, name, "StorageError: invalid object, Code: 4, Key: /registry/"
+                f"{group}{resource.plural}/{namespace}/{name}, ResourceVersion: 0,"
+                f" AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in"
+                f" object meta: {uid_of(old)}",
+            )  # fmt: skip
         return self._change(resource, old, obj, subresource), False
 
     def patch(
@@ -121,6 +131,11 @@ class Registry:
     ) -> Object:  # fmt: skip
         old = self.get(resource, namespace, name)
         new = patches.apply(sort, old, patch)
+        if (uid := new["metadata"].get("uid")) and uid != uid_of(old):
+            faults = Faults(resource, name)
+            for _ in range(2):
+                faults.add("invalid", "metadata.uid", "field is immutable", uid)
+            faults.settle()
         asked = patch.get("metadata") if isinstance(patch, dict) else None
         if not (asked or {}).get("resourceVersion") and sort != patches.JSON:
             new["metadata"].pop("resourceVersion", None)
@@ -150,16 +165,10 @@ class Registry:
         version = obj["metadata"].get("resourceVersion")
         if version and version != old["metadata"]["resourceVersion"]:
             raise modified(resource, name)
-        if (uid := obj["metadata"].get("uid")) and uid != uid_of(old):
-            raise conflict(
-                resource, name, f"Precondition failed: UID in precondition: {uid}, UID in object"
-                f" meta: {uid_of(old)}",
-            )  # fmt: skip
         new = self._merged(resource, old, obj, subresource)
         self._finalizers(resource, old, new)
         if not subresource:
-            validation.check(resource, new)
-            validation.check_update(resource, old, new)
+            validation.check(resource, new, old)
         _known_owners(new)
         self.admission.settle(resource, new, "update")
         return self._commit(resource, old, new)
@@ -178,7 +187,9 @@ class Registry:
             if not metadata.get(key):
                 metadata.pop(key, None)
         if subresource == "status":
-            return {**old, "metadata": metadata, "status": new.get("status") or {}}
+            new["status"] = new.get("status") or {}
+            defaults.fill_status(resource, new)
+            return {**old, "metadata": metadata, "status": new["status"]}
         new = {**new, "kind": old["kind"], "apiVersion": old["apiVersion"], "metadata": metadata}
         if "status" in old:
             new["status"] = old["status"]
@@ -195,10 +206,11 @@ class Registry:
         if deleting(old) and fresh:
             faults = Faults(resource, name_of(old))
             shown = ", ".join(json.dumps(one) for one in fresh)
-            faults.add(
-                "forbidden", "metadata.finalizers", "no new finalizers can be added if the object"
-                f" is being deleted, found new finalizers []string{{{shown}}}",
-            )  # fmt: skip
+            for _ in range(2):
+                faults.add(
+                    "forbidden", "metadata.finalizers", "no new finalizers can be added if the"
+                    f" object is being deleted, found new finalizers []string{{{shown}}}",
+                )  # fmt: skip
             faults.settle()
 
     def _commit(self, resource: Resource, old: Object, new: Object) -> Object:

@@ -45,7 +45,7 @@ class Resource:
 
 NAMESPACES = Resource(
     plural="namespaces", kind="Namespace", namespaced=False, returns_deleted=True,
-    verbs=("create", "get", "list", "watch", "delete"), fields=("status.phase",),
+    fields=("status.phase",),
 )  # fmt: skip
 NODES = Resource(
     plural="nodes", kind="Node", namespaced=False, subresources=("status",),

@@ -49,9 +49,18 @@ def fields(resource: Resource, text: str) -> Match:
         if not found:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         if found[1] not in known:
-            raise bad_request(f"field label not supported: {found[1]}")
+            raise bad_request(_unknown(resource, found[1]))
         tests.append(_field(found[1], found[2] != "!=", found[3]))
     return lambda obj: all(test(obj) for test in tests)
+
+
+def _unknown(resource: Resource, field: str) -> str:
+    if resource.group == "batch":
+        return f'field label "{field}" not supported for batchv1.Job'
+    if resource.fields:
+        return f"field label not supported: {field}"
+    known = 'only "metadata.name", "metadata.namespace"'
+    return f'"{field}" is not a known field selector: {known}'
 
 
 def _split(text: str) -> list[str]:

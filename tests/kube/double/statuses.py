@@ -1,5 +1,6 @@
 """Failures as the API words them: a Status object for each."""
 
+import json
 from typing import Any
 
 from tests.kube.double.objects import Object
@@ -141,14 +142,17 @@ class Faults:
         message = f"{words}{shown}" + (f": {why}" if why else "")
         self.causes.append({"reason": reason, "message": message, "field": field})
 
-    def settle(self) -> None:
+    def settle(self, *, kind: str = "") -> None:
         if not self.causes:
             return
-        lines = [f"{one['field']}: {one['message']}" for one in self.causes]
+        # The same said twice is one line, and two causes.
+        lines = list(dict.fromkeys(f"{one['field']}: {one['message']}" for one in self.causes))
         text = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
-        details = about(self.resource, self.name, kind=self.resource.kind)
+        kind = kind or self.resource.kind
+        details = about(self.resource, self.name, kind=kind)
+        what = f"{kind}.{self.resource.group}" if self.resource.group else kind
         raise Refusal(
-            422, "Invalid", f'{self.resource.qualified_kind} "{self.name}" is invalid: {text}',
+            422, "Invalid", f'{what} "{self.name}" is invalid: {text}',
             details=details | {"causes": self.causes},
         )  # fmt: skip
 
@@ -156,4 +160,6 @@ class Faults:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return json.dumps(value, separators=(",", ":"))
     return f'"{value}"' if isinstance(value, str) else str(value)

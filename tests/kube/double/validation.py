@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 import re
 
 from tests.kube.double.objects import Object, containers_of, labels_of, quantity
@@ -22,7 +21,6 @@ from tests.kube.double.statuses import Faults, not_modelled
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_SERVICE = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 LABEL_WORDS = (
@@ -34,11 +32,6 @@ SUBDOMAIN_WORDS = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or"
     " '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used"
     f" for validation is '{_SUBDOMAIN}')"
-)
-SERVICE_WORDS = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an"
-    " alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or"
-    f" 'abc-123', regex used for validation is '{_SERVICE}')"
 )
 VALUE_WORDS = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or"
@@ -52,8 +45,8 @@ QUALIFIED_WORDS = (
 )
 
 
-def check(resource: Resource, obj: Object) -> None:
-    """Raises 422 when the object is invalid."""
+def check(resource: Resource, obj: Object, old: Object | None = None) -> None:
+    """Raises 422 when the object is invalid, or changes what may not change."""
     faults = Faults(resource, str(obj["metadata"].get("name", "")))
     _metadata(resource, obj, faults)
     if resource is PODS:
@@ -62,16 +55,16 @@ def check(resource: Resource, obj: Object) -> None:
         _job(obj, faults)
     elif resource in (DEPLOYMENTS, REPLICASETS):
         _replicated(obj, faults)
-    elif resource is SECRETS:
-        _secret(obj, faults)
+    elif resource in (SECRETS, CONFIGMAPS):
+        _data(obj, faults)
     elif resource is SERVICES:
         _service(obj, faults)
+    if old is not None:
+        _update(resource, old, obj, faults)
     faults.settle()
 
 
-def check_update(resource: Resource, old: Object, new: Object) -> None:
-    """Raises 422 when a change touches what may not change."""
-    faults = Faults(resource, str(new["metadata"]["name"]))
+def _update(resource: Resource, old: Object, new: Object, faults: Faults) -> None:
     if resource is PODS:
         _pod_update(old["spec"], new["spec"], faults)
     elif resource is JOBS:
@@ -92,7 +85,6 @@ def check_update(resource: Resource, old: Object, new: Object) -> None:
                 faults.add("forbidden", field, "field is immutable when `immutable` is set")
         if not new.get("immutable"):
             faults.add("forbidden", "immutable", "field is immutable when `immutable` is set")
-    faults.settle()
 
 
 def _metadata(resource: Resource, obj: Object, faults: Faults) -> None:
@@ -101,27 +93,30 @@ def _metadata(resource: Resource, obj: Object, faults: Faults) -> None:
     if not name:
         faults.add("required", "metadata.name", "name or generateName is required")
     elif resource is SERVICES:
-        _name(name, _SERVICE, SERVICE_WORDS, 63, faults)
-    elif resource is NAMESPACES:
         _name(name, _LABEL, LABEL_WORDS, 63, faults)
+    elif resource is NAMESPACES:
+        words = "must not contain dots" if "." in name else LABEL_WORDS
+        _name(name, _LABEL, words, 63, faults)
     else:
         _name(name, _SUBDOMAIN, SUBDOMAIN_WORDS, 253, faults)
-    check_labels(metadata.get("labels") or {}, "metadata.labels", faults)
+    # A job that names no labels has its template's, which are looked at there.
+    if resource is not JOBS or labels_of(obj) != labels_of(obj["spec"]["template"]):
+        check_labels(labels_of(obj), "metadata.labels", faults)
     for key in metadata.get("annotations") or {}:
         _key(key.lower(), "metadata.annotations", faults)
     size = sum(len(k) + len(v) for k, v in (metadata.get("annotations") or {}).items())
     if size > 262144:
         faults.add("too long", "metadata.annotations", "may not be more than 262144 bytes")
-    for number, owner in enumerate(metadata.get("ownerReferences") or []):
+    for owner in metadata.get("ownerReferences") or []:
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):
-                place = f"metadata.ownerReferences[{number}].{field}"
-                faults.add("invalid", place, f"{field} must not be empty", "")
+                place = f"metadata.ownerReferences.{field}"
+                faults.add("invalid", place, "must not be empty", "")
 
 
 def _name(name: str, pattern: str, words: str, most: int, faults: Faults) -> None:
     if len(name) > most:
-        why = f"must be no more than {most} bytes"
+        why = f"must be no more than {most} characters"
         faults.add("invalid", "metadata.name", why, name)
     if not re.fullmatch(pattern, name):
         faults.add("invalid", "metadata.name", words, name)
@@ -164,7 +159,7 @@ def pod_spec(spec: Object, path: str, faults: Faults) -> None:
     for field in ("hostname", "subdomain"):
         if text := spec.get(field):
             if len(text) > 63:
-                faults.add("invalid", f"{path}.{field}", "must be no more than 63 bytes", text)
+                faults.add("invalid", f"{path}.{field}", "must be no more than 63 characters", text)
             if not re.fullmatch(_LABEL, text):
                 faults.add("invalid", f"{path}.{field}", LABEL_WORDS, text)
     check_labels(spec.get("nodeSelector") or {}, f"{path}.nodeSelector", faults)
@@ -183,15 +178,19 @@ def _container(container: Object, place: str, volumes: set[str | None], faults: 
     if not container.get("image"):
         faults.add("required", f"{place}.image")
     for number, port in enumerate(container.get("ports") or []):
-        if not 1 <= port.get("containerPort", 0) <= 65535:
+        if not port.get("containerPort"):
+            faults.add("required", f"{place}.ports[{number}].containerPort")
+        elif not 1 <= port["containerPort"] <= 65535:
             why = "must be between 1 and 65535, inclusive"
             faults.add(
                 "invalid", f"{place}.ports[{number}].containerPort", why, port.get("containerPort")
             )
         if len(port.get("name", "")) > 15:
-            why = "must be no more than 15 bytes"
+            why = "must be no more than 15 characters"
             faults.add("invalid", f"{place}.ports[{number}].name", why, port["name"])
     for number, row in enumerate(container.get("env") or []):
+        if not row.get("name"):
+            faults.add("required", f"{place}.env[{number}].name")
         if row.get("value") and row.get("valueFrom"):
             why = "may not be specified when `value` is not empty"
             faults.add("invalid", f"{place}.env[{number}].valueFrom", why, "")
@@ -247,14 +246,12 @@ def _fixed(spec: Object) -> Object:
     return kept
 
 
-def _immutable(old: Object, new: Object, fields: tuple[str, ...], faults: Faults) -> None:
+def _immutable(
+    old: Object, new: Object, fields: tuple[str, ...], faults: Faults, place: str = "spec"
+) -> None:
     for field in fields:
         if old.get(field) != new.get(field):
-            shown = json.dumps(new.get(field), separators=(",", ":"))
-            faults.causes.append({
-                "reason": "FieldValueInvalid", "field": f"spec.{field}",
-                "message": f"Invalid value: {shown}: field is immutable",
-            })  # fmt: skip
+            faults.add("invalid", f"{place}.{field}", "field is immutable", new.get(field))
 
 
 def _job(job: Object, faults: Faults) -> None:
@@ -298,7 +295,7 @@ def _policy(spec: Object, per_index: bool, faults: Faults) -> None:
         exits = rule.get("onExitCodes") or {}
         codes: list[int] = exits.get("values") or []
         if sorted(set(codes)) != codes:
-            faults.add("invalid", f"{place}.onExitCodes.values", "must be ordered", str(codes))
+            faults.add("invalid", f"{place}.onExitCodes.values", "must be ordered", codes)
         if exits.get("operator") == "In" and 0 in codes:
             field = f"{place}.onExitCodes.values[{codes.index(0)}]"
             faults.add("invalid", field, "must not be 0 for the In operator", 0)
@@ -329,7 +326,9 @@ def _job_update(old: Object, new: Object, faults: Faults) -> None:
             faults.add("invalid", "spec.completions", why, new.get("completions"))
     fixed = ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex")
     _immutable(old, new, ("selector",), faults)
-    if old["template"] != new["template"]:
+    if old["template"]["spec"] != new["template"]["spec"] and new["suspend"]:
+        _immutable(old["template"], new["template"], ("spec",), faults, "spec.template")
+    else:
         _immutable(old, new, ("template",), faults)
     _immutable(old, new, fixed[1:], faults)
 
@@ -345,11 +344,7 @@ def _replicated(obj: Object, faults: Faults) -> None:
         faults.add("required", "spec.selector")
     elif not selected(spec["selector"], labels_of(template)):
         why = "`selector` does not match template `labels`"
-        shown = json.dumps(labels_of(template), separators=(",", ":"))
-        faults.causes.append({
-            "reason": "FieldValueInvalid", "field": "spec.template.metadata.labels",
-            "message": f"Invalid value: {shown}: {why}",
-        })  # fmt: skip
+        faults.add("invalid", "spec.template.metadata.labels", why, labels_of(template))
     check_labels(labels_of(template), "spec.template.labels", faults)
     pod_spec(template["spec"], "spec.template.spec", faults)
     restart = template["spec"]["restartPolicy"]
@@ -359,8 +354,8 @@ def _replicated(obj: Object, faults: Faults) -> None:
         )
 
 
-def _secret(obj: Object, faults: Faults) -> None:
-    size = 0
+def _data(obj: Object, faults: Faults) -> None:
+    size, encoded = 0, obj["kind"] == "Secret"
     for key, text in (obj.get("data") or {}).items():
         if not re.fullmatch(r"[-._a-zA-Z0-9]+", key) or len(key) > 253:
             why = (
@@ -370,7 +365,7 @@ def _secret(obj: Object, faults: Faults) -> None:
             )
             faults.add("invalid", f"data[{key}]", why, key)
         try:
-            size += len(base64.b64decode(text, validate=True))
+            size += len(base64.b64decode(text, validate=True) if encoded else text)
         except binascii.Error:
             faults.add("invalid", f"data[{key}]", "illegal base64 data", text)
     if size > 1024 * 1024:
@@ -388,3 +383,7 @@ def _service(obj: Object, faults: Faults) -> None:
         if not 1 <= (port.get("port") or 0) <= 65535:
             why = "must be between 1 and 65535, inclusive"
             faults.add("invalid", f"spec.ports[{number}].port", why, port.get("port"))
+        target = port.get("targetPort")
+        if isinstance(target, int) and not 1 <= target <= 65535:
+            why = "must be between 1 and 65535, inclusive"
+            faults.add("invalid", f"spec.ports[{number}].targetPort", why, target)

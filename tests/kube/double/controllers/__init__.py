@@ -6,6 +6,7 @@ from tests.kube.double.controllers.jobs import Jobs
 from tests.kube.double.controllers.loop import Controller
 from tests.kube.double.controllers.namespaces import Namespaces
 from tests.kube.double.controllers.nodes import Nodes
+from tests.kube.double.controllers.quotas import Quotas
 from tests.kube.double.controllers.replicasets import ReplicaSets
 from tests.kube.double.controllers.scheduler import Scheduler
 from tests.kube.double.registry import Registry
@@ -20,5 +21,6 @@ def everything(registry: Registry, settings: Settings) -> list[Controller]:
         Deployments(registry),
         ReplicaSets(registry, settings),
         Nodes(registry, settings),
+        Quotas(registry),
         Scheduler(registry, settings),
     ]

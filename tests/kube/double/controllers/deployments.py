@@ -17,7 +17,6 @@ from tests.kube.double.objects import (
     name_of,
     namespace_of,
     seconds,
-    set_condition,
     stamp,
     status_of,
     uid_of,
@@ -80,7 +79,7 @@ class Deployments:
                 "metadata": {
                     "name": f"{name_of(found)}-{mark}", "namespace": namespace_of(found),
                     "labels": dict(labels_of(template)), "ownerReferences": [owner],
-                    "annotations": {_REVISION: "1"},
+                    "annotations": {_REVISION: "1", **_sizes(found)},
                 },
                 "spec": {
                     "replicas": found["spec"]["replicas"], "selector": selector,
@@ -100,6 +99,7 @@ class Deployments:
 
         def change(obj: Object) -> None:
             obj["spec"]["replicas"] = new
+            obj["metadata"].setdefault("annotations", {}).update(_sizes(found))
 
         self.registry.edit(REPLICASETS, owned, change)
         way = "up" if new > old else "down"
@@ -139,7 +139,7 @@ class Deployments:
         old = condition(found, "Progressing")
         complete = counts["replicas"] == wanted == counts["availableReplicas"]
         done = old is not None and old["reason"] == "NewReplicaSetAvailable"
-        if (complete and counts["terminatingReplicas"] == 0) or (done and not complete):
+        if complete or done:
             words = f"{name} has successfully progressed."
             return _condition("True", "NewReplicaSetAvailable", words), None
         if created or old is None:
@@ -158,6 +158,18 @@ class Deployments:
         return _condition("True", "ReplicaSetUpdated", words), max(
             late, 0.0
         ) if not moved else limit
+
+
+def _sizes(found: Object) -> dict[str, str]:
+    wanted = found["spec"]["replicas"]
+    surge = (found["spec"]["strategy"].get("rollingUpdate") or {}).get("maxSurge", 0)
+    if isinstance(surge, str):
+        surge = math.ceil(int(surge.removesuffix("%")) * wanted / 100)
+    prefix = "deployment.kubernetes.io"
+    return {
+        f"{prefix}/desired-replicas": str(wanted),
+        f"{prefix}/max-replicas": str(wanted + surge if wanted else 0),
+    }
 
 
 def _condition(status: str, reason: str, message: str) -> Object:
@@ -181,11 +193,15 @@ def _available(found: Object, available: int) -> Object:
 
 
 def _update(obj: Object, new: Object, now: float) -> None:
-    """Sets a condition; its time of update moves with any change of it."""
+    """Sets a condition; one that changes goes to the end of the row."""
     old = condition(obj, new["type"])
-    same = old is not None and all(old.get(key) == value for key, value in new.items())
-    moved = stamp(now) if old is None or not same else old["lastUpdateTime"]
-    set_condition(obj, {**new, "lastUpdateTime": moved}, now, probe=False)
+    if old and (old["status"], old["reason"]) == (new["status"], new["reason"]):
+        return
+    rows = obj["status"].setdefault("conditions", [])
+    moved = old is None or old["status"] != new["status"]
+    since = stamp(now) if old is None or moved else old["lastTransitionTime"]
+    rows[:] = [one for one in rows if one is not old]
+    rows.append({**new, "lastUpdateTime": stamp(now), "lastTransitionTime": since})
 
 
 def _revised(obj: Object) -> None:

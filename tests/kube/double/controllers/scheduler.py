@@ -51,9 +51,11 @@ class Scheduler:
         nodes = sorted(self.registry.storage.all(NODES), key=name_of)
         pods = _by_node(self.registry.storage.all(PODS))
         faults = {name_of(node): why(pod, node, pods.get(name_of(node), [])) for node in nodes}
+        # An empty node would have room: that is what taking others' place could do.
+        full = sum(bool(faults[name_of(node)]) and not why(pod, node, []) for node in nodes)
         good = [node for node in nodes if not faults[name_of(node)]]
         if not good:
-            self._refuse(pod, _message(list(faults.values())))
+            self._refuse(pod, _message(list(faults.values()), full))
             return self.settings.schedule_again
         best = min(good, key=lambda node: _cost(pod, node, pods.get(name_of(node), [])))
         bind(self.registry, namespace_of(pod), name_of(pod), name_of(best))
@@ -101,8 +103,7 @@ def why(pod: Object, node: Object, pods: list[Object]) -> list[str]:
         return ["node(s) were unschedulable"]
     for taint in node["spec"].get("taints") or []:
         if taint["effect"] in ("NoSchedule", "NoExecute") and not tolerated(pod, taint):
-            shown = f"{taint['key']}: {taint.get('value', '')}"
-            return [f"node(s) had untolerated taint {{{shown}}}"]
+            return ["node(s) had untolerated taint(s)"]
     wanted = pod["spec"].get("nodeSelector") or {}
     if any(labels_of(node).get(key) != value for key, value in wanted.items()):
         return ["node(s) didn't match Pod's node affinity/selector"]
@@ -141,7 +142,7 @@ def _used(pods: list[Object]) -> dict[str, float]:
     return used
 
 
-def _message(faults: list[list[str]]) -> str:
+def _message(faults: list[list[str]], full: int) -> str:
     if not faults:
         return "no nodes available to schedule pods"
     counts: dict[str, int] = {}
@@ -150,18 +151,14 @@ def _message(faults: list[list[str]]) -> str:
             counts[one] = counts.get(one, 0) + 1
     total = len(faults)
     words = ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
-    # Taints and selectors are nothing that making room would cure.
-    curable = sum(
-        all(one.startswith(("Insufficient", "Too many")) for one in row) for row in faults
-    )
     parts = []
-    if curable:
-        parts.append(f"{curable} No preemption victims found for incoming pod")
-    if total - curable:
-        parts.append(f"{total - curable} Preemption is not helpful for scheduling")
+    if full:
+        parts.append(f"{full} No preemption victims found for incoming pod")
+    if total - full:
+        parts.append(f"{total - full} Preemption is not helpful for scheduling")
     return (
-        f"0/{total} nodes are available: {words}. preemption: 0/{total} nodes are available:"
-        f" {', '.join(sorted(parts))}."
+        f"0/{total} nodes are available: {words}. no new claims to deallocate, preemption:"
+        f" 0/{total} nodes are available: {', '.join(sorted(parts))}."
     )
 
 
