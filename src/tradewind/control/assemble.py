@@ -33,7 +33,7 @@ from tradewind.control.places import Places
 from tradewind.control.pools import LOCAL, Maker
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
-from tradewind.control.services import Services, service_token
+from tradewind.control.services import Services
 from tradewind.control.shelf import Shelf
 from tradewind.control.step import Loop, Stepper
 from tradewind.engines.base import Engine, Place
@@ -179,6 +179,7 @@ def _assembled(
     places = _places(settings, store, clock)
     key = keys.attempt_key(store, places.worker, clock.now())
     desk = Desk(key, folder, keys.live(store))
+    token = keys.service_token(store, settings.data, places.worker, clock.now())
     machines = catalogue.parse(_prices())
 
     def make(spec: PoolSpec) -> Engine:
@@ -232,7 +233,7 @@ def _assembled(
         front=Front(store, blobs, road, stepper, loop, pulse, clock),
         shelf=Shelf(store, blobs, clock),
         services=Services(store),
-        service_token=service_token(settings.data),
+        service_token=token,
         started=clock.monotonic(),
     )
 

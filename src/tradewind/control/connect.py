@@ -225,13 +225,16 @@ class Connections:
                 engine = self.make(spec)
             anew = known is None or name in places.troubles
             found = await _count(engine, spec, anew)
-        except BaseException:
+        except BaseException as error:
             if known is None:
                 if engine is not None:
                     await _close(engine)
                 if not had:
                     await self._release(name, lease)
-            raise
+            if isinstance(error, TradewindError) or not isinstance(error, Exception):
+                raise
+            log.exception("pool %s cannot be connected", name)
+            raise Bug(f"{type(error).__name__}: {error}") from error
         return Ready(spec, engine, found, lease)
 
     async def _take(self, pool: str) -> int | None:
@@ -437,7 +440,7 @@ class Connections:
     async def close(self) -> None:
         """Let go of every pool. Work goes on."""
         for engine in self.places.engines.values():
-            await engine.close()
+            await _close(engine)
         for pool, number in self.places.leases.items():
             self.places.store.leases.release(pool, self.places.worker, number)
 
@@ -453,11 +456,6 @@ async def _count(engine: Engine, spec: PoolSpec, anew: bool) -> Capacity:
             return await engine.capacity()
     except TimeoutError as error:
         raise Unreachable(f"it did not answer within {PATIENCE:g} s") from error
-    except TradewindError:
-        raise
-    except Exception as error:
-        log.exception("pool %s", spec.name)
-        raise Bug(f"{type(error).__name__}: {error}") from error
 
 
 def _declared(spec: PoolSpec) -> Capacity:

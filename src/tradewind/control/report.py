@@ -26,6 +26,7 @@ POLL_SECONDS = 10.0
 RECONCILE_SECONDS = 15.0
 RETRY_SECONDS = 0.3
 PAUSE_SECONDS = 1.0
+LONGEST_PAUSE = 5.0
 # A launch may be on its way; only what was placed longer ago than this can be missing.
 GRACE_SECONDS = 10.0
 
@@ -38,6 +39,7 @@ async def follow(
 ) -> None:
     """Bring one pool's reports home, for ever; an engine that does not answer is asked again."""
     reconciled: float | None = None
+    trouble, pause = "", RETRY_SECONDS
     while True:
         try:
             told = await hear(
@@ -45,13 +47,17 @@ async def follow(
             )
             # Silence is the moment to compare; a stream of reports must not put it off for ever.
             recent = reconciled is None or clock.monotonic() - reconciled < RECONCILE_SECONDS
+            trouble, pause = "", RETRY_SECONDS
             if told and recent:
                 continue
             await reconcile(store, clock, pool, engine, wake)
             reconciled = clock.monotonic()
         except TradewindError as error:
-            log.warning("pool %s: %s", pool, error.message)
-            await asyncio.sleep(error.after or RETRY_SECONDS)
+            if error.message != trouble:
+                log.warning("pool %s: %s", pool, error.message)
+            trouble = error.message
+            await asyncio.sleep(error.after or pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
         except Exception:
             log.exception("pool %s: what it reports cannot be taken; it is tried again", pool)
             await asyncio.sleep(PAUSE_SECONDS)

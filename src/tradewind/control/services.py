@@ -1,32 +1,19 @@
 """What answers requests: the services in place, their ready replicas, the way to one of them.
 
 A service is the newest of its runs whose replicas have been put into service. Requests come through
-the server, under its token; a replica takes only those that carry the folder's service token.
+the server, under its token; a replica takes only those that carry the service token (`keys.py`).
 """
 
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tradewind.base.errors import NotFound, TryAgain
 from tradewind.records.states import LIVE, AttemptState
 from tradewind.store.base import Store
 from tradewind.store.rows import RunFilter, RunLine
-
-TOKEN_FILE = "service-token"
-
-
-def service_token(data: Path) -> str:
-    """The secret between this folder's server and its replicas, made once."""
-    path = data / TOKEN_FILE
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32), encoding="ascii")
-    return path.read_text("ascii").strip()
 
 
 class Services:

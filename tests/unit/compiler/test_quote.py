@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from tradewind.base.errors import Refused
 from tradewind.compiler import catalogue, price
 from tradewind.compiler.facts import Facts, Machine, PastRun, PoolFacts
-from tradewind.compiler.quote import QUOTE_SECONDS, quote
+from tradewind.compiler.quote import QUOTE_SECONDS, fits, quote
 from tradewind.control.assemble import _prices
 from tradewind.records.plans import Option, Quote
 from tradewind.records.tasks import Resources
@@ -133,3 +135,52 @@ def test_a_free_size_grows_to_what_was_kept_busy_and_a_pinned_one_stays() -> Non
     assert cpu(Option(backend="python", resources=small, sized=True)) == 1.6
     assert cpu(Option(backend="python", resources=small)) == 0.125
     assert cpu(Option(backend="python", resources=Resources(cpu=3.0), sized=True)) == 3.0
+
+
+FARM = PoolFacts(name="farm", engine="far", price=10**9, machines=4,
+                 capacity=Resources(cpu=32.0, memory=128 * GIB),
+                 largest=Resources(cpu=8.0, memory=32 * GIB))  # fmt: skip
+
+
+def test_a_process_fits_one_machine_or_none() -> None:
+    assert ask(option(cpu=8.0, width=4), (), FARM).plans
+    with pytest.raises(Refused) as told:
+        ask(option(cpu=16.0), (), FARM)
+    assert told.value.message == (
+        "no machine of pool 'farm' can hold one process of this: it needs 16 CPU, the largest "
+        "machine has 8 CPU, 32 GiB"
+    )
+    with pytest.raises(Refused, match="no pool can hold this: it needs 40 CPU"):
+        ask(option(cpu=8.0, width=5), (), FARM)
+
+
+@given(CPU, st.integers(1, 40), st.sampled_from([0, 1, 8, 40]))
+def test_what_fits_fits_a_machine_and_the_pool(cpu: float, width: int, memory: int) -> None:
+    asked = option(cpu * 4, width, memory * GIB)
+    each = asked.resources
+    fitting = (
+        each.cpu <= 8.0
+        and each.memory <= 32 * GIB
+        and each.cpu * width <= 32.0
+        and each.memory * width <= 128 * GIB
+    )
+    assert fits(each, width, FARM) == fitting
+
+
+def test_without_a_name_the_first_pool_goes_first_and_says_so() -> None:
+    plans = ask(option(), (1.0,), FARM, POOL, first="here").plans  # type: ignore[arg-type]
+    assert [plan.pool for plan in plans] == ["here", "farm"]
+    assert "'here' goes before" in plans[0].chosen_because and not plans[1].chosen_because
+    plans = ask(option(cpu=8.0), (1.0,), FARM, POOL, first="here").plans  # type: ignore[arg-type]
+    assert [plan.pool for plan in plans] == ["farm"]
+    plans = ask(option(), (), POOL, FARM).plans
+    assert [plan.pool for plan in plans] == ["farm", "here"], "an hour of it costs less"
+    assert plans[0].chosen_because == "the cheapest pool that can hold it"
+    [plan] = ask(option(), (), POOL, FARM, pool="here").plans  # type: ignore[arg-type]
+    assert plan.chosen_because == "this pool was named"
+
+
+def test_a_budget_takes_the_pool_that_keeps_to_it() -> None:
+    dear = replace(POOL, name="dear", price=10**14)
+    plans = ask(option(), (1.0,), dear, POOL, first="dear", budget=10**9).plans  # type: ignore[arg-type]
+    assert [plan.pool for plan in plans] == ["here"]

@@ -57,16 +57,22 @@ class Machinery(RuleBasedStateMachine):
         self.pools: dict[str, Resources] = {}
         self.waiting: dict[str, Waiting] = {}
         self.held: dict[str, tuple[str, Resources]] = {}
+        self.largest: dict[str, Resources] = {}
+        self.firm: dict[str, bool] = {}
         self.shrunk: set[str] = set()
 
     def feed(self, event: SchedulerEvent) -> None:
         self.log.append((event, []))
         self.machine.feed([event])
 
-    @rule(pool=st.sampled_from(POOLS), capacity=CAPACITIES)
-    def pool_changes(self, pool: str, capacity: Resources) -> None:
-        self.feed(PoolChanged(pool=pool, capacity=capacity))
+    @rule(pool=st.sampled_from(POOLS), capacity=CAPACITIES,
+          largest=st.one_of(st.none(), CAPACITIES), firm=st.booleans())  # fmt: skip
+    def pool_changes(
+        self, pool: str, capacity: Resources, largest: Resources | None, firm: bool
+    ) -> None:
+        self.feed(PoolChanged(pool=pool, capacity=capacity, largest=largest, firm=firm))
         self.pools[pool] = capacity
+        self.largest[pool], self.firm[pool] = largest or capacity, firm
         if not fits(self.used(pool), capacity):
             self.shrunk.add(pool)
 
@@ -76,9 +82,11 @@ class Machinery(RuleBasedStateMachine):
         self.pools.pop(pool, None)
 
     @rule(run=st.sampled_from(RUNS), pool=st.sampled_from(POOLS), demand=DEMANDS,
-          since=st.integers(0, 3))  # fmt: skip
-    def run_waits(self, run: str, pool: str, demand: Resources, since: int) -> None:
-        event = Waiting(run=run, pool=pool, demand=demand, since=float(since))
+          since=st.integers(0, 3), alone=st.booleans())  # fmt: skip
+    def run_waits(self, run: str, pool: str, demand: Resources, since: int, alone: bool) -> None:
+        """One process, or a crowd of such that each fits anywhere."""
+        each = (demand,) if alone else ()
+        event = Waiting(run=run, pool=pool, demand=demand, since=float(since), each=each)
         self.feed(event)
         if run not in self.held:
             self.waiting.setdefault(run, event)
@@ -113,21 +121,25 @@ class Machinery(RuleBasedStateMachine):
             self.check(decision)
         for waiting in self.waiting.values():
             pool = self.pools.get(waiting.pool)
-            assert pool is None or fits(waiting.demand, pool), "never fits, and was not rejected"
-            free = pool is not None and fits(self.with_(waiting), pool)
+            if pool is None:
+                continue
+            could = self.could(waiting)
+            assert could or not self.firm[waiting.pool], "never fits, and was not rejected"
+            free = could and fits(self.with_(waiting), pool)
             assert not free, "it fits, and was not placed"
 
     def check(self, decision: Place | Reject) -> None:
         waiting = self.waiting.pop(decision.run)
         capacity = self.pools[waiting.pool]
         if isinstance(decision, Reject):
-            assert not fits(waiting.demand, capacity) and waiting.pool in decision.why
+            assert self.firm[waiting.pool], "it may grow again"
+            assert not self.could(waiting) and waiting.pool in decision.why
             return
-        assert decision.pool == waiting.pool
+        assert decision.pool == waiting.pool and self.could(waiting)
         earlier = [
             each for each in self.waiting.values()
-            if each.since < waiting.since and (each.pool, each.demand) ==
-            (waiting.pool, waiting.demand)
+            if each.since < waiting.since and (each.pool, each.demand, each.each) ==
+            (waiting.pool, waiting.demand, waiting.each)
         ]  # fmt: skip
         assert not earlier, "an equal one came before"
         assert fits(self.with_(waiting), capacity), "over capacity"
@@ -147,6 +159,10 @@ class Machinery(RuleBasedStateMachine):
         for run in RUNS:
             assert self.machine.holds(run) == self.held.get(run, ("",))[0]
             assert bool(self.machine.why(run)) == (run in self.waiting)
+        for pool in POOLS:
+            held = {run for run, (at, _) in self.held.items() if at == pool}
+            assert self.machine.holders(pool) == held
+            assert self.machine.used(pool).cpu == self.used(pool).cpu
 
     def teardown(self) -> None:
         again = Machine()
@@ -155,6 +171,11 @@ class Machinery(RuleBasedStateMachine):
                 assert again.decide() == decisions, "the same events, other decisions"
             else:
                 again.feed([event])
+
+    def could(self, waiting: Waiting) -> bool:
+        """Whether it fits if nothing else is there."""
+        sizes = all(fits(one, self.largest[waiting.pool]) for one in waiting.each)
+        return sizes and fits(waiting.demand, self.pools[waiting.pool])
 
     def used(self, pool: str) -> Resources:
         return total([demand for at, demand in self.held.values() if at == pool])
@@ -220,3 +241,30 @@ def test_reasons_of_many_are_those_of_each() -> None:
     runs = [f"r{i}" for i in range(5)]
     assert machine.reasons(runs) == {run: machine.why(run) for run in runs if machine.why(run)}
     assert machine.why("r3").endswith("; 2 ahead of it")
+
+
+def test_one_process_is_never_spread_over_machines() -> None:
+    machine = Machine()
+    two = Resources(cpu=2.0, memory=100)
+    machine.feed([PoolChanged(pool="one", capacity=Resources(cpu=8.0, memory=400), largest=two)])
+    big = Resources(cpu=3.0)
+    machine.feed([Waiting(run="a", pool="one", demand=big, since=0.0, each=(big,))])
+    machine.feed([Waiting(run="b", pool="one", demand=big, since=0.0, each=(Resources(cpu=1.5),))])
+    rejected, placed = machine.decide()
+    assert isinstance(rejected, Reject) and rejected.why == (
+        "no machine of pool 'one' can hold one process of this: it needs 3 CPU, the largest "
+        "machine has 2 CPU, 100 B"
+    )
+    assert isinstance(placed, Place) and placed.run == "b"
+
+
+def test_what_may_grow_again_is_waited_for() -> None:
+    machine = a_machine(4.0)
+    machine.feed([PoolChanged(pool="one", capacity=Resources(cpu=1.0), firm=False)])
+    machine.feed([waiting("a", 2.0)])
+    assert machine.decide() == []
+    assert machine.why("a") == "pool 'one': needs 2 CPU, 1 free; it waits until there is more"
+    machine.feed([PoolGone(pool="one", why="cannot be reached: no answer")])
+    assert machine.why("a") == "pool 'one': cannot be reached: no answer"
+    machine.feed([PoolChanged(pool="one", capacity=Resources(cpu=2.0), firm=False)])
+    assert [each.run for each in machine.decide()] == ["a"]
