@@ -12,7 +12,15 @@ import httpx
 import pytest
 
 from tests.kube.runner import Runner, fixtures
-from tests.kube.runner.fixtures import Cluster, Pod, conditions, state, status, until
+from tests.kube.runner.fixtures import (
+    Cluster,
+    Pod,
+    conditions,
+    processes,
+    state,
+    status,
+    until,
+)
 
 control, runner = fixtures.control, fixtures.runner
 cluster, node = fixtures.cluster, fixtures.node
@@ -33,19 +41,6 @@ def marked(cluster: Cluster, node: str, script: str, **more: Any) -> tuple[Pod, 
     pod.says(b"up")
     assert processes(word)
     return pod, word
-
-
-def processes(word: str) -> list[int]:
-    """Whose environment has it."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if word.encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
 
 
 def test_a_deleted_pod_is_told_and_its_last_words_are_seen(cluster: Cluster, node: str) -> None:

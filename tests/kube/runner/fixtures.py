@@ -162,6 +162,19 @@ def until(look: Callable[[], T], holds: Callable[[T], Any]) -> T:
     return seen
 
 
+def processes(word: str) -> list[int]:
+    """Whose environment has it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if word.encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
 def _double(folder: Path) -> Iterator[Path]:
     double = Double()
     with double.serve():
@@ -195,11 +208,21 @@ def control(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[P
         yield from _double(tmp_path_factory.mktemp("double"))
 
 
+def _runner(control: Path) -> Iterator[Runner]:
+    with Runner(control, node=f"node-{secrets.token_hex(3)}", **QUICK) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def runner(control: Path) -> Iterator[Runner]:
     """One node, for all tests of a file."""
-    with Runner(control, node=f"node-{secrets.token_hex(3)}", **QUICK) as running:
-        yield running
+    yield from _runner(control)
+
+
+@pytest.fixture(name="runner")
+def runner_of_a_test(control: Path) -> Iterator[Runner]:
+    """Where a test has a control plane of its own."""
+    yield from _runner(control)
 
 
 @pytest.fixture

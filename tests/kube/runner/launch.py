@@ -9,7 +9,6 @@ it, and a mount point can be made anywhere. Where no overlay can be had, the mac
 are bound as they are.
 """
 
-import contextlib
 import ctypes
 import json
 import os
@@ -95,9 +94,10 @@ def system(root: str) -> None:
     for name in HIDDEN:
         os.makedirs(f"{root}/{name}", exist_ok=True)
     mount("proc", root + "/proc", "proc")
-    mount("/sys", root + "/sys", flags=BIND)
-    with contextlib.suppress(OSError):  # not ours to change in a user namespace
-        mount("none", root + "/sys", flags=BIND | REMOUNT | RDONLY)
+    try:
+        bind("/sys", root + "/sys", read_only=True)
+    except OSError:  # a user namespace may not uncover what is mounted below
+        mount("/sys", root + "/sys", flags=BIND | REC)
     mount("tmpfs", root + "/dev", "tmpfs", NOSUID, "mode=755,size=65536k")
     for name in DEVICES:
         bind("/dev/" + name, f"{root}/dev/{name}")
@@ -128,10 +128,11 @@ def become(plan: dict[str, Any]) -> None:
 
 
 def mapped(user: int) -> bool:
-    """Is there such a user at all: not in a user namespace that knows only its root."""
+    """May we act for this user: as root, but not in a user namespace that knows only its root."""
     with open("/proc/self/uid_map") as file:
         lines = [list(map(int, line.split())) for line in file]
-    return any(first <= user < first + count for first, _, count in lines)
+    there = any(first <= user < first + count for first, _, count in lines)
+    return there and os.geteuid() == 0
 
 
 def main() -> None:

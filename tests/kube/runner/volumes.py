@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kube.runner import spec
+from tests.kube.runner.launch import mapped
 from tests.kube.runner.process import Mount
 from tests.kube.runner.rest import Api, Refused
 
@@ -64,7 +65,7 @@ class Volumes:
         path.mkdir(parents=True, exist_ok=True)
         path.chmod(0o777)
         group = (self._pod["spec"].get("securityContext") or {}).get("fsGroup")
-        if group is not None and os.geteuid() == 0:
+        if group is not None and mapped(group):
             os.chown(path, -1, group)
             path.chmod(0o2777)
 
