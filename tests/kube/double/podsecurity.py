@@ -26,12 +26,6 @@ def _host_namespaces(spec: Object) -> str:
     return f"host namespaces ({', '.join(used)})" if used else ""
 
 
-def _host_path(spec: Object) -> str:
-    found = [one["name"] for one in spec.get("volumes") or [] if "hostPath" in one]
-    word = "volume" if len(found) == 1 else "volumes"
-    return f"hostPath volumes ({word} {_quoted(found)})" if found else ""
-
-
 def _quoted(names: list[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
@@ -56,13 +50,34 @@ def _escalation(spec: Object) -> str:
 
 
 def _capabilities(spec: Object) -> str:
-    found = [
-        one["name"]
-        for _, one in containers_of(spec)
-        if "ALL" not in ((_context(one).get("capabilities") or {}).get("drop") or [])
+    rows = [
+        (one["name"], _context(one).get("capabilities") or {}) for _, one in containers_of(spec)
     ]
-    words = 'must set securityContext.capabilities.drop=["ALL"]'
-    return f"unrestricted capabilities ({_named(found)} {words})" if found else ""
+    found = [name for name, row in rows if "ALL" not in (row.get("drop") or [])]
+    added = {name: set(row.get("add") or ()) - {"NET_BIND_SERVICE"} for name, row in rows}
+    parts = []
+    if found:
+        words = 'must set securityContext.capabilities.drop=["ALL"]'
+        parts.append(f"{_named(found)} {words}")
+    if names := [name for name, extra in added.items() if extra]:
+        extra = sorted(set().union(*added.values()))
+        words = f"must not include {_quoted(extra)} in securityContext.capabilities.add"
+        parts.append(f"{_named(names)} {words}")
+    return f"unrestricted capabilities ({'; '.join(parts)})" if parts else ""
+
+
+def _host_ports(spec: Object) -> str:
+    names, ports = [], []
+    for _, one in containers_of(spec):
+        used = [row["hostPort"] for row in one.get("ports") or [] if row.get("hostPort")]
+        if used:
+            names.append(one["name"])
+            ports += [str(port) for port in used]
+    if not names:
+        return ""
+    verb = "uses" if len(names) == 1 else "use"
+    word = "hostPort" if len(ports) == 1 else "hostPorts"
+    return f"hostPort ({_named(names)} {verb} {word} {', '.join(ports)})"
 
 
 def _volumes(spec: Object) -> str:
@@ -109,6 +124,6 @@ def _seccomp(spec: Object) -> str:
 
 
 _CHECKS = (
-    _host_namespaces, _host_path, _privileged, _escalation, _capabilities, _volumes, _non_root,
+    _host_namespaces, _privileged, _escalation, _capabilities, _host_ports, _volumes, _non_root,
     _root, _seccomp,
 )  # fmt: skip

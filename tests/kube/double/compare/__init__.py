@@ -1,0 +1,1 @@
+"""The same questions to the double and to a real cluster."""
