@@ -91,7 +91,8 @@ class Places:
         holder = self.holder(pool)
         if holder:
             return f"pool {pool!r} is placed by the server on {holder}"
-        return f"no server places on pool {pool!r} now"
+        soon = "; it is being connected" if pool in self.specs else ""
+        return f"no server places on pool {pool!r} now{soon}"
 
     # --- what the road asks ------------------------------------------------------------------
 
@@ -178,5 +179,7 @@ class Places:
 
 def said(error: TradewindError) -> str:
     """What is wrong with a pool, in words."""
+    if "cannot be reached" in error.message:
+        return error.message
     how = "cannot be reached" if isinstance(error, TryAgain) else "cannot be used"
     return f"{how}: {error.message}"
