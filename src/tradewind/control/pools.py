@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 import psutil
 
-from tradewind.base.errors import Refused, missing_extra
+from tradewind.base.errors import Refused, UserError, missing_extra
 from tradewind.compiler import catalogue
 from tradewind.compiler.facts import Machine, PoolFacts
 from tradewind.engines.base import Capacity, Engine, Place
@@ -33,7 +33,7 @@ class Maker(Protocol):
     """What an engine's module offers.
 
     Besides, it may offer `check(options)`, which raises UserError for options that it does not
-    take, and `where(options)`, which gives the same text for options that lead to the same place:
+    take, and `where(options)`, which gives equal answers for options that lead to the same place:
     work that goes on there can be taken over by an engine made from the other ones.
     """
 
@@ -82,7 +82,10 @@ def same_place(old: PoolSpec, new: PoolSpec, makers: Mapping[str, Maker]) -> boo
     where = getattr(maker(new.engine, makers), "where", None)
     if where is None:
         return old.options == new.options
-    return bool(where(old.options) == where(new.options))
+    try:
+        return bool(where(old.options) == where(new.options))
+    except UserError:  # what the old ones named may be gone
+        return False
 
 
 def applied(store: Store) -> dict[str, PoolSpec]:
