@@ -98,7 +98,7 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--tls-key", default="")
     parser.add_argument("--no-local", action="store_true",
                         help="run no tasks on this machine")  # fmt: skip
-    parser.add_argument("--pools", action="append", type=Path, metavar="FILE",
+    parser.add_argument("--pools", action="extend", nargs="+", type=Path, metavar="FILE",
                         default=_paths("TRADEWIND_POOLS"),
                         help="pool specs that are applied at the start (repeatable)")  # fmt: skip
     parser.add_argument("--blobs", type=Path, metavar="DIR", default=_path("TRADEWIND_BLOBS"),

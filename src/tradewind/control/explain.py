@@ -96,7 +96,7 @@ def _packages(pinned: Pinned, blobs: Blobs, settings: Settings) -> dict[str, str
         text = blobs.path(environment.lock).read_text("utf-8", "replace")
         return dict(_PACKAGE.findall(text))
     told = settings.get(f"environment:{environment.digest}") or {}
-    found = {"python": str(told["python"])} if "python" in told else {}
+    found = {name: str(value) for name, value in told.items() if name != "packages"}
     for each in told.get("packages", ()):
         name, _, version = str(each).removesuffix(".dist-info").rpartition("-")
         found[name] = version

@@ -166,7 +166,10 @@ class Front:
         return self._explained(run)
 
     def _explained(self, run: Run) -> Run:
-        why = self._why([run]).get(run.id)
+        why = self._why([run]).get(run.id, "")
+        pool = str(run.plan.get("pool") or run.spec.get("pool") or "")
+        if run.state is RunState.ACCEPTED and pool and pool not in self._places.mine():
+            why = self._places.why(pool)
         return replace(run, waiting=why) if why else run
 
     def _why(self, runs: Sequence[Run | RunLine]) -> dict[str, str]:

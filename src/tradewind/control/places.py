@@ -54,6 +54,7 @@ class Places:
     troubles: dict[str, TradewindError] = field(default_factory=dict)
     strays: set[str] = field(default_factory=set)
     shared: bool = False
+    _held: dict[str, float] = field(default_factory=dict)
 
     # --- who places where --------------------------------------------------------------------
 
@@ -71,11 +72,16 @@ class Places:
         if lease is None or lease.holder == self.worker or lease.expires <= self.clock.now():
             return ""
         self.shared = True
+        self._held[pool] = lease.expires
         return lease.holder.partition(":")[0]
 
     def notice(self, pool: str) -> None:
         """A run names this pool. If no server holds it, its runs are stepped here too."""
-        if pool and pool not in self.leases and pool not in self.strays and not self.holder(pool):
+        known = not pool or pool in self.leases or pool in self.strays
+        # Asked for every run that comes in: what was held a moment ago is not looked up again.
+        if known or self._held.get(pool, 0.0) > self.clock.now():
+            return
+        if not self.holder(pool):
             self.strays.add(pool)
 
     def sweep(self, pools: set[str]) -> None:

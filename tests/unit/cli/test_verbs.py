@@ -185,7 +185,9 @@ def test_a_pool_shows_its_state_and_what_is_wrong(tw: Tw, monkeypatch: pytest.Mo
     for words in ("trouble", "look at the network", "$1.00 an hour", "north"):
         assert words in said
     monkeypatch.setattr(Fake, "_status", lambda *_: {"pools": pools})
-    assert "far (clouds, $1.00 an hour, trouble): no answer" in tw("status").out
+    said = tw("status").out
+    assert "far (clouds, trouble, 2 machines, 8 cores, 16 GiB, 1 cores in use, $1.00" in said
+    assert "no answer" in said and "look at the network" in said
 
 
 def test_describe_tells_what_the_engine_itself_said(tw: Tw, fake: Fake) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tradewind.base import units
 from tradewind.cli.show import Out
-from tradewind.cli.verbs.get import state_of
+from tradewind.cli.verbs.get import amount, state_of
 from tradewind.sdk import local
 
 
@@ -43,13 +43,18 @@ def main(args: argparse.Namespace, out: Out) -> None:
 
 
 def _pool(pool: dict[str, Any]) -> str:
-    price = pool.get("price")
-    cost = f", {units.format_money(int(price))} an hour" if price else ""
-    error = pool.get("error") or {}
-    wrong = f": {error['message']}" if error else ""
-    hint = f"\n  {error['hint']}" if error.get("hint") else ""
-    state = f", {state_of(pool)}" if pool.get("state") else ""
-    return f"{pool['name']} ({pool.get('engine')}{cost}{state}){wrong}{hint}"
+    error, price, used = pool.get("error") or {}, pool.get("price"), pool.get("used")
+    machines = pool.get("machines") or 1
+    parts = [
+        str(pool.get("engine") or ""),
+        state_of(pool),
+        f"{machines} machines" if machines > 1 else "",
+        amount(pool["capacity"]) if pool.get("capacity") else "",
+        f"{amount(used)} in use" if used else "",
+        f"{units.format_money(int(price))} an hour" if price else "",
+    ]
+    told = f"{pool['name']} ({', '.join(part for part in parts if part)})"
+    return "\n  ".join(part for part in (told, error.get("message"), error.get("hint")) if part)
 
 
 def _flat(value: Any) -> str:
