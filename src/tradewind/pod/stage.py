@@ -72,7 +72,9 @@ def needed(request: dict[str, Any]) -> list[str]:
     for role in request["roles"]:
         for slot in role.get("inputs", {}).values():
             found += slot.get("files", ())
-            # The digest of a folder that is told file by file names the files, and is no blob.
-            if "paths" not in (slot.get("meta") or {}):
+            # The digest of a table or a value, and that of a folder which is told file by file, is
+            # no blob's.
+            whole = slot["kind"] == "folder" and "paths" not in (slot.get("meta") or {})
+            if whole or slot["kind"] == "file":
                 found.append(slot.get("digest", ""))
     return sorted({digest for digest in found if digest})

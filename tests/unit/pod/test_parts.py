@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.pod.pods import TOKEN, Server
 from tradewind.pod import alone, ending
 from tradewind.pod.desk import LONGEST, PATIENCE, Away, Desk, Refused
+from tradewind.pod.stage import needed
 from tradewind.supervisor import roles
 
 
@@ -113,3 +114,16 @@ def test_on_a_machine_of_its_own_a_task_listens_for_that_alone() -> None:
     role = {"ports": ["http"], "shape": {"shape": "replicas"}}
     port, env = roles.named_ports(cast(roles.Host, OnePort()), role)
     assert (port, env["HOST"], env["PORT"]) == (20_001, "127.0.0.1", "20001")
+
+
+def test_only_what_is_a_blob_is_fetched() -> None:
+    inputs = {
+        "table": {"kind": "table", "digest": "content", "files": ["a", "b"]},
+        "value": {"kind": "value", "digest": "of-json", "value": 1},
+        "model": {"kind": "folder", "digest": "names", "files": ["c"], "meta": {"paths": ["x"]}},
+        "folder": {"kind": "folder", "digest": "archive", "files": [], "meta": {}},
+        "file": {"kind": "file", "digest": "d", "files": []},
+    }
+    request = {"bundle": "code", "environment": {"digest": "e", "lock": "lock"},
+               "roles": [{"inputs": inputs}]}  # fmt: skip
+    assert needed(request) == ["a", "archive", "b", "c", "code", "d", "lock"]
