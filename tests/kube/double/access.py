@@ -1,7 +1,7 @@
 """Who asks, and whether they may: bearer tokens, rules, and a record of what was allowed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.kube.double.clock import Clock
@@ -81,6 +81,13 @@ class Access:
         if not self.allowed(call):
             raise self._refusal(call, resource)
         self.calls.append(call)
+
+    def authorize_upgrade(self, call: Call, resource: Resource) -> None:
+        """A websocket to a pod begins with GET, and asks for the right to create as well."""
+        second = replace(call, verb="create")
+        if not self.allowed(second):
+            raise forbidden(resource, call.name, "")
+        self.calls.append(second)
 
     def allowed(self, call: Call) -> bool:
         if call.user == "system:anonymous":

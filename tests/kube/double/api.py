@@ -51,8 +51,7 @@ class Api:
         try:
             return await self._handle(request)
         except Refusal as error:
-            headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
-            return _json(error.body, error.code, headers)
+            return _refused(error)
 
     async def _handle(self, request: Request) -> Response:
         user = self.access.user(request.headers.get("authorization", ""))
@@ -67,7 +66,12 @@ class Api:
         )  # fmt: skip
         self.faults.before(call)
         self.access.authorize(call, target.resource)
-        response = await self._verb(request, target, user)
+        if target.subresource == "exec" and target.verb == "get":
+            self.access.authorize_upgrade(call, target.resource)
+        try:
+            response = await self._verb(request, target, user)
+        except Refusal as error:
+            response = _refused(error)
         if delay := self.faults.after(call):
             await asyncio.sleep(delay)
         return response
@@ -274,6 +278,11 @@ def _place(obj: Object, resource: Resource, namespace: str) -> None:
 def _json(obj: Object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     body = json.dumps(obj, separators=(",", ":")).encode() + b"\n"
     return Response(status=status, headers=headers or {}, body=body)
+
+
+def _refused(error: Refusal) -> Response:
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    return _json(error.body, error.code, headers)
 
 
 async def _only(line: bytes) -> AsyncIterator[bytes]:

@@ -61,6 +61,7 @@ class Double:
         self.faults.accept = lambda: self._await(self._server.open)
         for name in ("kube-system", "kube-node-lease", *namespaces):
             self._registry.create(NAMESPACES, {"metadata": {"name": name}})
+        self._controllers.settle()
 
     # Running
 

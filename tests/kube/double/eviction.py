@@ -9,6 +9,7 @@ from tests.kube.double.objects import (
     holds,
     labels_of,
     name_of,
+    namespace_of,
     node_of,
     set_condition,
 )  # fmt: skip
@@ -25,7 +26,7 @@ def evict(registry: Registry, namespace: str, name: str, options: Object) -> Non
         if selected(budget["spec"].get("selector") or {}, labels_of(pod)) and not ended(pod):
             always = budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
             if holds(pod, "Ready") or not always:
-                _allow(registry, budget, namespace)
+                _allow(registry, budget)
     if node_of(pod) and not ended(pod):
         registry.edit(PODS, pod, lambda obj: _disrupt(obj, registry.clock.now()), "status")
     registry.delete(PODS, namespace, name, {**options, "propagationPolicy": None})
@@ -39,18 +40,8 @@ def _disrupt(pod: Object, now: float) -> None:
     set_condition(pod, new, now, probe=False)
 
 
-def _allow(registry: Registry, budget: Object, namespace: str) -> None:
-    spec = budget["spec"]
-    pods = [
-        one
-        for one in registry.storage.all(PODS, namespace)
-        if selected(spec.get("selector") or {}, labels_of(one)) and not ended(one)
-    ]
-    healthy = sum(holds(one, "Ready") and not deleting(one) for one in pods)
-    if "maxUnavailable" in spec:
-        needed = len(pods) - _count(spec["maxUnavailable"], len(pods))
-    else:
-        needed = _count(spec.get("minAvailable", 1), len(pods))
+def _allow(registry: Registry, budget: Object) -> None:
+    healthy, needed, _ = health(registry, budget)
     if healthy > needed:
         return
     cause = {
@@ -62,6 +53,22 @@ def _allow(registry: Registry, budget: Object, namespace: str) -> None:
         429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption"
         " budget.", details={"causes": [cause]},
     )  # fmt: skip
+
+
+def health(registry: Registry, budget: Object) -> tuple[int, int, int]:
+    """Returns how many pods of a budget are healthy, must be, and are expected."""
+    spec = budget["spec"]
+    pods = [
+        one
+        for one in registry.storage.all(PODS, namespace_of(budget))
+        if selected(spec.get("selector") or {}, labels_of(one)) and not ended(one)
+    ]
+    healthy = sum(holds(one, "Ready") and not deleting(one) for one in pods)
+    if "maxUnavailable" in spec:
+        needed = max(0, len(pods) - _count(spec["maxUnavailable"], len(pods)))
+    else:
+        needed = _count(spec.get("minAvailable", 1), len(pods))
+    return healthy, needed, len(pods)
 
 
 def _count(amount: int | str, total: int) -> int:

@@ -9,7 +9,7 @@ from tests.kube.double.objects import Object, node_of
 from tests.kube.double.registry import Registry
 from tests.kube.double.resources import NODES, PODS
 from tests.kube.double.statuses import Refusal, bad_request
-from tests.kube.double.wire import Connection, Request, Response, read_headers
+from tests.kube.double.wire import Connection, Request, Response, read_body, read_headers
 
 # What the node calls the streams that the client asks for.
 _STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
@@ -27,7 +27,7 @@ class Kubelet:
         container = _container(pod, request.one("container"))
         if not node_of(pod):
             return Response(status=204)
-        query = [(key, value) for key, value in request.query if key != "container"]
+        query = sorted((key, value) for key, value in request.query if key != "container")
         path = f"/containerLogs/{namespace}/{name}/{container}"
         target = f"{path}?{urlencode(query)}" if query else path
         connection = await self._reach(pod, target)
@@ -105,18 +105,32 @@ async def _relay(
     node.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
     try:
         head = (await node.reader.readuntil(b"\r\n\r\n"))[:-4].decode("latin-1").split("\r\n")
+        code, found = int(head[0].split(" ")[1]), read_headers(head[1:])
+        if code not in (101, 200):
+            raise _refusal(code, (await read_body(node.reader, found)).decode(), request)
+        if code == 200:
+            found["connection"] = "close"
+        rows = [head[0], *(f"{key}: {value}" for key, value in found.items())]
         client = request.connection
-        code = int(head[0].split(" ")[1])
-        if code == 101:
-            client.writer.write(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
-        else:
-            kept = {k: v for k, v in read_headers(head[1:]).items() if k != "connection"}
-            rows = [f"{key}: {value}" for key, value in (kept | {"connection": "close"}).items()]
-            client.writer.write(("\r\n".join([head[0], *rows]) + "\r\n\r\n").encode("latin-1"))
+        client.writer.write(("\r\n".join(rows) + "\r\n\r\n").encode("latin-1"))
         await _both(client, node, upward=code == 101)
     finally:
         node.writer.transport.abort()
     return Response(taken=True)
+
+
+def _refusal(code: int, text: str, request: Request) -> Refusal:
+    """What the node refused, as the API server passes it on."""
+    if code == 400:
+        return bad_request(text)
+    if code == 500:
+        details: Object = {"causes": [{"message": text}]}
+        return Refusal(500, "InternalError", f"Internal error occurred: {text}", details=details)
+    name = request.path.split("/")[-2]
+    reason = {403: "Forbidden", 404: "NotFound"}.get(code, "")
+    words = "the server could not find the requested resource" if code == 404 else text
+    details = {"name": name, "kind": "pods/log"}
+    return Refusal(code, reason, f"{words} ( pods/log {name})", details=details)
 
 
 async def _both(client: Connection, node: Connection, *, upward: bool) -> None:

@@ -116,7 +116,7 @@ async def read_request(connection: Connection) -> Request | None:
     headers = read_headers(lines)
     url = urlsplit(target)
     query = parse_qsl(url.query, keep_blank_values=True)
-    body = await _body(connection.reader, headers)
+    body = await read_body(connection.reader, headers)
     return Request(
         method=method, path=unquote(url.path), query=query, headers=headers, body=body,
         connection=connection,
@@ -128,7 +128,7 @@ def read_headers(lines: list[str]) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in rows}
 
 
-async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+async def read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
     if headers.get("transfer-encoding", "").lower() != "chunked":
         length = int(headers.get("content-length") or 0)
         return await reader.readexactly(min(length, _LARGEST))

@@ -1,5 +1,6 @@
 """The cluster's own controllers, each small, each driven by what is written."""
 
+from tests.kube.double.controllers.budgets import Budgets
 from tests.kube.double.controllers.deployments import Deployments
 from tests.kube.double.controllers.garbage import Garbage
 from tests.kube.double.controllers.jobs import Jobs
@@ -21,6 +22,7 @@ def everything(registry: Registry, settings: Settings) -> list[Controller]:
         Deployments(registry),
         ReplicaSets(registry, settings),
         Nodes(registry, settings),
+        Budgets(registry),
         Quotas(registry),
         Scheduler(registry, settings),
     ]

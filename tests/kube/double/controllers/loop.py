@@ -47,6 +47,11 @@ class Loop:
                 self._dirty[number, key] = None
         self.poke()
 
+    def settle(self) -> None:
+        """Syncs all that is dirty, before anybody is served."""
+        while self._dirty:
+            self._sync(*next(iter(self._dirty)))
+
     async def run(self) -> None:
         self._wake = asyncio.Event()
         while True:

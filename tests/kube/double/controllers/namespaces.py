@@ -1,10 +1,11 @@
 """Namespaces: what a new one is born with, and how one ends."""
 
+import contextlib
 from collections.abc import Hashable, Iterable
 
 from tests.kube.double.objects import Object, deleting, name_of, namespace_of
 from tests.kube.double.registry import Registry
-from tests.kube.double.resources import CONFIGMAPS, NAMESPACES, RESOURCES, SERVICEACCOUNTS
+from tests.kube.double.resources import CONFIGMAPS, NAMESPACES, RESOURCES, SERVICEACCOUNTS, Resource
 from tests.kube.double.statuses import Refusal
 from tests.kube.double.storage import Event
 
@@ -46,21 +47,16 @@ class Namespaces:
                 self.registry.create(resource, obj)
 
     def _empty(self, namespace: Object) -> None:
-        left = False
-        for resource in RESOURCES:
-            if not resource.namespaced:
-                continue
-            for obj in self.registry.storage.all(resource, name_of(namespace)):
-                left = True
-                if deleting(obj):
-                    continue
-                try:
-                    options = {"propagationPolicy": "Background"}
+        """Deletes what is in a namespace that ends, and then it; pods may hold it up."""
+        for resource, obj in self._inside(name_of(namespace)):
+            if not deleting(obj):
+                options = {"propagationPolicy": "Background"}
+                # What goes with another is gone by its turn.
+                with contextlib.suppress(Refusal):
                     self.registry.delete(resource, namespace_of(obj), name_of(obj), options)
-                except Refusal:
-                    continue
-        if (left and not self._any(name_of(namespace))) or not left:
+        if not self._inside(name_of(namespace)):
             self.registry.storage.remove(NAMESPACES, "", name_of(namespace))
 
-    def _any(self, namespace: str) -> bool:
-        return any(self.registry.storage.all(one, namespace) for one in RESOURCES if one.namespaced)
+    def _inside(self, namespace: str) -> list[tuple[Resource, Object]]:
+        kinds = [one for one in RESOURCES if one.namespaced]
+        return [(one, obj) for one in kinds for obj in self.registry.storage.all(one, namespace)]
