@@ -2,6 +2,7 @@
 
 import base64
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,12 +197,13 @@ def test_volumes_of_secrets_and_of_the_pod_itself(cluster: Cluster, node: str) -
     labels = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
     pod = cluster.run(
         node,
-        *("sh", "-c", "cd /etc/given; head -n 1 s/* i/* d/*; touch s/new; echo $?"),
+        *("sh", "-c", "cd /etc/given; head -n 1 s/* i/* d/* /run/l/a; touch s/new; echo $?"),
         meta_labels={"role": "x"},
         main_volumeMounts=[
             {"name": "s", "mountPath": "/etc/given/s", "readOnly": True},
             {"name": "i", "mountPath": "/etc/given/i"},
             {"name": "d", "mountPath": "/etc/given/d"},
+            {"name": "s", "mountPath": "/var/run/l"},  # /var/run is a link to /run
         ],
         volumes=[
             {"name": "s", "secret": {"secretName": name}},
@@ -212,6 +214,7 @@ def test_volumes_of_secrets_and_of_the_pod_itself(cluster: Cluster, node: str) -
     pod.ended()
     shown = pod.log().decode()
     assert "==> s/a <==\n1" in shown and "==> i/c <==\n2" in shown and 'role="x"' in shown
+    assert "==> /run/l/a <==\n1" in shown and not Path("/run/l").exists()
     assert "i/a" not in shown
     assert shown.endswith("touch: cannot touch 's/new': Read-only file system\n1\n")
 
@@ -271,7 +274,9 @@ def test_a_root_that_must_not_be_is_refused(cluster: Cluster, node: str) -> None
     assert "image will run as root" in pod.waits("CreateContainerConfigError")
 
 
-def test_probes_make_a_container_started_and_ready(cluster: Cluster, node: str) -> None:
+def test_probes_make_a_container_started_and_ready(
+    cluster: Cluster, node: str, tmp_path: Path
+) -> None:
     serve = "import os; os.chdir('/www'); from http.server import *; "
     serve += "HTTPServer((os.environ['IP'], 8080), SimpleHTTPRequestHandler).serve_forever()"
     ask = {"httpGet": {"path": "/ready", "port": "http"}, "periodSeconds": 1}
@@ -283,27 +288,29 @@ def test_probes_make_a_container_started_and_ready(cluster: Cluster, node: str) 
         main_startupProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 9},
         main_readinessProbe=ask | {"failureThreshold": 1},
         main_volumeMounts=[{"name": "www", "mountPath": "/www"}],
-        volumes=[{"name": "www", "emptyDir": {}}],
+        volumes=[{"name": "www", "hostPath": {"path": str(tmp_path)}}],
     )
     now = pod.until(lambda pod: pod["status"].get("containerStatuses") and status(pod)["started"])
     assert conditions(now)["Ready"] == "False"
-    # It is told in its own log: what was asked, from whom.
     pod.says(b'"GET /ready HTTP/1.1" 404')
+    (tmp_path / "ready").touch()
+    pod.until(lambda pod: status(pod)["ready"] and conditions(pod)["Ready"] == "True")
+    (tmp_path / "ready").unlink()
+    pod.until(lambda pod: not status(pod)["ready"] and conditions(pod)["Ready"] == "False")
 
 
-def test_a_container_that_fails_its_liveness_probe_is_restarted(
-    cluster: Cluster, node: str
+@pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe"])
+def test_a_container_that_fails_its_probe_is_restarted(
+    cluster: Cluster, node: str, probe: str
 ) -> None:
+    # Twice: at first it may not listen to what it is told yet.
+    asked: Any = {"tcpSocket": {"port": 9}, "periodSeconds": 1, "failureThreshold": 2}
     pod = cluster.run(
         node,
         *("sh", "-c", "trap 'echo told; exit 7' TERM; while :; do sleep 0.1; done"),
         restartPolicy="Always",
         terminationGracePeriodSeconds=5,
-        main_livenessProbe={
-            "tcpSocket": {"port": 9},
-            "periodSeconds": 1,
-            "failureThreshold": 1,
-        },
+        **{f"main_{probe}": asked},
     )
     now = pod.until(
         lambda pod: pod["status"].get("containerStatuses") and status(pod)["restartCount"]

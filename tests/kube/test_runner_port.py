@@ -129,6 +129,25 @@ def test_a_kubelet_without_tls(cluster: Cluster, control: Path) -> None:
         assert asyncio.run(plainly(port["Port"], "/healthz")).endswith(b"\r\n\r\nok")
 
 
+def test_exec_by_the_newer_protocol_can_end_the_input(cluster: Cluster, control: Path) -> None:
+    # Of the kubelet itself: a real API server speaks another protocol to it for this one.
+    with Runner(control, node="newer", secure=False, **fixtures.QUICK):
+        port = cluster.get("/api/v1/nodes/newer")["status"]["daemonEndpoints"]["kubeletEndpoint"]
+        pod = cluster.run("newer", "sleep", "60")
+        pod.phase("Running")
+        url = f"http://127.0.0.1:{port['Port']}"
+        path = f"/exec/default/{pod.name}/main?command=cat&input=1&output=1&error=1"
+
+        async def echo() -> tuple[bytes, dict[str, Any]]:
+            socket = await dial(Access(url), path, "v5.channel.k8s.io")
+            await socket.send(b"\0all of it")
+            await socket.send(b"\xff\0")
+            return await outcome(socket)
+
+        out, status = asyncio.run(echo())
+        assert (out, status["status"]) == (b"all of it", "Success")
+
+
 @pytest.mark.parametrize("part", [1, 7, 1 << 16])
 def test_the_end_of_a_log_wherever_its_parts_meet(tmp_path: Path, part: int) -> None:
     data = b"".join(b"%d %s\n" % (number, b"x" * (number % 50)) for number in range(5000))
@@ -157,6 +176,11 @@ async def run(
     socket = await dial(access(cluster.kubeconfig), f"{pod.path}/exec?{urlencode(query)}")
     for start in range(0, len(given or b""), 10_000):
         await socket.send(b"\0" + (given or b"")[start : start + 10_000])
+    return await outcome(socket)
+
+
+async def outcome(socket: WebSocket) -> tuple[bytes, dict[str, Any]]:
+    """stdout, and the status that ended it."""
     outputs = {1: b"", 2: b"", 3: b""}
     while (message := await socket.receive()) is not None:
         if message and message[0] in outputs:
@@ -165,7 +189,7 @@ async def run(
     return outputs[1], json.loads(outputs[3])
 
 
-async def dial(entry: Access, path: str) -> WebSocket:
+async def dial(entry: Access, path: str, protocol: str = "v4.channel.k8s.io") -> WebSocket:
     """A WebSocket client, as far as `exec` needs one."""
     url = urlsplit(entry.server)
     tls = entry.verify if isinstance(entry.verify, ssl.SSLContext) else None
@@ -177,7 +201,7 @@ async def dial(entry: Access, path: str) -> WebSocket:
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": key,
-        "Sec-WebSocket-Protocol": "v4.channel.k8s.io",
+        "Sec-WebSocket-Protocol": protocol,
     }
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     writer.write("\r\n".join([*lines, "", ""]).encode())

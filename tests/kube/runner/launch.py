@@ -6,7 +6,7 @@ not be started goes to a named pipe, which closes without a word once it has bee
 
 The root is an overlay on the machine's own root: what a container writes stays in it and goes with
 it, and a mount point can be made anywhere. Where no overlay can be had, the machine's top folders
-are bound as they are.
+are bound, not to be written to: a mount point has to be there already, or be a new top folder.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ import socket
 import sys
 from typing import Any
 
-RDONLY, REMOUNT, NOSUID, NODEV, BIND, REC = 1, 32, 2, 4, 4096, 16384
+RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC = 1, 2, 4, 8, 32, 4096, 16384
 PDEATHSIG, CAPBSET_DROP, NO_NEW_PRIVS = 1, 24, 38
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 HIDDEN = ("proc", "sys", "dev")
@@ -50,8 +50,8 @@ def bind(source: str, target: str, read_only: bool = False) -> None:
         mount("none", target, flags=BIND | REMOUNT | RDONLY)
 
 
-def build(plan: dict[str, Any]) -> str:
-    """The container's root, with everything mounted; its path in the machine's tree."""
+def build(plan: dict[str, Any]) -> None:
+    """Move into the container's root, with everything mounted."""
     stage = plan["stage"]
     mount("tmpfs", stage, "tmpfs", NOSUID | NODEV, "mode=755")
     root = os.path.join(stage, "root")
@@ -65,21 +65,25 @@ def build(plan: dict[str, Any]) -> str:
         layered = False
     else:
         layered = True
-        for path in plan["open"]:
-            os.chmod(root + path, os.stat(root + path).st_mode | 0o755)
-        write(root + "/etc/host.conf", "multi on\n")
-        write(root + "/etc/hostname", plan["hostname"] + "\n")
     system(root)
-    for item in plan["mounts"]:
-        bind(item["source"], root + item["target"], item["read_only"])
+    sources = [os.open(item["source"], os.O_PATH) for item in plan["mounts"]]
+    os.chroot(root)  # from here on a link in a path leads to where it does for the container
     if layered:
-        os.makedirs(root + plan["cwd"], exist_ok=True)
+        for path in plan["open"]:
+            os.chmod(path, os.stat(path).st_mode | 0o755)
+        write("/etc/host.conf", "multi on\n")
+        write("/etc/hostname", plan["hostname"] + "\n")
+    for item, source in zip(plan["mounts"], sources, strict=True):
+        bind(f"/proc/self/fd/{source}", item["target"], item["read_only"])
+        os.close(source)
+    if layered:
+        os.makedirs(plan["cwd"], exist_ok=True)
         if plan["read_only"]:
-            mount("none", root, flags=REMOUNT | RDONLY)
-    return root
+            mount("none", "/", flags=REMOUNT | RDONLY)
 
 
 def copy_top(root: str) -> None:
+    """The machine's top folders, links and all, read-only."""
     for entry in os.scandir("/"):
         target = os.path.join(root, entry.name)
         if entry.is_symlink():
@@ -87,6 +91,8 @@ def copy_top(root: str) -> None:
         elif entry.is_dir() and entry.name not in HIDDEN:
             os.mkdir(target)
             mount(entry.path, target, flags=BIND | REC)
+            kept = os.statvfs(target).f_flag & (NOSUID | NODEV | NOEXEC)
+            mount("none", target, flags=BIND | REMOUNT | RDONLY | kept)
 
 
 def system(root: str) -> None:
@@ -142,7 +148,7 @@ def main() -> None:
     try:
         socket.sethostname(plan["hostname"])
         os.umask(0o022)
-        os.chroot(build(plan))
+        build(plan)
         os.chdir(plan["cwd"])
         become(plan)
         os.setsid()

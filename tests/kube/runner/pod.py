@@ -59,7 +59,6 @@ class Pod:
     def update(self, pod: Json) -> None:
         """It is so now in the API."""
         self.pod = pod
-        self.status.seen(pod)
         if "deletionTimestamp" in pod["metadata"]:
             grace = pod["metadata"].get("deletionGracePeriodSeconds", DEFAULT_GRACE)
             if not self._deleted and self._over:

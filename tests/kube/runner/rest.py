@@ -16,8 +16,6 @@ import httpx
 import yaml
 
 Json = dict[str, Any]
-STRATEGIC = "application/strategic-merge-patch+json"
-MERGE = "application/merge-patch+json"
 AGAIN_AFTER = (0.1, 0.3, 1.0, 3.0)  # seconds between tries while the server does not answer
 WATCH_SECONDS = 300
 
@@ -102,7 +100,6 @@ class Api:
 
         self._short = client(30, 24)
         self._long = client(WATCH_SECONDS + 30, 16)
-        self._patch = STRATEGIC
         self._under_way = 0
         self.open = asyncio.Event()
         self.open.set()
@@ -150,14 +147,8 @@ class Api:
         raise AssertionError
 
     async def patch(self, path: str, body: Json) -> Json:
-        """A strategic merge patch; a merge patch where the server knows none."""
-        try:
-            return await self.surely("PATCH", path, body, self._patch)
-        except Refused as refused:
-            if refused.code != 415 or self._patch == MERGE:
-                raise
-            self._patch = MERGE
-            return await self.surely("PATCH", path, body, MERGE)
+        """A strategic merge patch: of a list of conditions it leaves those of others alone."""
+        return await self.surely("PATCH", path, body, "application/strategic-merge-patch+json")
 
     async def follow(self, path: str, selector: str = "") -> AsyncGenerator[tuple[str, Any], None]:
         """("LIST", objects) first and again whenever the thread is lost, then (type, object) for

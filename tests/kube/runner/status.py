@@ -31,14 +31,9 @@ class Status:
         self.before = {one["name"]: one for one in statuses}
         self.ran_before = any(one.get("containerID") for one in statuses)
         self._conditions: dict[str, Json] = {}
-        self.seen(pod)
-
-    def seen(self, pod: Json) -> None:
-        """Keep what others say of it: a merge patch would take it away."""
-        own = {"Initialized", "Ready", "ContainersReady", "PodReadyToStartContainers"}
-        for one in (pod.get("status") or {}).get("conditions") or []:
-            if one["type"] not in own:
-                self._conditions[one["type"]] = one
+        known = {one["type"] for one in status.get("conditions") or []}
+        if "PodScheduled" not in known:  # no scheduler has bound it
+            self._set("PodScheduled", True)
 
     def news(self, policy: str) -> Json:
         """A patch of the status; {} when nothing changed."""
@@ -94,10 +89,6 @@ class Status:
             self._set("Initialized", False, "ContainersNotInitialized", text)
         for kind in ("Ready", "ContainersReady"):
             self._set(kind, ready, "" if ready else why, "" if ready else message)
-        self._conditions.setdefault(
-            "PodScheduled",
-            {"type": "PodScheduled", "status": "True", "lastTransitionTime": self._begun},
-        )
 
     def _set(self, kind: str, true: bool, reason: str = "", message: str = "") -> None:
         before = self._conditions.get(kind, {})
