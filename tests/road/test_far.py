@@ -126,6 +126,26 @@ async def test_trouble_holds_back_what_waits_and_not_what_runs(town: Town) -> No
 
 
 @in_town
+async def test_long_trouble_and_applying_again_connect_from_scratch(town: Town) -> None:
+    town.act("one", value(1, seconds=1000.0))
+    await town.here.apply([far()], "me")
+    run = await town.submit(function("one", pool="far"))
+    await town.until(run, RunState.RUNNING)
+    town.cloud.down = Unreachable("it has moved")
+    await town.pass_by(90.0)
+    assert town.cloud.engines[0].closed and pool(town)["state"] == "trouble"
+    with pytest.raises(Unreachable, match="it has moved"):
+        await town.here.apply([far()], "me")
+    town.cloud.down = None
+    await town.here.apply([far()], "me")
+    assert pool(town)["state"] == "ready"
+    assert [engine.closed for engine in town.cloud.engines].count(False) == 1
+    await town.settle()
+    assert town.run(run).state is RunState.SUCCEEDED
+    assert len(town.placements(run)) == 1
+
+
+@in_town
 async def test_a_machine_that_is_gone_is_waited_for(town: Town) -> None:
     town.act("one", value(1, seconds=100.0))
     await town.here.apply([far()], "me")

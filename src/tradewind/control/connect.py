@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,6 +38,10 @@ LOOK_SECONDS = 10.0
 COUNT_SECONDS = 30.0
 # What does not answer for so long cannot be reached.
 PATIENCE = 20.0
+CLOSING = 5.0
+# After so many looks in trouble a pool is connected from scratch: what its options lead to may have
+# moved, or its credentials been renewed.
+TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Connections:
     local: PoolSpec | None
     _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _counted: dict[str, float] = field(default_factory=dict)
+    _failed: Counter[str] = field(default_factory=Counter)
 
     def begin(self) -> None:
         """Before the loop's first step: this machine is there at once, of all other pools what was
@@ -205,8 +210,12 @@ class Connections:
             try:
                 ready = await self._ready(spec)
             except TradewindError as error:
+                self._failed[name] += 1
+                if self._failed[name] >= TRIES and name in places.engines:
+                    await self._leave(name)
                 await self._trouble(name, error)
             else:
+                self._failed.pop(name, None)
                 if ready is not None:
                     await self._join(ready)
 
@@ -368,11 +377,10 @@ class Connections:
             spec.engine,
             spec.options,
         )
-        if before is not None and changed:
-            if not pools.same_place(before, spec, self.makers):
-                await self._check_idle(name, "and its work cannot be taken to another place")
-            if places.engines.get(name) is not None:
-                await self._leave(name)  # it is the only one who places there, until it is closed
+        if before is not None and changed and not pools.same_place(before, spec, self.makers):
+            await self._check_idle(name, "and its work cannot be taken to another place")
+        if changed or name in places.troubles:
+            await self._leave(name)  # it is the only one who places there, until it is closed
         try:
             ready = await self._ready(spec)
         except TradewindError as error:
@@ -473,5 +481,6 @@ def _declared(spec: PoolSpec) -> Capacity:
 
 
 async def _close(engine: Engine) -> None:
-    with contextlib.suppress(TradewindError, OSError):
-        await engine.close()
+    with contextlib.suppress(TradewindError, OSError, TimeoutError):
+        async with asyncio.timeout(CLOSING):
+            await engine.close()
