@@ -259,8 +259,10 @@ async def _serve(options: Options, token: str) -> None:
     try:
         await server.serve(sockets=[sock])
     finally:
-        told.unlink(missing_ok=True)
-        await assembly.close()
+        try:
+            await assembly.close()
+        finally:  # until then the next one could not have the folder
+            told.unlink(missing_ok=True)
 
 
 def _announce(options: Options, port: int) -> Path:
