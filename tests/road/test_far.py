@@ -100,7 +100,7 @@ async def test_a_pool_of_the_settings_that_nobody_ever_reached_is_waited_for(tow
     assert town.run(run).state is RunState.PINNED
     assert town.run(run).waiting == "pool 'far': cannot be reached: no answer"
     with pytest.raises(Unreachable, match="no answer"):
-        town.here.front.quote(function("one", pool="far"), "me")
+        town.here.offers.quote(function("one", pool="far"), "me")
     town.cloud.down = None
     await town.pass_by(60.0)
     assert town.run(run).state is RunState.SUCCEEDED
@@ -255,7 +255,7 @@ def test_a_server_without_a_machine_of_its_own(tmp_path: Path) -> None:
             done = town.run(run)
             assert done.state is RunState.SUCCEEDED and done.plan["pool"] == "cheap"
             assert done.plan["chosen_because"] == "the cheapest pool that can hold it"
-            quote = town.here.front.quote(function("one"), "me")
+            quote = town.here.offers.quote(function("one"), "me")
             assert [plan.pool for plan in quote.plans] == ["cheap", "dear"]
         finally:
             await town.down()
@@ -322,7 +322,7 @@ async def test_files_of_this_machine_are_named_to_its_own_tasks_and_travel_to_ot
 @in_town
 async def test_what_would_be_sent_is_shown_without_secrets(town: Town) -> None:
     await town.here.apply([far()], "me")
-    [request], later = town.here.front.render(function("one", pool="far"), "me")
+    [request], later = town.here.offers.render(function("one", pool="far"), "me")
     assert (request["pool"], request["token"], later) == ("far", "…", {})
     one = {"kind": "function", "entry": "tradewind.components:one"}
     steps = [
@@ -332,7 +332,7 @@ async def test_what_would_be_sent_is_shown_without_secrets(town: Town) -> None:
         {"name": "last", "uses": one, "input": {"data": "$first"}},
     ]
     flow = {"kind": "pipeline", "name": "flow", "pool": "far", "steps": steps}
-    requests, later = town.here.front.render(flow, "me")
+    requests, later = town.here.offers.render(flow, "me")
     assert [each["pool"] for each in requests] == ["far"] * 3
     assert later.keys() == {"lost", "last"} and "nowhere" in later["lost"]
     assert not town.placements("r1") and not town.here.store.runs.counts()

@@ -306,7 +306,7 @@ async def test_promises_are_kept_or_broken_and_always_settled(town: Town) -> Non
 async def test_an_accepted_quote_is_held_to(town: Town) -> None:
     town.act("one", value(1, seconds=50.0))
     await town.result(function("one"))
-    quote = town.here.front.quote(function("one"), "me")
+    quote = town.here.offers.quote(function("one"), "me")
     run = await town.result(function("one"), quote=quote.id)
     promise = town.here.store.ledger.promise(run.id)
     assert run.state is RunState.SUCCEEDED and run.quote == quote.id

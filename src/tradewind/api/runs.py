@@ -189,7 +189,7 @@ async def events(
 @router.post("/quotes")
 def quote(here: Here, spec: Annotated[dict[str, Any], Body(embed=True)]) -> Any:
     """What a run of this spec would take and cost."""
-    return codec.to_json(here.front.quote(spec, OWNER))
+    return codec.to_json(here.offers.quote(spec, OWNER))
 
 
 @router.post("/render")
@@ -200,7 +200,7 @@ def render(
 ) -> Any:
     """The native requests that a run of this spec would send, without secrets; `later` says of the
     steps of a pipeline that are missing why."""
-    requests, later = here.front.render({**spec, "pool": pool} if pool else spec, OWNER)
+    requests, later = here.offers.render({**spec, "pool": pool} if pool else spec, OWNER)
     return {"requests": requests, "later": later}
 
 

@@ -28,6 +28,7 @@ from tradewind.compiler.facts import Machine as CatalogueMachine
 from tradewind.control import keys, pools
 from tradewind.control.connect import Connections
 from tradewind.control.front import Front
+from tradewind.control.offers import Offers
 from tradewind.control.pin import Pinner, Resolver
 from tradewind.control.places import Places
 from tradewind.control.pools import LOCAL, Maker
@@ -76,6 +77,7 @@ class Assembly:
     loop: Loop
     pulse: Pulse
     front: Front
+    offers: Offers
     shelf: Shelf
     services: Services
     service_token: str
@@ -231,6 +233,7 @@ def _assembled(
         loop=loop,
         pulse=pulse,
         front=Front(store, blobs, road, stepper, loop, pulse, clock),
+        offers=Offers(store, road, stepper.machines, clock),
         shelf=Shelf(store, blobs, clock),
         services=Services(store),
         service_token=token,

@@ -14,31 +14,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tradewind import kinds
 from tradewind.base.clock import Clock
-from tradewind.base.errors import Conflict, NotFound, Unreachable, UserError
-from tradewind.base.ids import new_id
+from tradewind.base.errors import Conflict, NotFound, UserError
 from tradewind.blobs.base import Blobs
 from tradewind.compiler import price
-from tradewind.control import gather, places
-from tradewind.control.pin import ImportFirst, NotYet
-from tradewind.control.places import NoPlace
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
 from tradewind.control.step import Loop, Stepper
-from tradewind.engines.base import Elsewhere, Engine, Request
 from tradewind.records import codec
 from tradewind.records.events import Event
-from tradewind.records.pinned import Pinned
-from tradewind.records.placements import Attempt, Placement, placement_id
-from tradewind.records.plans import Quote
+from tradewind.records.placements import Attempt, Placement
 from tradewind.records.runs import Run
 from tradewind.records.states import ENDED, PLACEMENT_ENDED, RunState
-from tradewind.records.steering import Submit, View
 from tradewind.records.tasks import Resources
 from tradewind.specs import from_document, to_document
 from tradewind.store.base import Store
-from tradewind.store.rows import Claim, Pruned, RunFilter, RunLine, RunPage
+from tradewind.store.rows import Pruned, RunFilter, RunLine, RunPage
 
 _Asked = tuple[list[Run], asyncio.Future[list[Run]]]
 
@@ -372,7 +363,7 @@ class Front:
     def _chunks(
         self, placement: Placement, role: str, index: int, offset: int, follow: bool
     ) -> AsyncIterator[bytes]:
-        engine = self._engine(placement.pool)
+        engine = self._places.engine(placement.pool)
         role = role or placement.task.roles[0].name
         return engine.logs(placement.id, role, index, offset=offset, follow=follow)
 
@@ -393,7 +384,7 @@ class Front:
         roles = {each.name: each for each in live[-1].task.roles}
         if role and role not in roles:
             raise NotFound(f"{run.id} has no role {role!r}", hint=f"its roles: {', '.join(roles)}")
-        engine = await asyncio.to_thread(self._engine, live[-1].pool)
+        engine = await asyncio.to_thread(self._places.engine, live[-1].pool)
         told = engine.exec(live[-1].id, role or next(iter(roles)), index, command)
         try:
             async for part in told:
@@ -402,97 +393,6 @@ class Front:
             close = getattr(told, "aclose", None)
             if close is not None:
                 await close()
-
-    def _engine(self, pool: str) -> Engine:
-        """Raises Conflict for a pool of another server, Unreachable for one that is in trouble."""
-        engine = self._places.engines.get(pool)
-        if engine is not None:
-            return engine
-        why = self._places.why(pool)
-        if self._places.holder(pool):
-            raise Conflict(f"{why}, and only that one can look into its work", hint="ask it there")
-        raise Unreachable(why, after=places.GUARD_SECONDS)
-
-    # --- quote, render -----------------------------------------------------------------------
-
-    def quote(self, document: Any, user: str) -> Quote:
-        """The quote of a spec, kept so that a run can be held to it. Raises UserError."""
-        run, quote = self._quoted(document, user)
-        if quote is None:
-            raise UserError(
-                f"a {run.kind} has no price of its own", hint="quote its steps one by one"
-            )
-        self._store.ledger.put_quote(run.project, quote)
-        return quote
-
-    def _quoted(self, document: Any, user: str) -> tuple[Run, Quote | None]:
-        now = self._clock.now()
-        run = Road.accept(to_document(from_document(document)), now=now, user=user)
-        claim = Claim(run=run, token="", until=0.0, pokes=0)
-        try:
-            made = self._pinned(run)
-        except ImportFirst as first:
-            raise UserError(
-                f"{first.spec['source']} is not imported yet",
-                hint="import it as a dataset first, then quote",
-            ) from None
-        batch = gather.batch(self._store, [claim], self._stepper.machines)
-        run = replace(run, pinned=codec.to_json(made))
-        try:
-            return run, self._road.quote(made, batch, run, now)
-        except NoPlace as wait:
-            raise Unreachable(wait.why, after=places.GUARD_SECONDS) from None
-
-    def _pinned(self, run: Run) -> Pinned:
-        while True:
-            try:
-                return self._road.pinner.pin(run, {})
-            except NotYet as wait:
-                wait.work()
-
-    def render(self, document: Any, user: str) -> tuple[list[Request], dict[str, str]]:
-        """The native requests that a run of this spec would send, without secrets; and for each
-        step of a pipeline that cannot be rendered yet, why."""
-        run, quote = self._quoted(document, user)
-        if quote is None:
-            return self._rendered_steps(run, user)
-        plan = quote.plans[0]
-        run = replace(run, id=new_id("r"), plan=codec.to_json(plan))
-        task = self._road.task(run)
-        placement = Placement(
-            id=placement_id(run.id, task.name, 1),
-            run=run.id,
-            task=task,
-            number=1,
-            pool=plan.pool,
-            engine=plan.engine,
-            lease=self._places.leases.get(plan.pool, 0),
-            demand=task.demand(),
-        )
-        engine = self._engine(plan.pool)
-        request = engine.render(placement)
-        return [engine.redacted(request) if isinstance(engine, Elsewhere) else request], {}
-
-    def _rendered_steps(self, run: Run, user: str) -> tuple[list[Request], dict[str, str]]:
-        """Those steps that begin at once; what the others are given is not known before."""
-        view = View(run=replace(run, state=RunState.PLANNED))
-        decided = kinds.load(run.kind).steer.next(view, self._clock.now())
-        begin = {each.key: each.spec for each in decided if isinstance(each, Submit)}
-        found: list[Request] = []
-        later: dict[str, str] = {}
-        for key, spec in begin.items():
-            try:
-                requests, inner = self.render(self._road.part(run, spec), user)
-            except UserError as error:
-                later[key] = error.message
-                continue
-            found += requests
-            later |= {f"{key}/{name}": why for name, why in inner.items()}
-        names = {key.partition("#")[0].partition("~")[0] for key in begin}
-        for step in run.spec.get("steps", ()):
-            if step["name"] not in names:
-                later[step["name"]] = "it begins when the steps before it have ended"
-        return found, later
 
     async def top(self) -> list[dict[str, Any]]:
         """What runs now: live placements with what their engine says of their usage."""

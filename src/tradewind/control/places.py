@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tradewind.base.clock import Clock
-from tradewind.base.errors import TradewindError, TryAgain
+from tradewind.base.errors import Conflict, TradewindError, TryAgain, Unreachable
 from tradewind.base.ids import digest_json
 from tradewind.compiler.facts import PoolFacts
 from tradewind.control.pools import LOCAL
@@ -99,6 +99,16 @@ class Places:
             return f"pool {pool!r} is placed by the server on {holder}"
         soon = "; it is being connected" if pool in self.specs else ""
         return f"no server places on pool {pool!r} now{soon}"
+
+    def engine(self, pool: str) -> Engine:
+        """Raises Conflict for a pool of another server, Unreachable for one that is in trouble."""
+        engine = self.engines.get(pool)
+        if engine is not None:
+            return engine
+        why = self.why(pool)
+        if self.holder(pool):
+            raise Conflict(f"{why}, and only that one can look into its work", hint="ask it there")
+        raise Unreachable(why, after=GUARD_SECONDS)
 
     # --- what the road asks ------------------------------------------------------------------
 

@@ -1,0 +1,118 @@
+"""What the API asks about runs that are not to be: their price, and what would be sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tradewind import kinds
+from tradewind.base.clock import Clock
+from tradewind.base.errors import Unreachable, UserError
+from tradewind.base.ids import new_id
+from tradewind.compiler.facts import Machine
+from tradewind.control import gather, places
+from tradewind.control.pin import ImportFirst, NotYet
+from tradewind.control.places import NoPlace
+from tradewind.control.road import Road
+from tradewind.engines.base import Elsewhere, Request
+from tradewind.records import codec
+from tradewind.records.pinned import Pinned
+from tradewind.records.placements import Placement, placement_id
+from tradewind.records.plans import Quote
+from tradewind.records.runs import Run
+from tradewind.records.states import RunState
+from tradewind.records.steering import Submit, View
+from tradewind.specs import from_document, to_document
+from tradewind.store.base import Store
+from tradewind.store.rows import Claim
+
+
+class Offers:
+    """One per server. Every call blocks, for as long as resolving dependencies takes."""
+
+    def __init__(
+        self, store: Store, road: Road, machines: tuple[Machine, ...], clock: Clock
+    ) -> None:
+        self._store = store
+        self._road = road
+        self._machines = machines
+        self._clock = clock
+
+    def quote(self, document: Any, user: str) -> Quote:
+        """The quote of a spec, kept so that a run can be held to it. Raises UserError."""
+        run, quote = self._quoted(document, user)
+        if quote is None:
+            raise UserError(
+                f"a {run.kind} has no price of its own", hint="quote its steps one by one"
+            )
+        self._store.ledger.put_quote(run.project, quote)
+        return quote
+
+    def _quoted(self, document: Any, user: str) -> tuple[Run, Quote | None]:
+        now = self._clock.now()
+        run = Road.accept(to_document(from_document(document)), now=now, user=user)
+        claim = Claim(run=run, token="", until=0.0, pokes=0)
+        try:
+            made = self._pinned(run)
+        except ImportFirst as first:
+            raise UserError(
+                f"{first.spec['source']} is not imported yet",
+                hint="import it as a dataset first, then quote",
+            ) from None
+        batch = gather.batch(self._store, [claim], self._machines)
+        run = replace(run, pinned=codec.to_json(made))
+        try:
+            return run, self._road.quote(made, batch, run, now)
+        except NoPlace as wait:
+            raise Unreachable(wait.why, after=places.GUARD_SECONDS) from None
+
+    def _pinned(self, run: Run) -> Pinned:
+        while True:
+            try:
+                return self._road.pinner.pin(run, {})
+            except NotYet as wait:
+                wait.work()
+
+    def render(self, document: Any, user: str) -> tuple[list[Request], dict[str, str]]:
+        """The native requests that a run of this spec would send, without secrets; and for each
+        step of a pipeline that cannot be rendered yet, why."""
+        run, quote = self._quoted(document, user)
+        if quote is None:
+            return self._rendered_steps(run, user)
+        plan = quote.plans[0]
+        run = replace(run, id=new_id("r"), plan=codec.to_json(plan))
+        task = self._road.task(run)
+        placement = Placement(
+            id=placement_id(run.id, task.name, 1),
+            run=run.id,
+            task=task,
+            number=1,
+            pool=plan.pool,
+            engine=plan.engine,
+            lease=self._road.places.leases.get(plan.pool, 0),
+            demand=task.demand(),
+        )
+        engine = self._road.places.engine(plan.pool)
+        request = engine.render(placement)
+        return [engine.redacted(request) if isinstance(engine, Elsewhere) else request], {}
+
+    def _rendered_steps(self, run: Run, user: str) -> tuple[list[Request], dict[str, str]]:
+        """Those steps that begin at once; what the others are given is not known before."""
+        view = View(run=replace(run, state=RunState.PLANNED))
+        decided = kinds.load(run.kind).steer.next(view, self._clock.now())
+        begin = {each.key: each.spec for each in decided if isinstance(each, Submit)}
+        found: list[Request] = []
+        later: dict[str, str] = {}
+        for key, spec in begin.items():
+            try:
+                requests, inner = self.render(self._road.part(run, spec), user)
+            except UserError as error:
+                later[key] = error.message
+                continue
+            found += requests
+            later |= {f"{key}/{name}": why for name, why in inner.items()}
+        names = {key.partition("#")[0].partition("~")[0] for key in begin}
+        for step in run.spec.get("steps", ()):
+            if step["name"] not in names:
+                later[step["name"]] = "it begins when the steps before it have ended"
+        return found, later
