@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(slots=True, kw_only=True)
 class Settings:
-    """All in seconds, and may be changed while the double runs."""
+    """All in seconds, and may be changed while the double runs. Only `job_batch`, 1.0 in a real
+    cluster, is shorter here: nobody may lean on it."""
 
     # A Job waits so long before it replaces a failed pod, twice as long after each further one.
     job_backoff: float = 10.0
     job_backoff_most: float = 600.0
+    # A Job is looked at so long after something happened to it, with all that happened till then.
+    job_batch: float = 0.01
     # A controller waits so long before it tries again what was refused.
     create_backoff: float = 1.0
     create_backoff_most: float = 60.0

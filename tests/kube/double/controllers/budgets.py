@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable
 
+from tests.kube.double.controllers.loop import Controller
 from tests.kube.double.eviction import health
 from tests.kube.double.objects import Object, name_of, namespace_of, set_condition
 from tests.kube.double.registry import Registry
@@ -9,7 +10,7 @@ from tests.kube.double.resources import BUDGETS, PODS
 from tests.kube.double.storage import Event
 
 
-class Budgets:
+class Budgets(Controller):
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Hashable, Iterable
 
 from tests.kube.double.controllers.events import tell
+from tests.kube.double.controllers.loop import Controller
 from tests.kube.double.objects import (
     LETTERS,
     Object,
@@ -31,7 +32,7 @@ _REVISION = "deployment.kubernetes.io/revision"
 _COUNTS = ("replicas", "readyReplicas", "availableReplicas", "terminatingReplicas")
 
 
-class Deployments:
+class Deployments(Controller):
     def __init__(self, registry: Registry) -> None:
         self.registry, self.clock = registry, registry.clock
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable
 
+from tests.kube.double.controllers.loop import Controller
 from tests.kube.double.objects import (
     Object,
     deleting,
@@ -16,7 +17,7 @@ from tests.kube.double.resources import BY_KIND, Resource
 from tests.kube.double.storage import Event
 
 
-class Garbage:
+class Garbage(Controller):
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
 

@@ -1,6 +1,7 @@
 """The Job controller."""
 
 import copy
+import time
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 
@@ -13,6 +14,7 @@ from tests.kube.double.controllers.failures import (
     counts_after,
     ended_at,
 )  # fmt: skip
+from tests.kube.double.controllers.loop import Controller
 from tests.kube.double.controllers.ranking import rank
 from tests.kube.double.controllers.tally import TRACKED, Counted, Tally, Verdict
 from tests.kube.double.objects import (
@@ -39,13 +41,19 @@ _SOURCE = "job-controller"
 Key = tuple[str, str, str]
 
 
-class Jobs:
+class Jobs(Controller):
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self.registry, self.settings, self.clock = registry, settings, registry.clock
         # By the job's uid: how often in a row its pods failed, and which were seen.
         self._failed: dict[str, list[float]] = defaultdict(list)
         self._seen: dict[str, set[str]] = defaultdict(set)
         self._refused: dict[str, int] = defaultdict(int)
+        self._took = 0.0
+
+    @property
+    def patience(self) -> float:
+        # A large job is looked at less often, so that its looks leave time for others.
+        return max(self.settings.job_batch, min(1.0, 4 * self._took))
 
     def concerns(self, event: Event) -> Iterable[Hashable]:
         obj = event.object
@@ -58,7 +66,12 @@ class Jobs:
 
     def sync(self, key: Hashable) -> float | None:
         assert isinstance(key, tuple)
-        namespace, name, uid = key
+        began = time.perf_counter()
+        again = self._sync(*key)
+        self._took = time.perf_counter() - began
+        return again
+
+    def _sync(self, namespace: str, name: str, uid: str) -> float | None:
         job = self.registry.storage.get(JOBS, namespace, name)
         pods = [obj for resource, obj in self.registry.storage.owned(uid) if resource is PODS]
         if job is None or uid_of(job) != uid:

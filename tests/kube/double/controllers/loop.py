@@ -12,6 +12,11 @@ from tests.kube.double.storage import Event, Storage
 
 
 class Controller(Protocol):
+    @property
+    def patience(self) -> float:
+        """How long after a write its keys are synced, with all that is written till then."""
+        return 0.0
+
     def concerns(self, event: Event) -> Iterable[Hashable]:
         """Returns the keys that a write makes dirty."""
         ...
@@ -44,7 +49,10 @@ class Loop:
     def _hear(self, event: Event) -> None:
         for number, controller in enumerate(self.controllers):
             for key in controller.concerns(event):
-                self._dirty[number, key] = None
+                if controller.patience:
+                    self._plan((number, key), controller.patience)
+                else:
+                    self._dirty[number, key] = None
         self.poke()
 
     def settle(self) -> None:
@@ -68,15 +76,19 @@ class Loop:
 
     def _sync(self, number: int, key: Hashable) -> None:
         del self._dirty[number, key]
+        self._due.pop((number, key), None)
         try:
             delay = self.controllers[number].sync(key)
         except Exception:
             self.errors.append(traceback.format_exc())
             return
-        entry = (number, key)
-        self._due.pop(entry, None)
         if delay is not None:
-            due = self.clock.now() + delay
+            self._plan((number, key), delay)
+
+    def _plan(self, entry: tuple[int, Hashable], delay: float) -> None:
+        """Makes a key dirty later; what is to come sooner stays."""
+        due = self.clock.now() + delay
+        if entry not in self._due or due < self._due[entry]:
             self._due[entry] = due
             heapq.heappush(self._later, (due, next(self._order), entry))
 

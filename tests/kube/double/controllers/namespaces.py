@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Hashable, Iterable
 
+from tests.kube.double.controllers.loop import Controller
 from tests.kube.double.objects import Object, deleting, name_of, namespace_of
 from tests.kube.double.registry import Registry
 from tests.kube.double.resources import CONFIGMAPS, NAMESPACES, RESOURCES, SERVICEACCOUNTS, Resource
@@ -10,7 +11,7 @@ from tests.kube.double.statuses import Refusal
 from tests.kube.double.storage import Event
 
 
-class Namespaces:
+class Namespaces(Controller):
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
 

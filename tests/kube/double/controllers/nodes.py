@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterable
 
 from tests.kube.double.controllers.events import tell
+from tests.kube.double.controllers.loop import Controller
 from tests.kube.double.defaults import NOT_READY, UNREACHABLE
 from tests.kube.double.objects import (
     Object,
@@ -27,7 +28,7 @@ _LEASES = "kube-node-lease"
 _CONDITIONS = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
 
 
-class Nodes:
+class Nodes(Controller):
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self.registry, self.settings, self.clock = registry, settings, registry.clock
         # What each node last said, and when that was heard: its own clock is not asked.

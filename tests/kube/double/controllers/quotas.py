@@ -3,13 +3,14 @@
 from collections.abc import Hashable, Iterable
 
 from tests.kube.double.admission import written
+from tests.kube.double.controllers.loop import Controller
 from tests.kube.double.objects import Object, name_of, namespace_of
 from tests.kube.double.registry import Registry
 from tests.kube.double.resources import QUOTAS
 from tests.kube.double.storage import Event
 
 
-class Quotas:
+class Quotas(Controller):
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
 

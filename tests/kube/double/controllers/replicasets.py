@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable
 
 from tests.kube.double.controllers import templates
 from tests.kube.double.controllers.events import tell
+from tests.kube.double.controllers.loop import Controller
 from tests.kube.double.controllers.ranking import rank
 from tests.kube.double.objects import (
     Object,
@@ -26,7 +27,7 @@ from tests.kube.double.storage import Event
 _SOURCE = "replicaset-controller"
 
 
-class ReplicaSets:
+class ReplicaSets(Controller):
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self.registry, self.settings, self.clock = registry, settings, registry.clock
         self._refused: dict[str, int] = defaultdict(int)

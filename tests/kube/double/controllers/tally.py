@@ -185,26 +185,27 @@ class Tally:
     def counted(self, verdict: Verdict) -> Counted:
         """Returns the pods that may be counted; the last failure of an index waits for the next."""
         found = Counted()
+        failed = {uid_of(one) for one in self.failed}
+        latest: dict[int, int] = {}
+        for pod in self.pods:
+            latest[index_of(pod)] = max(latest.get(index_of(pod), 0), sum(_counts(pod)))
         for pod in self.pods:
             if TRACKED not in finalizers_of(pod):
                 continue
             if phase_of(pod) == "Succeeded":
                 found.succeeded.append(pod)
-            elif pod in self.failed or (verdict.reason and deleting(pod)):
-                if not verdict.reason and self._held(pod):
+            elif uid_of(pod) in failed or (verdict.reason and deleting(pod)):
+                if not verdict.reason and self._held(pod, latest[index_of(pod)]):
                     continue
                 ignored = judge(self.job, pod).action == "Ignore"
                 (found.ignored if ignored else found.failed).append(pod)
         return found
 
-    def _held(self, pod: Object) -> bool:
-        index = index_of(pod)
-        if not self.per_index or index in self.completed | self.failed_indexes:
+    def _held(self, pod: Object, latest: int) -> bool:
+        """Whether a failed pod waits for the one that replaces it."""
+        if not self.per_index or index_of(pod) in self.completed | self.failed_indexes:
             return False
-        replaced = any(
-            index_of(one) == index and sum(_counts(one)) > sum(_counts(pod)) for one in self.pods
-        )
-        return not replaced
+        return latest <= sum(_counts(pod))
 
     def describe(self, status: Object, counted: Counted, *, settled: bool) -> None:
         """Writes the tally into a status: ended pods by uid, and then (settled) as numbers."""
