@@ -86,7 +86,7 @@ async def _told(_: Any, error: Exception) -> JSONResponse:
 class KubernetesPupil(Pupil):
     """An engine on a namespace of a cluster; `options` are those of its pool."""
 
-    def __init__(self, data: Path, options: dict[str, Any], pool: str = "exam") -> None:
+    def __init__(self, data: Path, options: dict[str, Any], pool: str = "p") -> None:
         self.data, self.options, self.pool = data, options, pool
         self.placements: dict[str, Placement] = {}
         self.desk = Desk(b"exam", data / "blobs", self.placements.get)

@@ -340,46 +340,51 @@ class Array(Role):
 
 class Replicas(Role):
     """Interchangeable, kept alive until stopped. The cluster starts them again; a pod that comes in
-    another's place takes its index."""
+    another's place takes its index. When each has failed too often in a row, all are given up."""
 
     finite = False
+    _given_up: tuple[int, End] | None = None
 
     def _look(self, view: View) -> None:
         count = int(view.wanted.get("width", self.spec["shape"]["count"]))
         live = [pod for pod in view.pods if pod.uid not in view.gone]
         self._name(view, [pod for pod in live if pod.end is None], count)
-        given_up: dict[int, End] = {}
+        failing: dict[int, End] = {}
         up = False
         if not view.pods and (blocked := self._waits(view, view.blocked, 0, 1)):
-            given_up[0] = blocked
+            failing[0] = blocked
         for pod in view.pods:
-            if "index" not in pod.named:
-                up = up or pod.uid not in view.gone
-                continue
-            found = self._replica(view, pod, count)
-            if found is not None:
-                given_up[int(pod.named["index"])] = found
+            end = self._replica(view, pod, count) if "index" in pod.named else None
+            if end is not None:
+                failing[int(pod.named["index"])] = end
             elif pod.uid not in view.gone:
                 up = True
-        if self._stopping(view) or count == 0:
+        if failing and not up and not self._stopping(view) and self._given_up is None:
+            self._given_up = min(failing.items())
+        if self._given_up is not None:
+            self._quiet(view, 0.0)
+            if not live:
+                self._give_up(view, *self._given_up)
+        elif self._stopping(view) or count == 0:
             self._quiet(view)
             if not live:
                 self._finish("stopped", STOPPED, self.at or view.now)
-        elif given_up and not up:
-            self._quiet(view, 0.0)
-            index = min(given_up)
-            last = given_up[index].exit
-            text = f"no replica is left; replica {index}: {last.get('message', last['reason'])}"
-            self._finish("failed", {**last, "message": text}, self.at or view.now)
         elif not live and self._lost(view):
             words = "somebody deleted it from outside"
             self._finish("lost", {"reason": "lost", "message": words}, self.at or view.now)
         else:
             self._mend(view, count)
 
+    def _give_up(self, view: View, index: int, end: End) -> None:
+        why = end.exit.get("message", end.exit["reason"])
+        text = f"no replica is left; replica {index}: {why}"
+        self._finish("failed", {**end.exit, "message": text}, self.at or view.now)
+
     def _name(self, view: View, live: list[Seen], count: int) -> None:
         """Give new pods the lowest index that is free, and the number of tries before them."""
-        taken = {int(pod.named["index"]) for pod in live if "index" in pod.named}
+        # One that is on its way out has been replaced: who comes takes its place.
+        stays = [pod for pod in live if "index" in pod.named and not pod.leaving]
+        taken = {int(pod.named["index"]) for pod in stays}
         tries: dict[int, int] = {}
         for pod in view.pods:
             if "index" in pod.named:
@@ -412,7 +417,7 @@ class Replicas(Role):
             self._ended(index, attempt, end)
         if given_up is not None:
             return given_up
-        failures = pod.restarts + (pod.end is not None)
+        failures = pod.restarts + (end is not None)
         if failures > int(self.spec["restart"]["most"]) and pod.lasted <= SETTLED:
             return end or self._failed(pod.last, view)
         return None
@@ -452,7 +457,7 @@ class Replicas(Role):
         found = view.ends.get((pod.uid, pod.restarts))
         at = found.at if found else pod.leaving or view.now
         body = found.body if found else {}
-        if self._stopping(view) or surplus:
+        if self._stopping(view) or surplus or self._given_up is not None:
             return End(state="stopped", at=at, exit=found.exit if found else STOPPED, body=body)
         if found is None or found.state == "stopped":
             words = {"reason": "lost", "message": "it was sent away; another takes its place"}
