@@ -141,6 +141,7 @@ def live(
         extra = variables(role, unit, address)
         made = Member(host, role, index, int(unit.get("attempt", 1)), ended, extra)
         made.kills = before
+        made.phases.update(request["phases"])
         return made
 
     try:

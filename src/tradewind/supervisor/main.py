@@ -218,7 +218,7 @@ class Supervisor:
 
     def _stage(self) -> dict[str, Any]:
         """The quick way: everything is there already."""
-        made: dict[str, Any] = {"bundle": "", "phases": self.request.get("phases", {})}
+        made: dict[str, Any] = {"bundle": "", "phases": {}}
         if self.request.get("bundle"):
             made["bundle"] = staging.unpacked(self.places, self.request["bundle"])
         environment = self.request["environment"]

@@ -14,10 +14,10 @@ import pytest
 from tests.unit.pod.pods import PLACEMENT, Pod, Server, until
 
 STAY = """
-import signal, sys, time, tradewind as tw
+import os, signal, sys, time, tradewind as tw
 def f(kind):
     if kind == "drain":
-        signal.signal(signal.SIGTERM, lambda *_: (print("asked", flush=True), sys.exit(0)))
+        signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"asked\\n"), sys.exit(0)))
     if kind == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("begun", flush=True)

@@ -118,7 +118,10 @@ class KubernetesEngine:
 
     async def observe(self, timeout: float) -> Sequence[Report]:
         await self.begin()
-        if not self._queue and timeout > 0:
+        if self._queue:
+            # Whoever asks again and again without storing must leave us time to hear more.
+            await asyncio.sleep(0.005)
+        elif timeout > 0:
             self._news.clear()
             try:
                 await asyncio.wait_for(self._news.wait(), timeout)
