@@ -341,7 +341,9 @@ class KubernetesEngine:
     async def _settle(self, track: Track, pod: Seen) -> None:
         unit = self._units.of(track, pod)
         if unit is None:
-            await asyncio.sleep(0.05)  # a replica that has not been given its index yet
+            if pod.uid in track.gone and pod.end is not None:
+                track.take_end(pod, pod.end)  # a replica that was gone before it had an index
+            await asyncio.sleep(0.05)
             return
         publishes = track.roles[pod.role].spec["shape"]["shape"] != "gang" or pod.index == 0
         end = await self._settler.settle(track.placement, pod, unit, publishes)

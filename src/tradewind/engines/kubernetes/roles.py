@@ -348,7 +348,7 @@ class Replicas(Role):
     def _look(self, view: View) -> None:
         count = int(view.wanted.get("width", self.spec["shape"]["count"]))
         live = [pod for pod in view.pods if pod.uid not in view.gone]
-        self._name(view, [pod for pod in live if pod.end is None], count)
+        self._name(view, live, count)
         failing: dict[int, End] = {}
         up = False
         if not view.pods and (blocked := self._waits(view, view.blocked, 0, 1)):
@@ -383,7 +383,7 @@ class Replicas(Role):
     def _name(self, view: View, live: list[Seen], count: int) -> None:
         """Give new pods the lowest index that is free, and the number of tries before them."""
         # One that is on its way out has been replaced: who comes takes its place.
-        stays = [pod for pod in live if "index" in pod.named and not pod.leaving]
+        stays = [p for p in live if "index" in p.named and not p.leaving and not p.final]
         taken = {int(pod.named["index"]) for pod in stays}
         tries: dict[int, int] = {}
         for pod in view.pods:

@@ -52,8 +52,9 @@ class End:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """A pod, as far as it matters. `restarts` counts the starts of its process before this one;
-    `last` is how the one before ended, after `lasted` seconds. `tries` are earlier pods that stood
-    for the same item, `named` is which replica the engine made it."""
+    `last` is how the one before ended, after `lasted` seconds. `final`: it is not started again.
+    `tries` are earlier pods that stood for the same item, `named` is which replica the engine made
+    it."""
 
     name: str
     uid: str
@@ -69,6 +70,7 @@ class Seen:
     leaving: float
     why: Why | None
     end: End | None
+    final: bool
     last: End | None
     lasted: float
     named: Object
@@ -106,6 +108,7 @@ def read(pod: Object) -> Seen:
         leaving=when(meta.get("deletionTimestamp")),
         why=None if began or end else _waiting(status, pod, main, stage),
         end=end,
+        final=status.get("phase") in ("Succeeded", "Failed"),
         last=_over(lately, pod) if lately else None,
         lasted=when(lately["finishedAt"]) - when(lately["startedAt"]) if lately else 0.0,
         named=json.loads(notes.get(names.UNIT, "{}")),
