@@ -107,6 +107,20 @@ async def test_a_pool_of_the_settings_that_nobody_ever_reached_is_waited_for(tow
 
 
 @in_town
+async def test_a_pool_without_machines_is_waited_for(town: Town) -> None:
+    town.cloud.machines = 0
+    await town.here.apply([far()], "me")
+    run = await town.submit(function("one", pool="far"))
+    elsewhere = await town.result(function("one"))
+    assert elsewhere.state is RunState.SUCCEEDED, "it goes where there is something"
+    await town.settle(1.0)
+    assert town.run(run).waiting == "pool 'far' has no machine that takes work now"
+    town.cloud.machines = 2
+    await town.pass_by(60.0)
+    assert town.run(run).state is RunState.SUCCEEDED
+
+
+@in_town
 async def test_trouble_holds_back_what_waits_and_not_what_runs(town: Town) -> None:
     town.act("one", value(1, seconds=100.0))
     await town.here.apply([far()], "me")

@@ -19,7 +19,7 @@ async def test_an_applied_price_and_capacity_hold_at_once(town: Town) -> None:
     run = await town.result(function("one", resources={"cpu": 0.5}))
     assert run.price == 4_000_000_000  # an hour of half the pool
     large = await town.result(function("large", resources={"cpu": 2}))
-    assert large.state is RunState.FAILED and "no pool can hold this" in large.error["message"]
+    assert large.state is RunState.FAILED and "'local' cannot hold this" in large.error["message"]
 
 
 @in_town

@@ -82,6 +82,11 @@ def _too_large(option: Option, pools: Sequence[PoolFacts]) -> Refused:
             hint="ask for less in `resources`, or name another pool",
         )
     largest = max(pools, key=lambda pool: pool.capacity.cpu)
+    if len(pools) == 1:
+        return Refused(
+            f"pool {largest.name!r} cannot hold this: it needs {together} at the same time",
+            hint=f"it has {largest.capacity}; ask for less in `resources`, or name another pool",
+        )
     return Refused(
         f"no pool can hold this: it needs {together} at the same time",
         hint=f"the largest is {largest.name!r} with {largest.capacity}; "

@@ -118,8 +118,12 @@ class Places:
         if pool:
             if pool not in self.facts and (pool in self.specs or self.holder(pool)):
                 raise NoPlace(self.why(pool))
+            if pool in self.facts and _empty(self.facts[pool]):
+                raise NoPlace(f"pool {pool!r} has no machine that takes work now")
             return tuple(self.facts.values())
-        able = [each for name, each in self.facts.items() if name in self.leases]
+        able = [
+            each for name, each in self.facts.items() if name in self.leases and not _empty(each)
+        ]
         good = [each for each in able if each.name not in self.troubles]
         found = tuple(good or able or self.facts.values())
         if not found:
@@ -191,6 +195,11 @@ class Places:
         if spec is not None:
             body["options"] = dict(spec.options)
         return body
+
+
+def _empty(pool: PoolFacts) -> bool:
+    """Whether it holds nothing at all: what a machine of it could hold is not known."""
+    return not pool.capacity.cpu
 
 
 def said(error: TradewindError) -> str:

@@ -150,7 +150,7 @@ def test_a_process_fits_one_machine_or_none() -> None:
         "no machine of pool 'farm' can hold one process of this: it needs 16 CPU, the largest "
         "machine has 8 CPU, 32 GiB"
     )
-    with pytest.raises(Refused, match="no pool can hold this: it needs 40 CPU"):
+    with pytest.raises(Refused, match="'farm' cannot hold this: it needs 40 CPU"):
         ask(option(cpu=8.0, width=5), (), FARM)
 
 

@@ -301,7 +301,7 @@ class Api:
         if code == 403:
             return self._forbidden(status, words, verb, kind, subresource)
         if code == 404:
-            return NotFound(words)
+            return self._absent(status, words)
         if code == 409:
             return (Taken if reason == "AlreadyExists" else Stale)(words)
         if code in _AGAIN or code == 0:
@@ -314,6 +314,15 @@ class Api:
         if code in (400, 422):
             return Refused(f"the cluster refuses this: {words}")
         return Broken(f"the cluster answers {code}: {words}")
+
+    def _absent(self, status: Object, words: str) -> NotFound:
+        if (status.get("details") or {}).get("kind") != "namespaces":
+            return NotFound(words)
+        return NotFound(
+            f"the cluster of context {self.where.context!r} has no namespace "
+            f"{self.where.namespace!r}",
+            hint="create it, or name another in the pool's options (namespace: NAME)",
+        )
 
     def _forbidden(
         self, status: Object, words: str, verb: Verb, kind: Kind, subresource: str
