@@ -124,7 +124,8 @@ class KubernetesEngine:
         elif timeout > 0:
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await self._news.wait()
             except TimeoutError:
                 self._check_hearing()
         return list(self._queue)
@@ -267,7 +268,9 @@ class KubernetesEngine:
         while True:
             pause = min([EVERY, *(at - time.time() for at in wakes.values())])
             try:
-                await asyncio.wait_for(self._work.wait(), max(0.01, pause))
+                # Not wait_for: in Python 3.11 it may swallow the cancelling of this task.
+                async with asyncio.timeout(max(0.01, pause)):
+                    await self._work.wait()
             except TimeoutError:
                 now = time.time()
                 self._dirty |= {name for name, at in wakes.items() if at <= now}

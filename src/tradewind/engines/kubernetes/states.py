@@ -54,7 +54,7 @@ class Seen:
     """A pod, as far as it matters. `restarts` counts the starts of its process before this one;
     `last` is how the one before ended, after `lasted` seconds. `final`: it is not started again.
     `tries` are earlier pods that stood for the same item, `named` is which replica the engine made
-    it."""
+    it. `away` is why the cluster sends it away."""
 
     name: str
     uid: str
@@ -68,6 +68,7 @@ class Seen:
     restarts: int
     address: str
     leaving: float
+    away: Object | None
     why: Why | None
     end: End | None
     final: bool
@@ -94,7 +95,7 @@ def read(pod: Object) -> Seen:
         name=meta["name"],
         uid=meta["uid"],
         role=notes.get(names.ROLE, ""),
-        index=int(notes.get(_BATCH + "job-completion-index", -1)),
+        index=_index(meta),
         epoch=int(notes.get(names.EPOCH, 1)),
         tries=sum(
             int(notes.get(_BATCH + name, 0))
@@ -106,6 +107,7 @@ def read(pod: Object) -> Seen:
         restarts=int(main.get("restartCount", 0)) + int(stage.get("restartCount", 0)),
         address=status.get("podIP") or "",
         leaving=when(meta.get("deletionTimestamp")),
+        away=_disruption(status),
         why=None if began or end else _waiting(status, pod, main, stage),
         end=end,
         final=status.get("phase") in ("Succeeded", "Failed"),
@@ -113,6 +115,15 @@ def read(pod: Object) -> Seen:
         lasted=when(lately["finishedAt"]) - when(lately["startedAt"]) if lately else 0.0,
         named=json.loads(notes.get(names.UNIT, "{}")),
     )
+
+
+def _index(meta: Object) -> int:
+    """Which completion of a Job a pod stands for; -1 for one of a Deployment."""
+    for where in ("annotations", "labels"):
+        found = str((meta.get(where) or {}).get(_BATCH + "job-completion-index", ""))
+        if found.isdecimal():
+            return int(found)
+    return -1
 
 
 def _lately(container: Object) -> Object | None:
@@ -174,8 +185,7 @@ def _over(ended: Object, pod: Object) -> End:
     """How one container ended, with the pod around it."""
     status = pod.get("status") or {}
     code = int(ended.get("exitCode", 0))
-    at = when(ended.get("finishedAt")) or when(pod["metadata"].get("deletionTimestamp"))
-    at = at or when(pod["metadata"].get("creationTimestamp"))
+    at = when(ended.get("finishedAt")) or _sent_away(pod["metadata"])
     said = _said(ended.get("message"))
     if said and said.get("state") == "succeeded" and code == 0:
         return _told(said)
@@ -188,6 +198,13 @@ def _over(ended: Object, pod: Object) -> End:
     if said:
         return _told(said)
     return _unsaid(ended, code, at, pod)
+
+
+def _sent_away(meta: Object) -> float:
+    """When somebody asked for the end of a pod; of one that nobody did, when it came to be."""
+    due = when(meta.get("deletionTimestamp"))
+    grace = float(meta.get("deletionGracePeriodSeconds") or 0)
+    return due - grace if due else when(meta.get("creationTimestamp"))
 
 
 def _said(message: str | None) -> Object | None:

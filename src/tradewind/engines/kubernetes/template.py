@@ -20,6 +20,7 @@ Object = dict[str, Any]
 
 USER = 10001
 HOME = "/tradewind"
+PROGRAM = ("python", "-m", "tradewind.pod")
 # Our process beside the user's; and what to ask for when the user's has no limit.
 OURS_BYTES, FREE_BYTES = 128 * 2**20, 256 * 2**20
 FIRST_PORT = 8080
@@ -144,7 +145,7 @@ def _container(part: Part, name: str, verb: str) -> Object:
     return {
         "name": name,
         "image": part.context.image,
-        "command": ["python", "-m", "tradewind.pod", verb],
+        "command": [*PROGRAM, verb],
         "env": _env(part),
         "securityContext": {
             "allowPrivilegeEscalation": False,

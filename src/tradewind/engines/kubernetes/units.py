@@ -109,7 +109,8 @@ class Units:
         self._waiting[placement.id, stream] = max(each.seq for each in reports), done
         self._engine.say(reports)
         try:
-            await asyncio.wait_for(done.wait(), STORE)
+            async with asyncio.timeout(STORE):
+                await done.wait()
         except TimeoutError:
             raise TryAgain("the server has not stored this yet", after=1.0) from None
 
@@ -179,7 +180,8 @@ class Units:
         ]  # fmt: skip
         if not live:
             raise NotFound(f"no unit {role} {index} of {placement} runs now")
-        async for part in self.cluster.exec(live[-1].name, states.MAIN, command):
+        beside = [*template.PROGRAM, "beside", "--", *command]
+        async for part in self.cluster.exec(live[-1].name, states.MAIN, beside):
             yield part
 
 
