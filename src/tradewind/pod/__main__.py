@@ -1,4 +1,5 @@
-"""`python -m tradewind.pod stage|run`: the two containers of a pod, one after the other.
+"""`python -m tradewind.pod stage|run`: the two containers of a pod, one after the other. `beside`
+is what `tw exec` begins in the second one.
 
 Standard output belongs to the user's process alone, and we write on neither stream: what happened
 to us stands in the termination message.
@@ -25,7 +26,11 @@ def main(argv: list[str]) -> None:
         from tradewind.pod import run
 
         os._exit(run.main(here))
-    sys.exit("usage: python -m tradewind.pod stage|run")
+    if argv[1:3] == ["beside", "--"]:
+        from tradewind.pod import beside
+
+        os._exit(beside.main(here, argv[3:]))
+    sys.exit("usage: python -m tradewind.pod stage|run|beside -- COMMAND")
 
 
 if __name__ == "__main__":

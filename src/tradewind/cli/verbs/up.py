@@ -17,6 +17,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument("--host", help="listen here; off loopback it needs TLS or --behind-proxy")
     parser.add_argument("--port", type=int, help="listen on this port")
+    parser.add_argument(
+        "--name", action="append", metavar="HOST", help="answer to requests under this name too"
+    )
     parser.add_argument("--behind-proxy", action="store_true", help="a proxy in front ends TLS")
     parser.add_argument("--tls-cert", metavar="FILE")
     parser.add_argument("--tls-key", metavar="FILE")
@@ -30,6 +33,8 @@ def main(args: argparse.Namespace, out: Out) -> None:
     for name in ("host", "port", "tls_cert", "tls_key", "store"):
         if (value := getattr(args, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
+    for host in args.name or ():
+        words += ["--name", host]
     if args.behind_proxy:
         words.append("--behind-proxy")
     started: list[float] = []

@@ -6,16 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from tradewind.base.errors import NotFound, UserError
 from tradewind.node import attempts
-from tradewind.supervisor import journal, layout
-from tradewind.supervisor.start import clean_environment
+from tradewind.supervisor import beside, journal, layout
 
 # Nobody looks at one thing for so long, in seconds.
 LONGEST = 3600.0
@@ -38,7 +35,7 @@ async def run(
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=home,
-            env=_environment(places, request, role, index, attempt, home),
+            env=beside.environment(places, request, role, index, attempt, home),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -71,25 +68,3 @@ def _running(folder: str, role: str, index: int) -> int:
             if told["kind"] == "attempt" and (told["role"], told["index"]) == (role, index):
                 now = told["attempt"] if told["body"]["state"] in _LIVE else 0
     return now
-
-
-def _environment(
-    places: layout.Layout, request: dict[str, Any], role: str, index: int, attempt: int, home: str
-) -> dict[str, str]:
-    environment = request["environment"]
-    python = environment.get("python") or os.path.join(
-        places.environment(environment["digest"]), "bin", "python"
-    )
-    [found] = [each for each in request["roles"] if each["name"] == role]
-    return {
-        **clean_environment(python),
-        "TRADEWIND_RUN": request["run"],
-        "TRADEWIND_TASK": request["task"],
-        "TRADEWIND_PLACEMENT": request["placement"],
-        "TRADEWIND_ROLE": role,
-        "TRADEWIND_INDEX": str(index),
-        "TRADEWIND_ATTEMPT": str(attempt),
-        "TRADEWIND_OUT": home + ".out",
-        "TRADEWIND_PARAMS": json.dumps(found.get("params") or {}),
-        **found.get("env", {}),
-    }
