@@ -8,11 +8,11 @@ under the same numbers, so a server that comes back repeats nothing that was sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tradewind.engines.kubernetes import names, states
+from tradewind.engines.kubernetes import names, render, states
 from tradewind.engines.kubernetes.states import End, Object, Seen, Why
 from tradewind.records.reports import Report
 
@@ -21,6 +21,8 @@ _PREPARING, _RUNNING, _ENDED = 10**14, 2 * 10**14, 3 * 10**14
 STOPPED: Object = {"reason": "stopped", "message": "stopped"}
 # A replica that ran this long has settled: its failures count anew.
 SETTLED = 60.0
+# So many of a replica's last tries are remembered.
+_REMEMBERED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,10 @@ class Order:
 class View:
     """What a role is looked at with. `ends` holds the ends that are ready to be told, by pod and
     start; `wanted` is what was last asked for: `width`, `epoch`. `launched`: everything has been
-    created once. `stop` is what somebody asked for; `ending` is the time left, in seconds, to a
-    role that ends for another one's sake. `blocked` is why the cluster makes no pods of it."""
+    created once. `tried` is how many tries each replica has had, as far as that was written down;
+    `stuck` are the pods that should be gone and are not. `stop` is what somebody asked for;
+    `ending` is the time left, in seconds, to a role that ends for another one's sake. `blocked` is
+    why the cluster makes no pods of it."""
 
     now: float
     pods: list[Seen]
@@ -55,6 +59,8 @@ class View:
     stop: Object | None
     ending: float | None = None
     blocked: Why | None = None
+    tried: Mapping[str, int] = field(default_factory=dict)
+    stuck: frozenset[str] = frozenset()
 
 
 class Role:
@@ -66,7 +72,7 @@ class Role:
         self.placement, self.name, self.spec = placement, name, spec
         self.over: tuple[str, Object] | None = None
         self.at = 0.0
-        self._told: dict[str, int] = {}
+        self._told: dict[str, tuple[int, float]] = {}
         self._new: list[Report] = []
         self._orders: list[Order] = []
         self.wake = 0.0
@@ -85,9 +91,12 @@ class Role:
 
     def _tell(self, index: int, attempt: int, seq: int, at: float, body: Object) -> None:
         stream = f"{self.name}/{index}/{attempt}"
-        if seq <= self._told.get(stream, 0):
+        last, then = self._told.get(stream, (0, 0.0))
+        if seq <= last:
             return
-        self._told[stream] = seq
+        # A unit's own clock knows parts of a second, the cluster's does not.
+        at = max(at, then) if seq > _PREPARING + 10**13 else at
+        self._told[stream] = seq, at
         self._new.append(
             Report(
                 placement=self.placement,
@@ -157,9 +166,9 @@ class Role:
         """How a pod ended, once that can be told; one that vanished has ended too."""
         found = view.ends.get((pod.uid, pod.restarts if start is None else start))
         if found is None and pod.uid in view.gone and pod.end is None:
-            found = End(state="stopped", at=pod.leaving or view.now, exit=STOPPED)
+            found = End(state="stopped", at=_left(pod, view), exit=STOPPED)
         if found is not None and found.state == "stopped" and not self._stopping(view):
-            words = {"reason": "lost", "message": "somebody deleted it from outside"}
+            words = pod.away or {"reason": "lost", "message": "somebody deleted it from outside"}
             return End(state="lost", at=found.at, exit=words, body=found.body)
         return found
 
@@ -178,17 +187,23 @@ class Gang(Role):
         job = view.workload
         epoch = int(_note(job, names.EPOCH) or 1) if job else int(view.wanted.get("epoch", 1))
         width = int(job["spec"]["completions"]) if job else int(self.spec["shape"]["least"])
-        pods = [pod for pod in view.pods if pod.epoch == epoch]
-        ends = {pod.index: end for pod in pods if (end := self._end(view, pod))}
+        pods = sorted(
+            (pod for pod in view.pods if pod.epoch == epoch and pod.index >= 0),
+            key=lambda pod: (pod.created, pod.name),
+        )
+        # A member that somebody took away may have been replaced: its first end counts.
+        over = [(pod.index, end) for pod in pods if (end := self._end(view, pod))]
+        ends = dict(reversed(over))
         live = [pod for pod in view.pods if self._end(view, pod) is None]
         resizing = int(view.wanted.get("epoch", 1)) > epoch and not self._stopping(view)
         self._members_begun(view, pods, epoch, width)
         failed = first_failure(
             (rank, end)
-            for rank, end in ends.items()
+            for rank, end in over
             if not ((resizing or self._stopping(view)) and end.state in ("stopped", "lost"))
         )
         waiting = [(pod.index, pod.why) for pod in live] or [(0, view.blocked)]
+        waiting.sort(key=lambda each: each[0])
         given_up = [(rank, end) for rank, why in waiting if (end := self._waits(view, why, 0, 1))]
         if given_up and failed is None:
             failed = given_up[0]
@@ -196,7 +211,7 @@ class Gang(Role):
         if (
             failed is None
             and len(ends) == width
-            and all(end.state == "succeeded" for end in ends.values())
+            and all(end.state == "succeeded" for _rank, end in over)
         ):
             self._conclude("succeeded", {"reason": "ok"}, ends)
         elif failed is not None:
@@ -215,10 +230,13 @@ class Gang(Role):
                 self._without_pods(view, ends)
 
     def _members_begun(self, view: View, pods: list[Seen], epoch: int, width: int) -> None:
-        began = [pod.started for pod in pods if pod.started]
+        began: dict[int, float] = {}
+        for pod in pods:
+            if pod.started:
+                began.setdefault(pod.index, pod.started)
         if len(began) == width:
             wide = {"epoch": epoch, "width": width} if width > 1 or epoch > 1 else {}
-            self._begun(0, 1, max(began), wide, epoch)
+            self._begun(0, 1, max(began.values()), wide, epoch)
 
     def _fail(self, failed: tuple[int, End], ends: dict[int, End], width: int) -> None:
         rank, end = failed
@@ -318,9 +336,13 @@ class Array(Role):
                 self._finish("stopped", STOPPED, self.at or view.now)
         elif not live and (self._lost(view) or (view.workload and states.finished(view.workload))):
             self._lose_or_fail(view, last)
+        elif not live and view.stuck:
+            # The cluster puts no other in its place before it is sure that it runs no more.
+            words = "a machine does not answer any more"
+            self._finish("lost", {"reason": "lost", "message": words}, self.at or view.now)
         else:
             wide = int(view.wanted.get("width", self.spec["shape"]["at_once"]))
-            self._mend(view, max(1, min(wide, len(self.todo))))
+            self._mend(view, render.at_once(wide, len(self.todo)))
 
     def _lose_or_fail(self, view: View, last: dict[int, End]) -> None:
         """The Job has given up some items, or is gone: what the user's code failed at has failed,
@@ -343,12 +365,19 @@ class Replicas(Role):
     another's place takes its index. When each has failed too often in a row, all are given up."""
 
     finite = False
-    _given_up: tuple[int, End] | None = None
+
+    def __init__(self, placement: str, name: str, spec: Object) -> None:
+        super().__init__(placement, name, spec)
+        self._given_up: tuple[int, End] | None = None
+        self._tries: dict[int, int] = {}
+        self._named: dict[str, Object] = {}
 
     def _look(self, view: View) -> None:
         count = int(view.wanted.get("width", self.spec["shape"]["count"]))
         live = [pod for pod in view.pods if pod.uid not in view.gone]
-        self._name(view, live, count)
+        self._count(view)
+        self._name(live, count)
+        live += [pod for pod in view.pods if pod.uid in view.gone and _unsettled(pod, view)]
         failing: dict[int, End] = {}
         up = False
         if not view.pods and (blocked := self._waits(view, view.blocked, 0, 1)):
@@ -380,28 +409,54 @@ class Replicas(Role):
         text = f"no replica is left; replica {index}: {why}"
         self._finish("failed", {**end.exit, "message": text}, self.at or view.now)
 
-    def _name(self, view: View, live: list[Seen], count: int) -> None:
-        """Give new pods the lowest index that is free, and the number of tries before them."""
-        # One that is on its way out has been replaced: who comes takes its place.
-        stays = [p for p in live if "index" in p.named and not p.leaving and not p.final]
-        taken = {int(pod.named["index"]) for pod in stays}
-        tries: dict[int, int] = {}
+    def _count(self, view: View) -> None:
+        """How many tries each has had. Written down, because pods that are gone tell it no more,
+        and two tries under one number would be one to whoever hears of them."""
+        for number, most in view.tried.items():
+            self._tries[int(number)] = max(most, self._tries.get(int(number), 0))
         for pod in view.pods:
             if "index" in pod.named:
-                index = int(pod.named["index"])
-                used = int(pod.named["before"]) + pod.restarts + 1
-                tries[index] = max(used, tries.get(index, 0))
+                index, used = int(pod.named["index"]), _attempt(pod)
+                self._tries[index] = max(used, self._tries.get(index, 0))
+        known = {str(index): most for index, most in sorted(self._tries.items())}
+        if known != dict(view.tried) and not self._stopping(view):
+            self._orders.append(Order(do="tries", role=self.name, unit=known))
+
+    def _name(self, live: list[Seen], count: int) -> None:
+        """Give new pods the lowest index that is free, and the number of tries before them. What
+        was given once stays: the pod may not show it yet."""
+        # One that is on its way out has been replaced: who comes takes its place.
+        stays = [p for p in live if "index" in p.named and not p.leaving and not p.final]
+        new = [pod for pod in live if "index" not in pod.named and not pod.leaving]
+        self._named = {pod.uid: self._named[pod.uid] for pod in new if pod.uid in self._named}
+        taken = {int(pod.named["index"]) for pod in stays}
+        taken |= {int(unit["index"]) for unit in self._named.values()}
         free = (index for index in range(count + len(live)) if index not in taken)
-        for pod in sorted(live, key=lambda pod: (pod.created, pod.name)):
-            if "index" not in pod.named and not pod.leaving:
+        for pod in sorted(new, key=lambda pod: (pod.created, pod.name)):
+            if pod.uid not in self._named:
                 index = next(free)
-                unit = {"index": index, "before": tries.get(index, 0)}
-                self._orders.append(Order(do="name", role=self.name, pod=pod.name, unit=unit))
+                self._named[pod.uid] = {"index": index, "before": self._tries.get(index, 0)}
+            unit = self._named[pod.uid]
+            self._orders.append(Order(do="name", role=self.name, pod=pod.name, unit=unit))
+
+    def told(self, view: View, pod: Seen) -> bool:
+        """Whether all has been told of a pod that is gone; what was remembered of it is forgotten
+        then, but for the number of its tries: a role may last for months."""
+        if _unsettled(pod, view):
+            return False
+        if "index" in pod.named and self.over is None:
+            index, last = int(pod.named["index"]), _attempt(pod)
+            if self._told.get(f"{self.name}/{index}/{last}", (0, 0.0))[0] < _ENDED:
+                return False
+            for attempt in range(int(pod.named["before"]) + 1, last + 1):
+                self._told.pop(f"{self.name}/{index}/{attempt}", None)
+        return True
 
     def _replica(self, view: View, pod: Seen, count: int) -> End | None:
         """Tell of one replica; its end, if it is given up."""
         index, before = int(pod.named["index"]), int(pod.named["before"])
-        attempt = before + pod.restarts + 1
+        attempt = _attempt(pod)
+        self._told.pop(f"{self.name}/{index}/{attempt - _REMEMBERED - 1}", None)
         given_up = self._waits(view, pod.why, index, attempt)
         for start in self._unseen(index, before, pod.restarts):
             past = view.ends.get((pod.uid, start)) or pod.last
@@ -410,7 +465,7 @@ class Replicas(Role):
             self._lives(pod, index, attempt)
         end = None
         if pod.uid in view.gone:
-            end = self._gone(view, pod, count)
+            end = None if _unsettled(pod, view) else self._gone(view, pod, count)
         elif pod.end is not None and (settled := view.ends.get((pod.uid, pod.restarts))):
             end = self._failed(settled, view)
         if end is not None:
@@ -433,9 +488,9 @@ class Replicas(Role):
 
     def _unseen(self, index: int, before: int, restarts: int) -> Iterator[int]:
         """Earlier starts of this pod whose end has not been told."""
-        for start in range(max(0, restarts - 20), restarts):
+        for start in range(max(0, restarts - _REMEMBERED), restarts):
             stream = f"{self.name}/{index}/{before + start + 1}"
-            if self._told.get(stream, 0) < _ENDED:
+            if self._told.get(stream, (0, 0.0))[0] < _ENDED:
                 yield start
 
     def _failed(self, end: End | None, view: View) -> End:
@@ -455,14 +510,27 @@ class Replicas(Role):
     def _gone(self, view: View, pod: Seen, count: int) -> End:
         surplus = int(pod.named["index"]) >= count
         found = view.ends.get((pod.uid, pod.restarts))
-        at = found.at if found else pod.leaving or view.now
+        at = found.at if found else _left(pod, view)
         body = found.body if found else {}
         if self._stopping(view) or surplus or self._given_up is not None:
             return End(state="stopped", at=at, exit=found.exit if found else STOPPED, body=body)
         if found is None or found.state == "stopped":
             words = {"reason": "lost", "message": "it was sent away; another takes its place"}
-            return End(state="lost", at=at, exit=words, body=body)
+            return End(state="lost", at=at, exit=pod.away or words, body=body)
         return found
+
+
+def _left(pod: Seen, view: View) -> float:
+    """When a pod of which nothing more is known has ended; it had time until `leaving`."""
+    return min(pod.leaving or view.now, view.now)
+
+
+def _attempt(pod: Seen) -> int:
+    return int(pod.named["before"]) + pod.restarts + 1
+
+
+def _unsettled(pod: Seen, view: View) -> bool:
+    return pod.end is not None and (pod.uid, pod.restarts) not in view.ends
 
 
 def _note(found: Object, key: str) -> str:
