@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -76,6 +76,14 @@ class Taken(Conflict):
     """There is an object of this name already."""
 
 
+class Full(Unreachable):
+    """The quota of the namespace is used up."""
+
+
+class Untrusted(Unreachable):
+    """What answers is not the cluster that we are to trust."""
+
+
 class Stale(Conflict):
     """Somebody else changed the object since it was read."""
 
@@ -92,11 +100,20 @@ class Where:
 class Api:
     """One cluster, one namespace."""
 
-    def __init__(self, client: Any, where: Where, library: Any) -> None:
-        """`client` is an asynchronous HTTP client that signs its requests; `library` its module."""
+    def __init__(
+        self,
+        client: Any,
+        where: Where,
+        library: Any,
+        renew: Callable[[], Any] = lambda: None,
+    ) -> None:
+        """`client` is an asynchronous HTTP client that signs its requests; `library` its module.
+        `renew` gives another one if the credentials have been changed since, or None."""
         self.where = where
         self._client = client
         self._http = library
+        self._renew = renew
+        self._old: list[Any] = []
 
     # -- verbs ---------------------------------------------------------------------------------
 
@@ -109,7 +126,13 @@ class Api:
         found: list[Object] = []
         more: dict[str, str] = {"limit": str(PAGE)}
         while True:
-            page = await self._ask("list", kind, params={**params, **more})
+            try:
+                page = await self._ask("list", kind, params={**params, **more})
+            except Expired:
+                # The cluster has forgotten where we were.
+                found, more = [], {"limit": str(PAGE)}
+                await asyncio.sleep(0.2)
+                continue
             found += page["items"]
             token = page["metadata"].get("continue")
             if not token:
@@ -137,8 +160,11 @@ class Api:
         except (NotFound, Stale):
             return
 
-    async def watch(self, kind: Kind, version: str, **params: str) -> AsyncIterator[Object]:
-        """Events from this version on, until the cluster ends the watch. Raises Expired."""
+    async def watch(
+        self, kind: Kind, version: str, heard: Callable[[], None], **params: str
+    ) -> AsyncIterator[Object]:
+        """Events from this version on, until the cluster ends the watch; `heard` is called when it
+        begins. Raises Expired."""
         query = {
             **params,
             "watch": "true",
@@ -148,6 +174,7 @@ class Api:
         }
         asked = self._request("watch", kind, query)
         async with self._stream(asked, "watch", kind) as lines:
+            heard()
             async for line in lines.aiter_lines():
                 event = json.loads(line)
                 if event["type"] == "ERROR":
@@ -189,12 +216,12 @@ class Api:
 
     async def version(self) -> str:
         """What the cluster says it is; the first question, which costs nothing."""
-        answer = await self._send("get", "/version", {}, None, {})
+        answer = await self._send("get", "/version", {}, None, _headers("get"))
         return str(answer.json().get("gitVersion", "")) if answer.status_code == 200 else ""
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._client.aclose()
+        await asyncio.gather(*(each.aclose() for each in (self._client, *self._old)))
 
     # -- requests ------------------------------------------------------------------------------
 
@@ -220,6 +247,8 @@ class Api:
                     await answer.aread()
                     if answer.status_code == 410:
                         raise Expired
+                    if answer.status_code == 401:
+                        self._renewed()
                     raise self._error(_status(answer), verb, kind, subresource)
                 yield answer
             finally:
@@ -245,6 +274,8 @@ class Api:
         while True:
             try:
                 answer = await self._send(verb, path, dict(params or {}), body, _headers(verb))
+            except Untrusted:
+                raise
             except Unreachable:
                 if loop.time() + pause > limit:
                     raise
@@ -253,6 +284,10 @@ class Api:
                     found: Object = answer.json()
                     return found
                 status = _status(answer)
+                if answer.status_code == 401 and self._renewed():
+                    continue
+                if answer.status_code == 410 and verb == "list":
+                    raise Expired
                 if not _passing(answer.status_code, status) or loop.time() + pause > limit:
                     raise self._error(status, verb, kind, subresource)
                 pause = max(pause, _after(answer))
@@ -276,10 +311,30 @@ class Api:
                 raise self._unsigned(str(error)) from error
             raise
 
+    def _renewed(self) -> bool:
+        """Take up the credentials that somebody has renewed, if they did."""
+        try:
+            fresh = self._renew()
+        except TradewindError:
+            return False  # they are just being written, or are gone
+        if fresh is None:
+            return False
+        self._old.append(self._client)
+        self._client = fresh
+        return True
+
     # -- errors --------------------------------------------------------------------------------
 
     def _unreachable(self, error: Exception) -> Unreachable:
         words = str(error) or type(error).__name__
+        if "CERTIFICATE_VERIFY_FAILED" in words:
+            return Untrusted(
+                f"the cluster at {self.where.server} shows a certificate that is not trusted: "
+                f"{words}",
+                hint="set the authority that issued it (certificate-authority-data) in the "
+                f"kubeconfig, at the cluster of context {self.where.context!r}",
+                after=10.0,
+            )
         return Unreachable(
             f"the cluster at {self.where.server} cannot be reached: {words}",
             hint=f"check the network, and the address in context {self.where.context!r}",
@@ -311,6 +366,9 @@ class Api:
                 f"a rule of the cluster refuses this: {words}",
                 hint="show this to the cluster's operators, whose rule it is",
             )
+        causes = (status.get("details") or {}).get("causes") or ()
+        if code == 422 and any(each.get("field") == "metadata.uid" for each in causes):
+            return Stale(words)  # another one under the same name
         if code in (400, 422):
             return Refused(f"the cluster refuses this: {words}")
         return Broken(f"the cluster answers {code}: {words}")
@@ -335,7 +393,7 @@ class Api:
                 hint="name another in the pool's options, or wait and create it anew",
             )
         if "exceeded quota" in words:
-            return Unreachable(
+            return Full(
                 f"the quota of namespace {space!r} is used up: {words.partition('exceeded ')[2]}",
                 hint="wait until something ends there, or ask its operators for more",
                 after=5.0,

@@ -18,17 +18,30 @@ def connect(options: Mapping[str, Any]) -> Api:
     """
     single = _chosen(options)
     import httpx2
+
+    def renew() -> Any:
+        nonlocal single
+        found = _chosen(options)
+        if (found.user, found.cluster) == (single.user, single.cluster):
+            return None
+        client, single = _client(found), found
+        return client
+
+    return Api(_client(single), _where(options, single), httpx2, renew)
+
+
+def _client(single: Any) -> Any:
+    import httpx2
     from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 
     limits = httpx2.Timeout(ANSWER, connect=CONNECT)
     try:
-        client = AsyncClient(single, ConnectionParams(timeout=limits, trust_env=False))
+        return AsyncClient(single, ConnectionParams(timeout=limits, trust_env=False))
     except Exception as error:
         raise InvalidSpec(
             f"the credentials of context {single.context_name!r} are no good: {error}",
             hint="sign in again, or mend that context in the kubeconfig",
         ) from error
-    return Api(client, _where(options, single), httpx2)
 
 
 def where(options: Mapping[str, Any]) -> Where:

@@ -8,6 +8,7 @@ has ended, and whose end is stored, is deleted with everything that belongs to i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import socket
@@ -16,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from dataclasses import asdict
 from typing import Any
 
-from tradewind.base.errors import Conflict, TradewindError, Unreachable
+from tradewind.base.errors import Conflict, Denied, TradewindError, Unreachable, UserError
 from tradewind.engines.base import Capacity, Handle, Place, Request, Support
 from tradewind.engines.kubernetes import api, connect, names, nodes, render, rules
 from tradewind.engines.kubernetes.api import Api, Kind, Object
@@ -26,7 +27,7 @@ from tradewind.engines.kubernetes.mirror import Mirror
 from tradewind.engines.kubernetes.options import Options
 from tradewind.engines.kubernetes.roles import Order
 from tradewind.engines.kubernetes.settle import Settler
-from tradewind.engines.kubernetes.states import Seen
+from tradewind.engines.kubernetes.states import Seen, Why
 from tradewind.engines.kubernetes.track import Look, Track
 from tradewind.engines.kubernetes.units import Units
 from tradewind.records.placements import Placement
@@ -40,9 +41,13 @@ log = logging.getLogger("tradewind.kubernetes")
 DEAF = 10.0
 # A workload without a pod after this long is asked why, and again after as long.
 SLOW = 3.0
+# And so often at most, in seconds, the longer nothing changes.
+SELDOM = 60.0
 # At least so often everything is looked at, in seconds.
 EVERY = 5.0
 AGAIN = 1.0
+# How long letting go may take, in seconds, when the cluster does not answer.
+LETTING_GO = 2.0
 
 
 class KubernetesEngine:
@@ -63,6 +68,7 @@ class KubernetesEngine:
         self._mirrors: list[Mirror] = []
         self._beginning = asyncio.Lock()
         self._tracks: dict[str, Track] = {}
+        self._rooted: dict[str, str] = {}
         self._past: dict[str, Handle] = {}
         self._queue: list[Report] = []
         self._news = asyncio.Event()
@@ -71,7 +77,7 @@ class KubernetesEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._doing: set[Any] = set()
         self._removals: dict[str, Track] = {}
-        self._asked: dict[str, float] = {}
+        self._asked: dict[str, tuple[float, float]] = {}
         self._units = Units(self)
 
     # -- the boundary --------------------------------------------------------------------------
@@ -84,23 +90,31 @@ class KubernetesEngine:
         handle = {"namespace": request["namespace"], "root": names.base(placement)}
         if placement in self._past:
             return handle
-        await self.begin()
+        await self._begun()
         if not self._lease.held:
             raise Unreachable(f"pool {self._place.name!r} is placed by another server", after=5.0)
         track = self._track(placement)
         if not track.launched:
-            root, *children = await self._hands.create(request)
+            track.tried = time.time()
+            try:
+                root, *children = await self._hands.create(request)
+            except api.Full as error:
+                self._wait_for_room(track, request, error)
+                raise
+            except Denied as error:
+                raise _passing(error) from error
             track.take_root(root, gone=False)
             for each in children:
                 if "uid" in each["metadata"] and each["kind"] in ("Job", "Deployment"):
                     track.take_workload(each, gone=False)
             track.launched = True
+            track.blocked.clear()
             self._look_again(placement)
         return handle
 
     async def resize(self, placement: str, width: int) -> None:
-        track = self._tracks.get(placement)
-        if track is None or track.root is None or track.over:
+        track = await self._met(placement)
+        if track is None:
             return
         shape, wanted = track.first.spec["shape"], dict(track.wanted)
         if shape["shape"] == "gang":
@@ -109,15 +123,36 @@ class KubernetesEngine:
                 return
             wanted["epoch"] = int(wanted.get("epoch", 1)) + 1
         wanted["width"] = max(0 if shape["shape"] == "replicas" else 1, width)
-        await self._hands.note(track.root, names.WANTED, wanted)
+        await self._note(track, names.WANTED, wanted)
 
     async def stop(self, placement: str, stop: Stop) -> None:
+        track = await self._met(placement)
+        if track is not None:
+            await self._note(track, names.STOP, asdict(stop))
+
+    async def _met(self, placement: str) -> Track | None:
+        """A placement that has not ended; what the cluster has not told of yet, it is asked."""
+        if placement in self._past:
+            return None
+        await self._begun()
         track = self._tracks.get(placement)
-        if track is not None and track.root is not None and not track.over:
-            await self._hands.note(track.root, names.STOP, asdict(stop))
+        if track is None or track.root is None:
+            root = await self._hands.find(placement)
+            if root is None:
+                return None
+            self._told(api.ROOTS, root, False)
+            track = self._tracks.get(placement)
+        return None if track is None or track.root is None or track.over else track
+
+    async def _note(self, track: Track, key: str, value: Object) -> None:
+        """Write it down, and act by it at once."""
+        assert track.root is not None
+        root = await self._hands.note(track.root, key, value)
+        if root is not None:
+            self._told(api.ROOTS, root, False)
 
     async def observe(self, timeout: float) -> Sequence[Report]:
-        await self.begin()
+        await self._begun()
         if self._queue:
             # Whoever asks again and again without storing must leave us time to hear more.
             await asyncio.sleep(0.005)
@@ -142,7 +177,7 @@ class KubernetesEngine:
                 self._forget(track)
 
     async def known(self) -> Sequence[str]:
-        await self.begin()
+        await self._begun()
         return [
             track.placement
             for track in self._tracks.values()
@@ -168,11 +203,10 @@ class KubernetesEngine:
             await mirror.close()
         if self._cluster is not None:
             # What was acknowledged and not yet taken away would have to be found again.
-            await asyncio.gather(
-                *(self._remove(track) for track in list(self._removals.values())),
-                return_exceptions=True,
-            )
-            await self._lease.release()
+            left = [self._remove(track) for track in list(self._removals.values())]
+            for work in (asyncio.gather(*left, return_exceptions=True), self._lease.release()):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(work, LETTING_GO)
             await self._cluster.close()
             self._cluster = None
 
@@ -184,6 +218,7 @@ class KubernetesEngine:
                 return
             cluster = connect.connect(self._options.given)
             try:
+                await cluster.version()  # the rest is patient
                 await rules.check(cluster)
                 self._lease = Lease(cluster, self._place.name, self._holder())
                 await self._lease.take()
@@ -198,6 +233,13 @@ class KubernetesEngine:
             self._desk.serve(self._place.name, self._units)
             self._go(self._keep_lease())
             self._go(self._keep_looking())
+
+    async def _begun(self) -> None:
+        """`begin`, for those to whom nothing is wrong that does not pass."""
+        try:
+            await self.begin()
+        except (Denied, UserError) as error:
+            raise _passing(error) from error
 
     async def _follow(self, cluster: Api) -> None:
         """List everything, then follow it."""
@@ -216,7 +258,7 @@ class KubernetesEngine:
         return f"{socket.gethostname()}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     async def capacity(self) -> Capacity:
-        await self.begin()
+        await self._begun()
         return nodes.capacity((await self.connected().items(api.NODES))[0])
 
     def environment(self) -> dict[str, Any]:
@@ -225,6 +267,15 @@ class KubernetesEngine:
     def redacted(self, request: Request) -> Request:
         return render.redacted(request)
 
+    def _wait_for_room(self, track: Track, request: Request, error: TradewindError) -> None:
+        """Say why it does not begin, while it is tried again."""
+        since = float(int(time.time()))
+        why = Why(words=error.message, native={"reason": "Quota", "message": error.message},
+                  since=since, hint=error.hint)  # fmt: skip
+        for role in render.roles(request):
+            track.blocked.setdefault(role, why)
+        self._look_again(track.placement)
+
     # -- what comes in -------------------------------------------------------------------------
 
     def track(self, placement: str) -> Track | None:
@@ -232,22 +283,41 @@ class KubernetesEngine:
         return self._tracks.get(placement)
 
     def _track(self, placement: str) -> Track:
+        self._rooted[names.base(placement)] = placement
         return self._tracks.setdefault(placement, Track(placement))
+
+    def _drop(self, track: Track) -> None:
+        """Remember nothing of it."""
+        self._tracks.pop(track.placement, None)
+        self._rooted.pop(names.base(track.placement), None)
+        for workload in track.workloads.values():
+            self._asked.pop(workload["metadata"]["uid"], None)
 
     def _told(self, kind: Kind, found: Object, gone: bool) -> None:
         """A mirror has something new."""
-        placement = (found["metadata"].get("annotations") or {}).get(names.PLACEMENT)
+        meta = found["metadata"]
+        placement = (meta.get("annotations") or {}).get(names.PLACEMENT)
+        # Somebody may have taken the annotation away; its label stays, or it is not told of.
+        placement = placement or self._rooted.get(
+            (meta.get("labels") or {}).get(names.INSTANCE, "")
+        )
         if placement is None or placement in self._past:
             return
         if placement not in self._tracks and gone:
             return
         track = self._track(placement)
-        if kind is api.ROOTS:
-            track.take_root(found, gone)
-        elif kind is api.PODS:
-            track.take_pod(found, gone)
-        else:
-            track.take_workload(found, gone)
+        try:
+            if kind is api.ROOTS:
+                track.take_root(found, gone)
+            elif kind is api.PODS:
+                track.take_pod(found, gone)
+            else:
+                track.take_workload(found, gone)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            # Whoever may write there may spoil it; the others go on.
+            log.warning("%s %s cannot be read: %r", kind.plural, meta.get("name"), error)
+        if track.orphaned:
+            self._drop(track)
         self._look_again(placement)
 
     def say(self, reports: Sequence[Report]) -> None:
@@ -310,9 +380,10 @@ class KubernetesEngine:
             if any(pod.role == role for pod in track.pods.values()):
                 continue
             uid = workload["metadata"]["uid"]
-            due = self._asked.setdefault(uid, now + SLOW)
+            due, pause = self._asked.setdefault(uid, (now + SLOW, EVERY))
             if now >= due:
-                self._asked[uid] = due = now + EVERY
+                due = now + pause
+                self._asked[uid] = due, min(SELDOM, 1.5 * pause)
                 self._once(uid, track.placement, lambda r=role, w=workload: self._ask(track, r, w))  # type: ignore[misc]
             wake = min(due, wake or due)
         return wake
@@ -367,7 +438,7 @@ class KubernetesEngine:
 
     def _forget(self, track: Track) -> None:
         """Its end is stored: take it away from the cluster."""
-        self._tracks.pop(track.placement, None)
+        self._drop(track)
         self._past[track.placement] = {}
         while len(self._past) > 10_000:
             del self._past[next(iter(self._past))]
@@ -409,3 +480,8 @@ class KubernetesEngine:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _passing(error: TradewindError) -> Unreachable:
+    """What stands in the way until somebody mends it, to those who can only try again."""
+    return Unreachable(error.message, hint=error.hint, after=error.after or 5.0)

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 
-from tradewind.base.errors import Conflict, NotFound, TradewindError, TryAgain
+from tradewind.base.errors import Conflict, Denied, NotFound, TryAgain
 from tradewind.engines.base import Request
 from tradewind.engines.kubernetes import api, names, render, states
 from tradewind.engines.kubernetes.api import Api, Kind, Object, Taken
@@ -42,13 +42,16 @@ class Hands:
         first, *others = request["objects"]
         async with self._gate:
             root = await self._root(first)
-        try:
-            return [root, *await asyncio.gather(*(self._child(each, root) for each in others))]
-        except TryAgain:
-            raise
-        except TradewindError:
+        works = [self._child(each, root) for each in others]
+        # All are waited for: what comes after the root is gone would stay.
+        done = await asyncio.gather(*works, return_exceptions=True)
+        failed = [each for each in done if isinstance(each, BaseException)]
+        if not failed:
+            return [root, *(each for each in done if isinstance(each, dict))]
+        fatal = [each for each in failed if not isinstance(each, TryAgain | Denied)]
+        if fatal:
             await self.remove(root)
-            raise
+        raise (fatal or failed)[0]
 
     async def _root(self, wanted: Object) -> Object:
         name = wanted["metadata"]["name"]
@@ -60,13 +63,18 @@ class Hands:
             except NotFound:
                 raise TryAgain(f"{name} was just deleted", after=0.5) from None
         if _note(found, names.PLACEMENT) != _note(wanted, names.PLACEMENT):
-            raise Conflict(
-                f"somebody else has an object called {name!r} where this would go",
-                hint="delete or rename it, or give the pool a namespace of its own",
-            )
+            raise _foreign(name)
         if found["metadata"].get("deletionTimestamp"):
             raise TryAgain(f"{name} is being deleted", after=0.5)
         return found
+
+    async def find(self, placement: str) -> Object | None:
+        """The root of a placement, if there is one."""
+        try:
+            found = await self._cluster.get(api.ROOTS, names.base(placement))
+        except NotFound:
+            return None
+        return found if _note(found, names.PLACEMENT) == placement else None
 
     async def _child(self, wanted: Object, root: Object) -> Object:
         kind = _kind(wanted)
@@ -81,22 +89,38 @@ class Hands:
             try:
                 return await self._cluster.create(kind, body)
             except Taken:
-                # Names hold the placement, so it is ours; the mirrors tell what state it is in.
+                await self._check_ours(kind, body)
+                # The mirrors tell what state it is in.
                 return body
+
+    async def _check_ours(self, kind: Kind, wanted: Object) -> None:
+        """Raise unless what has this name belongs to the root. Of kinds that we may not look at,
+        the name is enough: it holds the placement."""
+        if kind not in (api.JOBS, api.DEPLOYMENTS):
+            return
+        name, (owner,) = wanted["metadata"]["name"], wanted["metadata"]["ownerReferences"]
+        found, _ = await self._cluster.items(kind, fieldSelector=f"metadata.name={name}")
+        for each in found:
+            if _note(each, names.PLACEMENT) != _note(wanted, names.PLACEMENT):
+                raise _foreign(name)
+            owners = each["metadata"].get("ownerReferences") or ()
+            if owner["uid"] not in {one["uid"] for one in owners}:
+                raise TryAgain(f"{name} of an earlier root is being deleted", after=0.5)
 
     async def remove(self, root: Object) -> None:
         """Delete a placement with all that belongs to it."""
         meta = root["metadata"]
         await self._cluster.delete(api.ROOTS, meta["name"], uid=meta["uid"])
 
-    async def note(self, root: Object, key: str, value: Object) -> None:
-        """Write down in the root what was asked for. A root that is gone is no error."""
+    async def note(self, root: Object, key: str, value: Object) -> Object | None:
+        """Write down in the root what was asked for; the root as it is then. One that is gone is no
+        error."""
         text = json.dumps(value, separators=(",", ":"))
         body = {"metadata": {"uid": root["metadata"]["uid"], "annotations": {key: text}}}
         try:
-            await self._cluster.patch(api.ROOTS, root["metadata"]["name"], body)
+            return await self._cluster.patch(api.ROOTS, root["metadata"]["name"], body)
         except (NotFound, Conflict):
-            return
+            return None
 
     # -- orders --------------------------------------------------------------------------------
 
@@ -112,6 +136,10 @@ class Hands:
                     await self._epoch(order, track)
                 case "name":
                     await self._name(order)
+                case "tries":
+                    await self._tries(order, track)
+                case "drop":
+                    await self._cluster.delete(api.PODS, order.pod, uid=order.unit["uid"])
         except (NotFound, Conflict) as error:
             # Gone, or changed since: the role looks again and wants what is still to be done.
             log.debug("%s %s: %s", track.placement, order.do, error.message)
@@ -160,6 +188,13 @@ class Hands:
         }
         await self._cluster.patch(api.PODS, order.pod, {"metadata": {"annotations": notes}})
 
+    async def _tries(self, order: Order, track: Track) -> None:
+        if track.root is not None and not track.root_gone:
+            tries = {**track.tries, order.role: order.unit}
+            root = await self.note(track.root, names.TRIES, tries)
+            if root is not None:
+                track.take_root(root, gone=False)
+
     async def blocked(self, workload: Object) -> states.Why | None:
         """Why the cluster makes no pods of it, as far as it says."""
         meta = workload["metadata"]
@@ -170,6 +205,13 @@ class Hands:
             if each["type"] == "ReplicaFailure" and each["status"] == "True":
                 events.append({"reason": "FailedCreate", "message": each.get("message")})
         return states.blocked(events, states.when(meta.get("creationTimestamp")))
+
+
+def _foreign(name: str) -> Conflict:
+    return Conflict(
+        f"somebody else has an object called {name!r} where this would go",
+        hint="delete or rename it, or give the pool a namespace of its own",
+    )
 
 
 def _kind(found: Object) -> Kind:

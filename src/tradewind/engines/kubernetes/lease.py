@@ -23,30 +23,41 @@ class Lease:
     def __init__(self, cluster: Api, pool: str, holder: str) -> None:
         self._cluster, self._pool, self._holder = cluster, pool, holder
         self._name = names.lease(pool)
-        self.held = False
+        self._until = 0.0
+
+    @property
+    def held(self) -> bool:
+        """Whether no other server can have it now. Nobody waits for one that was not renewed."""
+        return time.monotonic() < self._until
 
     async def take(self) -> None:
         """Become or stay the holder. Raises Conflict while another server is."""
-        try:
-            found = await self._cluster.get(LEASES, self._name)
-        except NotFound:
-            found = await self._create()
-        spec = found.get("spec") or {}
-        ours = spec.get("holderIdentity") == self._holder
-        if not ours and spec.get("holderIdentity") and not _over(spec):
-            self.held = False
-            raise self._elsewhere(str(spec["holderIdentity"]))
-        try:
-            await self._cluster.patch(LEASES, self._name, self._claim(found, ours))
-        except Stale:
-            self.held = False
-            raise self._elsewhere("another") from None
-        self.held = True
+        for last in (False, True):
+            began = time.monotonic()
+            try:
+                found = await self._cluster.get(LEASES, self._name)
+            except NotFound:
+                found = await self._create()
+            spec = found.get("spec") or {}
+            ours = spec.get("holderIdentity") == self._holder
+            if not ours and spec.get("holderIdentity") and not _over(spec):
+                self._until = 0.0
+                raise self._elsewhere(str(spec["holderIdentity"]))
+            try:
+                await self._cluster.patch(LEASES, self._name, self._claim(found, ours))
+            except (Stale, NotFound):
+                # Somebody else was faster; or we were, and did not hear of it.
+                if last:
+                    self._until = 0.0
+                    raise self._elsewhere("another") from None
+            else:
+                self._until = began + SECONDS
+                return
 
     async def release(self) -> None:
         """Let the next one have it at once."""
         if self.held:
-            self.held = False
+            self._until = 0.0
             try:
                 found = await self._cluster.get(LEASES, self._name)
                 if (found.get("spec") or {}).get("holderIdentity") == self._holder:

@@ -30,7 +30,8 @@ class Mirror:
         self.trouble: TradewindError | None = None
         self._api, self._selector, self._told = api, selector, told
         self._version = ""
-        self._heard = time.monotonic()
+        self._silent = 0.0
+        self._fine = False
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -40,8 +41,8 @@ class Mirror:
             self._task = asyncio.create_task(self._follow())
 
     def deaf(self) -> float:
-        """Seconds for which nothing could be heard."""
-        return time.monotonic() - self._heard if self.trouble is not None else 0.0
+        """Seconds since which nothing can be heard."""
+        return time.monotonic() - self._silent if self.trouble is not None else 0.0
 
     async def close(self) -> None:
         """Follow no longer."""
@@ -52,23 +53,24 @@ class Mirror:
     async def _follow(self) -> None:
         pause = PAUSE
         while True:
+            began, self._fine = time.monotonic(), False
             try:
                 if not self._version:
                     await self._list()
-                began = time.monotonic()
                 await self._watch()
                 self._hear()
-                if time.monotonic() - began > LONGEST:
-                    pause = PAUSE
-                    continue
             except Expired:
                 self._version = ""
             except TradewindError as error:
                 log.info("%s: %s", self.kind.plural, error.message)
+                if self.trouble is None:
+                    self._silent = time.monotonic()
                 self.trouble = error
             except Exception:
                 log.exception("%s cannot be followed; they are listed anew", self.kind.plural)
                 self._version = ""
+            if time.monotonic() - began > 1.0 and self._fine:
+                pause = PAUSE
             await asyncio.sleep(pause)
             pause = min(LONGEST, pause * 2)
 
@@ -91,14 +93,14 @@ class Mirror:
 
     async def _watch(self) -> None:
         selected = {"labelSelector": self._selector}
-        async for event in self._api.watch(self.kind, self._version, **selected):
+        async for event in self._api.watch(self.kind, self._version, self._hear, **selected):
             if event["type"] != "BOOKMARK":
                 self._tell(event["object"], gone=event["type"] == "DELETED")
             self._version = event["object"]["metadata"]["resourceVersion"]
             self._hear()
 
     def _hear(self) -> None:
-        self.trouble, self._heard = None, time.monotonic()
+        self.trouble, self._fine = None, True
 
     def _tell(self, found: Object, gone: bool = False) -> None:
         name = found["metadata"]["name"]

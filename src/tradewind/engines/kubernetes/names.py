@@ -30,6 +30,7 @@ ROLES = "tradewind.dev/roles"
 UNIT = "tradewind.dev/unit"
 WANTED = "tradewind.dev/wanted"
 STOP = "tradewind.dev/stop"
+TRIES = "tradewind.dev/tries"
 
 # Labels that Kubernetes recommends; INSTANCE is the root's name.
 NAME = "app.kubernetes.io/name"

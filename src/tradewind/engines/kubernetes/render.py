@@ -6,6 +6,7 @@ value of the user's (environment, params, inputs, items) stands in them: the pod
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 
 from tradewind.base.ids import canonical
@@ -27,10 +28,11 @@ from tradewind.engines.kubernetes.template import (
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Array, Gang, Replicas, Role
 
-__all__ = ["Context", "gang_epoch", "number", "ports", "redacted", "render", "todo"]
+__all__ = ["Context", "gang_epoch", "number", "ports", "redacted", "render", "roles", "todo"]
 
-# What the pod says by its exit status: the infrastructure failed, not the user's code.
-LOST = 75
+# What the pod says by its exit status: the infrastructure failed, or somebody ended it from
+# outside; not the user's code.
+LOST, STOPPED = 75, 143
 # Kubernetes takes more items, but then it wants to know how many may fail and runs fewer at once.
 MANY_ITEMS, MANY_AT_ONCE = 100_000, 10_000
 # For pulling the image and staging, beside the time until the role is ready.
@@ -70,10 +72,21 @@ def _redacted(value: Object) -> Object:
     return {**value, **hidden}
 
 
+def roles(request: Request) -> list[str]:
+    """Which roles a request has."""
+    found = json.loads(request["objects"][0]["metadata"]["annotations"][names.ROLES])
+    return list(found)
+
+
 def todo(count: int, done: tuple[int, ...]) -> list[int]:
     """The items of an array's Job: its completion k is the item at place k."""
     over = set(done)
     return [item for item in range(count) if item not in over]
+
+
+def at_once(wanted: int, left: int) -> int:
+    """How many items the cluster runs at the same time."""
+    return max(1, min(wanted, left, MANY_AT_ONCE if left > MANY_ITEMS else MANY_ITEMS))
 
 
 def gang_epoch(job: Object, epoch: int, width: int, name: str) -> Object:
@@ -187,13 +200,12 @@ def _gang(part: Part, shape: Gang) -> Object:
 
 def _array(part: Part, shape: Array, left: int) -> Object:
     """Each item by itself; what the infrastructure did to one does not count as its try."""
-    lost = {"onExitCodes": {"operator": "In", "values": [LOST]}}
-    many = left > MANY_ITEMS
+    lost = {"onExitCodes": {"operator": "In", "values": [LOST, STOPPED]}}
     spec = {
         "completions": left,
-        "parallelism": min(shape.at_once, left, MANY_AT_ONCE if many else MANY_ITEMS),
+        "parallelism": at_once(shape.at_once, left),
         "backoffLimitPerIndex": min(part.role.restart.most, INT32),
-        **({"maxFailedIndexes": MANY_AT_ONCE} if many else {}),
+        **({"maxFailedIndexes": MANY_AT_ONCE} if left > MANY_ITEMS else {}),
         "podFailurePolicy": {
             "rules": [{"action": "Ignore", **_DISRUPTED}, {"action": "Ignore", **lost}]
         },

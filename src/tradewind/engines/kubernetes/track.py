@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tradewind.engines.kubernetes import names, states
-from tradewind.engines.kubernetes.roles import SHAPES, Order, Role, View
+from tradewind.engines.kubernetes.roles import SHAPES, Order, Replicas, Role, View
 from tradewind.engines.kubernetes.states import End, Object, Seen, Why
 from tradewind.records.reports import Report
 
@@ -19,6 +19,7 @@ LAUNCHING = 60.0
 # A pod that should be gone for so long is on a machine that no longer answers.
 OVERDUE = 45.0
 _PLACED_END = 2
+_MANY = 20
 
 
 @dataclass(slots=True)
@@ -45,6 +46,10 @@ class Track:
         self.workloads: dict[str, Object] = {}
         self.pods: dict[str, Seen] = {}
         self.gone: set[str] = set()
+        self.stuck: set[str] = set()
+        # When it was last tried to create it.
+        self.tried = 0.0
+        self._strays: list[Seen] = []
         self.ends: dict[tuple[str, int], End] = {}
         self.blocked: dict[str, Why] = {}
 
@@ -52,7 +57,9 @@ class Track:
 
     def take_root(self, root: Object, gone: bool) -> None:
         """The root as it is now."""
-        self.root_gone = gone
+        if not gone and not _newer(root, self.root):
+            return
+        self.root_gone = gone or "deletionTimestamp" in root["metadata"]
         self.root = root
         if not self.roles:
             for name, spec in json.loads(_notes(root)[names.ROLES]).items():
@@ -68,33 +75,57 @@ class Track:
         if gone:
             self.workloads.pop(role, None)
             self.launched = True  # it was there once
-        else:
+        elif other or _newer(found, known):
             self.workloads[role] = found
 
     def take_pod(self, pod: Object, gone: bool) -> None:
         """A pod; one that is gone is remembered in its last state."""
         seen = states.read(pod)
         self.pods[seen.uid] = seen
+        self.stuck.discard(seen.uid)
         if gone:
             self.gone.add(seen.uid)
+            if not seen.leaving and not seen.final:
+                # It may only have been taken out of our sight.
+                self._strays.append(seen)
+        else:
+            self.gone.discard(seen.uid)
 
     def take_end(self, pod: Seen, end: End) -> None:
         """The end of a pod's start has been prepared: now it may be told."""
         self.ends[pod.uid, pod.restarts] = end
+        self.ends.pop((pod.uid, pod.restarts - 2 * _MANY), None)
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether nothing is there of it and never will be."""
+        left = any(uid not in self.gone for uid in self.pods)
+        return self.root is None and not self.tried and not self.workloads and not left
 
     # -- what was asked for ----------------------------------------------------------------------
 
     @property
     def stop(self) -> Object | None:
         """How somebody asked for the end."""
-        found = _notes(self.root or {}).get(names.STOP)
-        return json.loads(found) if found else None
+        return self._asked(names.STOP)
 
     @property
     def wanted(self) -> Object:
         """The width that was asked for last, and a gang's epoch."""
-        found: Object = json.loads(_notes(self.root or {}).get(names.WANTED, "{}"))
-        return found
+        return self._asked(names.WANTED) or {}
+
+    @property
+    def tries(self) -> Object:
+        """How many tries each replica of each role has had."""
+        return self._asked(names.TRIES) or {}
+
+    def _asked(self, key: str) -> Object | None:
+        """What was written down in the root; somebody else may have spoilt it."""
+        try:
+            found = json.loads(_notes(self.root or {}).get(key, "null"))
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
 
     @property
     def first(self) -> Role:
@@ -108,11 +139,17 @@ class Track:
         out = Look()
         if self.over or self.root is None:
             return out
-        age = now - states.when(self.root["metadata"].get("creationTimestamp"))
+        born = states.when(self.root["metadata"].get("creationTimestamp"))
+        age = now - max(born, self.tried)
         if not self.launched:
             self.launched = age > LAUNCHING
             out.wake = now - age + LAUNCHING + 1.0
         self._overdue(now, out)
+        out.orders = [
+            Order(do="drop", role=pod.role, pod=pod.name, unit={"uid": pod.uid})
+            for pod in self._strays
+        ]
+        self._strays = []
         out.ended = [
             pod
             for pod in self.pods.values()
@@ -124,6 +161,7 @@ class Track:
         for role in self.roles.values():
             self._look_at(role, now, out)
         self._conclude(out, now)
+        self._forget(now)
         return out
 
     def _overdue(self, now: float, out: Look) -> None:
@@ -132,13 +170,33 @@ class Track:
                 due = pod.leaving + OVERDUE
                 if now >= due:
                     self.gone.add(pod.uid)
+                    self.stuck.add(pod.uid)
                 else:
                     out.wake = min(due, out.wake or due)
 
     def _look_at(self, role: Role, now: float, out: Look) -> None:
         if self.root_gone:
             self.launched = True
-        view = View(
+        view = self._view(role, now)
+        reports, orders = role.look(view)
+        out.reports += reports
+        out.orders += [order for order in orders if order not in out.orders]
+        if role.wake:
+            out.wake = min(role.wake, out.wake or role.wake)
+
+    def _forget(self, now: float) -> None:
+        """Pods of replicas come and go for as long as they are wanted."""
+        gone = [self.pods[uid] for uid in self.gone - self.stuck if uid in self.pods]
+        for pod in gone:
+            role = self.roles.get(pod.role)
+            if isinstance(role, Replicas) and role.told(self._view(role, now), pod):
+                del self.pods[pod.uid]
+                self.gone.discard(pod.uid)
+                for key in [key for key in self.ends if key[0] == pod.uid]:
+                    del self.ends[key]
+
+    def _view(self, role: Role, now: float) -> View:
+        return View(
             now=now,
             pods=[pod for pod in self.pods.values() if pod.role == role.name],
             gone=frozenset(self.gone),
@@ -149,12 +207,9 @@ class Track:
             stop=self.stop,
             ending=self._ending(role),
             blocked=self.blocked.get(role.name),
+            tried=self.tries.get(role.name) or {},
+            stuck=frozenset(self.stuck),
         )
-        reports, orders = role.look(view)
-        out.reports += reports
-        out.orders += [order for order in orders if order not in out.orders]
-        if role.wake:
-            out.wake = min(role.wake, out.wake or role.wake)
 
     def _ending(self, role: Role) -> float | None:
         """Whether the others' ends end this role: at once if one failed, in good order if all that
@@ -195,6 +250,13 @@ class Track:
 
 def _notes(found: Object) -> dict[str, Any]:
     return (found.get("metadata") or {}).get("annotations") or {}
+
+
+def _newer(found: Object, known: Object | None) -> bool:
+    """Whether this is no older state of the same object."""
+    if known is None or known["metadata"]["uid"] != found["metadata"]["uid"]:
+        return True
+    return int(found["metadata"]["resourceVersion"]) >= int(known["metadata"]["resourceVersion"])
 
 
 def _epoch(found: Object) -> int:
