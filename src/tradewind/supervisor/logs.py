@@ -85,6 +85,16 @@ def segments(unit: str) -> list[int]:
     return sorted(int(each[len(prefix) :]) for each in names if each.startswith(prefix))
 
 
+def move(unit: str, to: str) -> None:
+    """All segments become another unit's; without a name they are removed."""
+    for start in segments(unit):
+        path = _path(unit, start)
+        if to:
+            os.replace(path, _path(to, start))
+        else:
+            os.unlink(path)
+
+
 def exists(unit: str) -> bool:
     """Whether this try has begun."""
     return os.path.isdir(unit) or bool(segments(unit))

@@ -24,6 +24,9 @@ from tradewind.supervisor.helper import Failure
 
 log = logging.getLogger("tradewind.kubernetes")
 
+# How long a log is asked for again while the cluster, or the node, does not give it.
+PATIENCE = 8.0
+
 
 class Settler:
     """Settles units of one pool."""
@@ -39,8 +42,8 @@ class Settler:
         `publishes` says whether its outputs count."""
         assert pod.end is not None
         folder = self.folder(placement, *unit)
+        await self._keep_log(pod, folder)
         async with self._gate:
-            await self._keep_log(pod, folder)
             return await asyncio.to_thread(
                 self._told, placement, unit[0], pod.end, folder, publishes
             )
@@ -50,10 +53,30 @@ class Settler:
         return os.path.join(self._places.past(placement), layout.unit(role, index, attempt))
 
     async def _keep_log(self, pod: Seen, folder: str) -> None:
-        if logs.exists(folder):
-            return
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        writer = logs.LogWriter(folder)
+        """All of it or, if it cannot be had for long, what was had. The folder says that it is."""
+        until = asyncio.get_running_loop().time() + PATIENCE
+        pause = 0.2
+        while not os.path.isdir(folder):
+            try:
+                async with self._gate:
+                    await self._copy_log(pod, folder)
+            except NotFound:
+                pass  # it is gone already, and its log with it
+            except TradewindError as error:
+                if asyncio.get_running_loop().time() + pause < until:
+                    await asyncio.sleep(pause)
+                    pause *= 2
+                    continue
+                log.warning("the log of %s cannot be had: %s", pod.name, error.message)
+                logs.move(_part(folder), folder)
+            os.makedirs(folder, mode=0o700)
+
+    async def _copy_log(self, pod: Seen, folder: str) -> None:
+        os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
+        part = _part(folder)
+        # What a server that died, or a connection that broke, left half done.
+        logs.move(part, "")
+        writer = logs.LogWriter(part)
         try:
             container = MAIN if pod.started else STAGE
             async with self._cluster.log(
@@ -61,12 +84,10 @@ class Settler:
             ) as chunks:
                 async for data in chunks:
                     writer.write(data)
-        except NotFound:
-            pass  # it is gone already, and its log with it
-        except TradewindError as error:
-            log.info("the log of %s cannot be had: %s", pod.name, error.message)
         finally:
             writer.close()
+        logs.move(folder, "")
+        logs.move(part, folder)
 
     def _told(self, placement: str, role: str, end: End, folder: str, publishes: bool) -> End:
         try:
@@ -106,6 +127,10 @@ class Settler:
                 **tables.commit(slot, stored[slot], declared, request, folder),
             }
         return stored
+
+
+def _part(folder: str) -> str:
+    return f"{folder}.part"
 
 
 def _declared(placement: Placement, role: str) -> Object:

@@ -1,0 +1,1 @@
+"""Kills of a server whose tasks are pods, one after the other: `python -m tests.chaos.cluster`."""
