@@ -467,7 +467,8 @@ class Replicas(Role):
         if pod.uid in view.gone:
             end = None if _unsettled(pod, view) else self._gone(view, pod, count)
         elif pod.end is not None and (settled := view.ends.get((pod.uid, pod.restarts))):
-            end = self._failed(settled, view)
+            sent_away = pod.leaving > 0
+            end = self._gone(view, pod, count) if sent_away else self._failed(settled, view)
         if end is not None:
             self._ended(index, attempt, end)
         if given_up is not None:
