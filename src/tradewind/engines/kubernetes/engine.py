@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import socket
 import time
@@ -18,6 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tradewind.base.errors import Conflict, Denied, TradewindError, Unreachable, UserError
+from tradewind.base.ids import new_id
 from tradewind.engines.base import Capacity, Handle, Place, Request, Support
 from tradewind.engines.kubernetes import api, connect, names, nodes, render, rules
 from tradewind.engines.kubernetes.api import Api, Kind, Object
@@ -253,9 +253,14 @@ class KubernetesEngine:
             await mirror.begin()
 
     def _holder(self) -> str:
-        """Who this server is, also after it has been restarted: its machine and data folder."""
-        text = f"{socket.gethostname()}:{self._place.data.resolve()}"
-        return f"{socket.gethostname()}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        """Who this server is: its machine, for people, and what stays with its data folder wherever
+        that goes."""
+        path = self._place.data / "server-id"
+        if not path.exists():
+            fresh = path.with_suffix(".new")
+            fresh.write_text(new_id("s"), encoding="ascii")
+            fresh.replace(path)
+        return f"{socket.gethostname()}/{path.read_text('ascii').strip()}"
 
     async def capacity(self) -> Capacity:
         await self._begun()
@@ -284,7 +289,7 @@ class KubernetesEngine:
 
     def _track(self, placement: str) -> Track:
         self._rooted[names.base(placement)] = placement
-        return self._tracks.setdefault(placement, Track(placement))
+        return self._tracks.setdefault(placement, Track(placement, self._options.server))
 
     def _drop(self, track: Track) -> None:
         """Remember nothing of it."""

@@ -18,7 +18,8 @@ SECONDS, RENEW = 30, 10.0
 
 
 class Lease:
-    """The lease of one pool. `holder` names this server, also after it has been restarted."""
+    """The lease of one pool. `holder` is where this server is and, after the last slash, who: the
+    same after it has been restarted, here or elsewhere."""
 
     def __init__(self, cluster: Api, pool: str, holder: str) -> None:
         self._cluster, self._pool, self._holder = cluster, pool, holder
@@ -39,7 +40,7 @@ class Lease:
             except NotFound:
                 found = await self._create()
             spec = found.get("spec") or {}
-            ours = spec.get("holderIdentity") == self._holder
+            ours = self._is_us(spec)
             if not ours and spec.get("holderIdentity") and not _over(spec):
                 self._until = 0.0
                 raise self._elsewhere(str(spec["holderIdentity"]))
@@ -60,12 +61,16 @@ class Lease:
             self._until = 0.0
             try:
                 found = await self._cluster.get(LEASES, self._name)
-                if (found.get("spec") or {}).get("holderIdentity") == self._holder:
+                if self._is_us(found.get("spec") or {}):
                     meta = {"resourceVersion": found["metadata"]["resourceVersion"]}
                     body = {"metadata": meta, "spec": {"holderIdentity": ""}}
                     await self._cluster.patch(LEASES, self._name, body)
             except TradewindError:
                 return  # it runs out by itself
+
+    def _is_us(self, spec: Object) -> bool:
+        holder = str(spec.get("holderIdentity") or "")
+        return holder.rpartition("/")[2] == self._holder.rpartition("/")[2]
 
     async def _create(self) -> Object:
         body = {
