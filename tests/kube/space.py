@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.kube.double import Double
 from tests.kube.runner import Runner
@@ -20,7 +21,7 @@ ACCOUNTS = Kind("", "v1", "serviceaccounts")
 
 
 @contextmanager
-def quick_double(kubeconfig: Path, **node: str) -> Iterator[tuple[Double, Path]]:
+def quick_double(kubeconfig: Path, **node: Any) -> Iterator[tuple[Double, Path]]:
     """A double whose controllers do not wait long, with one node."""
     double = Double(job_backoff=0.1, create_backoff=0.2)
     with double.serve():
