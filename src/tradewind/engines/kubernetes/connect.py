@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
-from tradewind.base.errors import InvalidSpec, NotFound, missing_extra
+from tradewind.base.errors import InvalidSpec, NotFound, Refused, missing_extra
 from tradewind.engines.kubernetes.api import ANSWER, CONNECT, Api, Where
 
 
@@ -42,6 +43,23 @@ def _client(single: Any) -> Any:
             f"the credentials of context {single.context_name!r} are no good: {error}",
             hint="sign in again, or mend that context in the kubeconfig",
         ) from error
+
+
+def check_server(server: str, cluster: str) -> None:
+    """Raise Refused if tasks of a cluster elsewhere would look for the server on their own machine.
+    `cluster` is the cluster's address."""
+    if _own(server) and not _own(cluster):
+        raise Refused(
+            f"tasks of the cluster at {cluster} would not reach this server at {server}: to them "
+            "that is their own machine",
+            hint="set `server` in the pool's options, or TRADEWIND_URL, to an address of this "
+            "server that the cluster's machines reach (docs/cluster.md)",
+        )
+
+
+def _own(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def where(options: Mapping[str, Any]) -> Where:

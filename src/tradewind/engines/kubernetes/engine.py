@@ -219,6 +219,7 @@ class KubernetesEngine:
             cluster = connect.connect(self._options.given)
             try:
                 await cluster.version()  # the rest is patient
+                connect.check_server(self._options.server, cluster.where.server)
                 await rules.check(cluster)
                 self._lease = Lease(cluster, self._place.name, self._holder())
                 await self._lease.take()

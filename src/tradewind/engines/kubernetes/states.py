@@ -54,7 +54,8 @@ class Seen:
     """A pod, as far as it matters. `restarts` counts the starts of its process before this one;
     `last` is how the one before ended, after `lasted` seconds. `final`: it is not started again.
     `tries` are earlier pods that stood for the same item, `named` is which replica the engine made
-    it. `away` is why the cluster sends it away."""
+    it. `away` is why the cluster sends it away. `staging`: since when what it needs is brought
+    there, while that goes on."""
 
     name: str
     uid: str
@@ -63,6 +64,7 @@ class Seen:
     epoch: int
     tries: int
     created: float
+    staging: float
     started: float
     ready: float
     restarts: int
@@ -102,6 +104,7 @@ def read(pod: Object) -> Seen:
             for name in ("job-index-failure-count", "job-index-ignored-failure-count")
         ),
         created=when(meta.get("creationTimestamp")),
+        staging=when(((stage.get("state") or {}).get("running") or {}).get("startedAt")),
         started=when(began),
         ready=when(ready.get("lastTransitionTime")) if ready.get("status") == "True" else 0.0,
         restarts=int(main.get("restartCount", 0)) + int(stage.get("restartCount", 0)),
@@ -341,6 +344,23 @@ def _held_up(waiting: Object, pod: Object, since: float) -> Why | None:
             hint="show this to the cluster's operators",
         )
     return None
+
+
+# A pod asks its server for its work first of all. One that has not asked for so long cannot reach
+# it: a wrong address, or a network that is shut. It is given up later.
+SILENT, _DUMB = 15.0, 180.0
+
+
+def unheard(staging: float, server: str) -> Why:
+    """Why a pod that has begun to set itself up does not get on."""
+    return Why(
+        words=f"its machine has not reached this server at {server} yet",
+        native={"reason": "Unheard", "message": f"no request from the pod to {server}"},
+        since=staging + SILENT,
+        fails=_DUMB,
+        hint="set `server` in the pool's options to an address of this server that the pool's "
+        "machines reach",
+    )
 
 
 def blocked(events: list[Object], since: float) -> Why | None:

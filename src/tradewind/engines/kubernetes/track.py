@@ -6,7 +6,7 @@ Pure: objects and the time come in, reports and orders go out.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tradewind.engines.kubernetes import names, states
@@ -36,8 +36,12 @@ class Look:
 class Track:
     """What is known of one placement. `over` once its end has been told."""
 
-    def __init__(self, placement: str) -> None:
+    def __init__(self, placement: str, server: str = "") -> None:
         self.placement = placement
+        self._server = server
+        # Pods that have asked for their work; those that began before we looked may have, too.
+        self.met: set[str] = set()
+        self._since = 0.0
         self.root: Object | None = None
         self.root_gone = False
         self.launched = False
@@ -139,12 +143,16 @@ class Track:
         out = Look()
         if self.over or self.root is None:
             return out
+        self._since = self._since or now
         born = states.when(self.root["metadata"].get("creationTimestamp"))
         age = now - max(born, self.tried)
         if not self.launched:
             self.launched = age > LAUNCHING
             out.wake = now - age + LAUNCHING + 1.0
         self._overdue(now, out)
+        silent = [pod.staging + states.SILENT for pod in self.pods.values() if self._silent(pod)]
+        if later := [due for due in silent if due > now]:
+            out.wake = min([*later, *filter(None, [out.wake])])
         out.orders = [
             Order(do="drop", role=pod.role, pod=pod.name, unit={"uid": pod.uid})
             for pod in self._strays
@@ -174,6 +182,17 @@ class Track:
                 else:
                     out.wake = min(due, out.wake or due)
 
+    def _silent(self, pod: Seen) -> bool:
+        """Whether it sets itself up and has not asked us for its work."""
+        ours = bool(self._server and pod.staging) and pod.staging > self._since - 1.0
+        return ours and pod.end is None and pod.name not in self.met
+
+    def _heard(self, pod: Seen, now: float) -> Seen:
+        """The pod, with the reason if it does not get on because it cannot reach us."""
+        if pod.why is None and self._silent(pod) and now >= pod.staging + states.SILENT:
+            return replace(pod, why=states.unheard(pod.staging, self._server))
+        return pod
+
     def _look_at(self, role: Role, now: float, out: Look) -> None:
         if self.root_gone:
             self.launched = True
@@ -198,7 +217,7 @@ class Track:
     def _view(self, role: Role, now: float) -> View:
         return View(
             now=now,
-            pods=[pod for pod in self.pods.values() if pod.role == role.name],
+            pods=[self._heard(pod, now) for pod in self.pods.values() if pod.role == role.name],
             gone=frozenset(self.gone),
             workload=None if self.root_gone else self.workloads.get(role.name),
             ends=self.ends,

@@ -46,6 +46,8 @@ class Units:
         if role is None:
             return None
         if isinstance(role, Array):
+            if not 0 <= pod.index < len(role.todo):
+                return None
             return pod.role, role.todo[pod.index], pod.tries + 1
         if role.finite:
             return pod.role, pod.index, pod.epoch
@@ -55,6 +57,7 @@ class Units:
 
     async def unit(self, placement: Placement, pod: str) -> Unit:
         track, seen = await self._meet(placement, pod)
+        track.met.add(pod)
         found = self.of(track, seen)
         if found is None:
             raise TryAgain(f"{pod} has no number yet", after=0.2)
@@ -112,6 +115,8 @@ class Units:
             async with asyncio.timeout(STORE):
                 await done.wait()
         except TimeoutError:
+            if self._waiting.get((placement.id, stream), (0, None))[1] is done:
+                del self._waiting[placement.id, stream]
             raise TryAgain("the server has not stored this yet", after=1.0) from None
 
     def stored(self, reports: dict[tuple[str, str], int]) -> None:
