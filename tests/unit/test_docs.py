@@ -3,14 +3,18 @@
 import importlib.util
 import re
 import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
+from tradewind.control import pools
+from tradewind.engines.kubernetes import options, rules
 from tradewind.records.reports import KINDS as REPORTS
 from tradewind.records.states import AttemptState, PlacementState, RunState
-from tradewind.specs import KINDS
+from tradewind.specs import KINDS, PoolSpec, TrainingSpec, from_document
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -106,6 +110,28 @@ def test_files_that_pages_name_are_there() -> None:
         for path in re.findall(r"^\| `(\w+\.\w+)`", page.read_text("utf-8"), re.M):
             found = list(home.rglob(path)) or page.stem == "kinds"
             assert found, f"{page.name}: {path}"
+
+
+def test_the_page_for_clusters_says_what_the_engine_takes_and_asks() -> None:
+    page = (DOCS / "cluster.md").read_text("utf-8")
+    written = [
+        yaml.safe_load(textwrap.dedent(fence[3]))
+        for fence in check_docs.FENCE.finditer(page)
+        if fence[2] == "yaml"
+    ]
+    pool, role, training = written
+    spec, workload = from_document(pool), from_document(training)
+    assert isinstance(spec, PoolSpec) and isinstance(workload, TrainingSpec)
+    pools.check(spec, {})
+    rows = re.findall(r"^\| (`.*?`) \|", section(page, "Connect one in five minutes"), re.M)
+    assert {each for row in rows for each in re.findall(r"`(\w+)`", row)} == set(options.KNOWN)
+    told = {(rule["apiGroups"][0], resource): tuple(rule["verbs"])
+            for rule in role["rules"] for resource in rule["resources"]}  # fmt: skip
+    asked = {(kind.group, "/".join(filter(None, (kind.plural, part)))): verbs
+             for kind, part, verbs in rules.NAMESPACED}  # fmt: skip
+    assert told == asked
+    assert workload.resources is not None
+    assert dict(workload.resources.accelerators) == {"nvidia.com/gpu": 1}
 
 
 def test_the_readme_shows_the_files_of_the_tour() -> None:
