@@ -107,7 +107,8 @@ class Guard:
         if name not in self._hosts:
             raise NotAllowed(
                 f"this server does not answer to the name {name!r}",
-                hint="use the address that `tw status` shows, or start the server with --name for this one",
+                hint="use the address that `tw status` shows, or start the server with --name "
+                "for this one",
             )
         origin = headers.get(b"origin", b"").decode("latin-1")
         if origin and _parts(origin)[1] != host:
