@@ -89,15 +89,13 @@ class Hands:
             try:
                 return await self._cluster.create(kind, body)
             except Taken:
-                await self._check_ours(kind, body)
-                # The mirrors tell what state it is in.
-                return body
+                return await self._there(kind, body)
 
-    async def _check_ours(self, kind: Kind, wanted: Object) -> None:
-        """Raise unless what has this name belongs to the root. Of kinds that we may not look at,
-        the name is enough: it holds the placement."""
+    async def _there(self, kind: Kind, wanted: Object) -> Object:
+        """What has this name already, if it belongs to the root. Of kinds that we may not look
+        at, the name is enough: it holds the placement."""
         if kind not in (api.JOBS, api.DEPLOYMENTS):
-            return
+            return wanted
         name, (owner,) = wanted["metadata"]["name"], wanted["metadata"]["ownerReferences"]
         found, _ = await self._cluster.items(kind, fieldSelector=f"metadata.name={name}")
         for each in found:
@@ -106,6 +104,8 @@ class Hands:
             owners = each["metadata"].get("ownerReferences") or ()
             if owner["uid"] not in {one["uid"] for one in owners}:
                 raise TryAgain(f"{name} of an earlier root is being deleted", after=0.5)
+            return {"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], **each}
+        raise TryAgain(f"{name} was just deleted", after=0.5)
 
     async def remove(self, root: Object) -> None:
         """Delete a placement with all that belongs to it."""

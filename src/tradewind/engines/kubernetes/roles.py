@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from tradewind.engines.kubernetes import names, render, states
@@ -226,6 +227,8 @@ class Gang(Role):
                 self._conclude("stopped", STOPPED, ends, view.now)
         else:
             self._mend(view, width)
+            if self._lost(view):
+                self._quiet(view)
             if not live:
                 self._without_pods(view, ends)
 
@@ -295,6 +298,16 @@ class Array(Role):
         done = set(names.items(spec.get("done", "")))
         self.count = int(spec["shape"]["count"])
         self.todo = [item for item in range(self.count) if item not in done]
+        self._attempts: dict[int, dict[str, int]] = {}
+
+    def attempt(self, pod: Seen) -> int:
+        """Which try of its item a pod is. The cluster does not count one that was taken away
+        without having failed."""
+        known = self._attempts.setdefault(pod.index, {})
+        if pod.uid not in known:
+            taken = set(known.values())
+            known[pod.uid] = next(n for n in count(pod.tries + 1) if n not in taken)
+        return known[pod.uid]
 
     def _look(self, view: View) -> None:
         last: dict[int, tuple[int, End]] = {}
@@ -308,10 +321,16 @@ class Array(Role):
             self._ended(self.todo[0], 1, end)
             self._finish("failed", end.exit, end.at)
             return
-        for pod in view.pods:
+        behind: set[int] = set()
+        for pod in sorted(view.pods, key=lambda pod: (pod.tries, pod.created)):
             if not 0 <= pod.index < len(self.todo):
                 continue
-            item, attempt = self.todo[pod.index], pod.tries + 1
+            item, attempt = self.todo[pod.index], self.attempt(pod)
+            if item in behind:  # first comes the end of the try before
+                live = True
+                continue
+            if _unsettled(pod, view):
+                behind.add(item)
             given_up = self._waits(view, pod.why, item, attempt)
             if given_up is not None:
                 self._quiet(view, 0.0)
@@ -336,6 +355,8 @@ class Array(Role):
                 self._finish("stopped", STOPPED, self.at or view.now)
         elif not live and (self._lost(view) or (view.workload and states.finished(view.workload))):
             self._lose_or_fail(view, last)
+        elif self._lost(view):
+            self._quiet(view)
         elif not live and view.stuck:
             # The cluster puts no other in its place before it is sure that it runs no more.
             words = "a machine does not answer any more"
@@ -398,9 +419,11 @@ class Replicas(Role):
             self._quiet(view)
             if not live:
                 self._finish("stopped", STOPPED, self.at or view.now)
-        elif not live and self._lost(view):
-            words = "somebody deleted it from outside"
-            self._finish("lost", {"reason": "lost", "message": words}, self.at or view.now)
+        elif self._lost(view):
+            self._quiet(view)
+            if not live:
+                words = "somebody deleted it from outside"
+                self._finish("lost", {"reason": "lost", "message": words}, self.at or view.now)
         else:
             self._mend(view, count)
 
@@ -473,7 +496,8 @@ class Replicas(Role):
             self._ended(index, attempt, end)
         if given_up is not None:
             return given_up
-        failures = pod.restarts + (end is not None)
+        # Being sent away is no failure of its own.
+        failures = pod.restarts + (end is not None and end.state != "lost")
         if failures > int(self.spec["restart"]["most"]) and pod.lasted <= SETTLED:
             return end or self._failed(pod.last, view)
         return None

@@ -48,7 +48,7 @@ class Units:
         if isinstance(role, Array):
             if not 0 <= pod.index < len(role.todo):
                 return None
-            return pod.role, role.todo[pod.index], pod.tries + 1
+            return pod.role, role.todo[pod.index], role.attempt(pod)
         if role.finite:
             return pod.role, pod.index, pod.epoch
         if "index" not in pod.named:
