@@ -10,7 +10,7 @@ import contextlib
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tradewind.base import units
@@ -159,14 +159,24 @@ def finish(client: Client, body: Json, out: Out) -> int:
     cached = f", from the cache of {body['cached_from']}" if body.get("cached_from") else ""
     cost = f", {price}" if price != "-" else ""
     out.note(out.style(f"{body['name']} succeeded", "green") + f" in {lasted(body)}{cost}{cached}")
-    phases = [p for p in body.get("phases") or () if p.get("seconds", 0) >= 0.0005]
-    if phases:
-        told = ", ".join(f"{p['name']} {units.format_duration(p['seconds'])}" for p in phases)
+    if told := _phases(body.get("phases") or ()):
         out.note(out.style(f"  where the time went: {told}", "dim"))
     results = client.runs.results(body["id"])
     for slot, result in results.items():
         _say_result(slot, result, out, len(results) > 1)
     return 0
+
+
+def _phases(phases: Sequence[Json]) -> str:
+    """Each once, with what all tries and items spent in it."""
+    spent: dict[str, float] = {}
+    for each in phases:
+        spent[each["name"]] = spent.get(each["name"], 0.0) + float(each.get("seconds") or 0.0)
+    return ", ".join(
+        f"{name} {units.format_duration(seconds)}"
+        for name, seconds in spent.items()
+        if seconds >= 0.0005
+    )
 
 
 def _say_result(slot: str, body: Json, out: Out, several: bool) -> None:
