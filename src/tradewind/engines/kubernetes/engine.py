@@ -93,23 +93,12 @@ class KubernetesEngine:
         await self._begun()
         if not self._lease.held:
             raise Unreachable(f"pool {self._place.name!r} is placed by another server", after=5.0)
+        if placement in self._past:  # its end was stored meanwhile
+            return handle
         track = self._track(placement)
-        if not track.launched:
-            track.tried = time.time()
-            try:
-                root, *children = await self._hands.create(request)
-            except api.Full as error:
-                self._wait_for_room(track, request, error)
-                raise
-            except Denied as error:
-                raise _passing(error) from error
-            track.take_root(root, gone=False)
-            for each in children:
-                if "uid" in each["metadata"] and each["kind"] in ("Job", "Deployment"):
-                    track.take_workload(each, gone=False)
-            track.launched = True
-            track.blocked.clear()
-            self._look_again(placement)
+        async with track.hands:
+            if placement not in self._past and not track.launched:
+                await self._create(track, request)
         return handle
 
     async def resize(self, placement: str, width: int) -> None:
@@ -440,6 +429,23 @@ class KubernetesEngine:
         if why is not None:
             track.blocked[role] = why
 
+    async def _create(self, track: Track, request: Request) -> None:
+        track.tried = time.time()
+        try:
+            root, *children = await self._hands.create(request)
+        except api.Full as error:
+            self._wait_for_room(track, request, error)
+            raise
+        except Denied as error:
+            raise _passing(error) from error
+        track.take_root(root, gone=False)
+        for each in children:
+            if "uid" in each["metadata"] and each["kind"] in ("Job", "Deployment"):
+                track.take_workload(each, gone=False)
+        track.launched = True
+        track.blocked.clear()
+        self._look_again(track.placement)
+
     # -- the end -------------------------------------------------------------------------------
 
     def _forget(self, track: Track) -> None:
@@ -452,8 +458,10 @@ class KubernetesEngine:
         self._once(("remove", track.placement), track.placement, lambda: self._remove(track))
 
     async def _remove(self, track: Track) -> None:
-        if track.root is not None and not track.root_gone:
-            await self._hands.remove(track.root)
+        # A launch said again after a restart would create anew what is being taken away.
+        async with track.hands:
+            if track.root is not None and not track.root_gone:
+                await self._hands.remove(track.root)
         self._removals.pop(track.placement, None)
 
     # -- keeping on ----------------------------------------------------------------------------

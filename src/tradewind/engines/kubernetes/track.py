@@ -5,6 +5,7 @@ Pure: objects and the time come in, reports and orders go out.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -51,6 +52,8 @@ class Track:
         self.pods: dict[str, Seen] = {}
         self.gone: set[str] = set()
         self.stuck: set[str] = set()
+        # Held while its objects are created, and while they are taken away.
+        self.hands = asyncio.Lock()
         # When it was last tried to create it.
         self.tried = 0.0
         self._strays: list[Seen] = []
