@@ -11,14 +11,14 @@ INPUTS := pyproject.toml requirements/build.txt requirements/uv.txt scripts/setu
 DEMO_ENV := $(or $(wildcard .venv/.test),.venv/.demo)
 COMPILED := $(BIN)/python -m compileall -q src
 
-.PHONY: help demo test fresh check docs bench chaos lock clean
+.PHONY: help demo test fresh check docs bench chaos chaos-cluster lock clean
 
 help:
 	@echo "make demo [POOL=name] [KEEP=1]   from raw flights to a served prediction"
 	@echo "make test                 all tests that run on one machine"
 	@echo "make check                format, lint, types, import contracts, docs, sizes"
 	@echo "make fresh TARGET=test    a target on a copy, with an empty home and empty caches"
-	@echo "make docs | bench | chaos | lock | clean"
+	@echo "make docs | bench | chaos | chaos-cluster [CLUSTER=kubeconfig] | lock | clean"
 
 demo: $(DEMO_ENV)
 	@$(COMPILED)
@@ -51,6 +51,10 @@ bench: .venv/.test
 chaos: .venv/.test
 	@$(COMPILED)
 	@$(BIN)/python -m tests.chaos.run
+
+chaos-cluster: .venv/.test
+	@$(COMPILED)
+	@$(BIN)/python -m tests.chaos.cluster $(if $(CLUSTER),--kubeconfig "$(CLUSTER)")
 
 # What the server and tasks in a cluster find beside each other (deploy/Dockerfile).
 IMAGE = --extra data --extra ml --extra pandas --extra polars --extra kubernetes --extra postgres

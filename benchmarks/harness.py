@@ -462,12 +462,19 @@ def _print(result: Result, machine: Json) -> None:
     )
 
 
-def bench(name: str, about: str | None, body: Callable[[Result], None]) -> None:
+def bench(
+    name: str, about: str | None, body: Callable[[Result], None], *, cluster: bool = False
+) -> None:
     """The `main` of a benchmark: `--quick`, `--no-peers`, the table, `results/NAME.json`."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="fewer repeats, smaller amounts")
     parser.add_argument("--no-peers", action="store_true", help="leave Ray and Prefect out")
+    if cluster:
+        parser.add_argument("--kubeconfig", default="", help="a real cluster without nodes")
     given = parser.parse_args()
+    if cluster and given.kubeconfig:
+        name = f"{name}-real"
+        os.environ["TRADEWIND_BENCH_KUBECONFIG"] = given.kubeconfig
     os.environ["TRADEWIND_BENCH_PEERS"] = "" if given.no_peers else "1"
     machine, result, begin = Machine(), Result(name, given.quick), time.time()
     body(result)

@@ -14,7 +14,7 @@ from harness import RESULTS, Figure, show
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- results: written by table.py -->", "<!-- end of results -->"
-ORDER = ("startup", "runs", "steps", "logs", "api", "render")
+ORDER = ("startup", "runs", "steps", "logs", "api", "render", "kubernetes", "kubernetes-real")
 
 
 def rows(result: dict[str, Any]) -> list[str]:
@@ -39,7 +39,7 @@ def section(result: dict[str, Any]) -> str:
     lines = [
         f"### {result['name']}",
         "",
-        f"`.venv/bin/python benchmarks/bench_{result['name']}.py` · {when} · {machine['cores']} "
+        f"`.venv/bin/python benchmarks/{_command(result['name'])}` · {when} · {machine['cores']} "
         f"cores, load {machine['load']} at the end, Python {machine['python']} · the same loop "
         f"{machine['loop_ms']} ms ±{machine['loop_error']} % (best {machine['loop_best_ms']}), a "
         f"bare interpreter {machine['spawn_ms']} ms ±{machine['spawn_error']} %",
@@ -55,6 +55,11 @@ def section(result: dict[str, Any]) -> str:
         )
     lines += [f"- {note}" for note in result["notes"]]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _command(name: str) -> str:
+    script, _, real = name.partition("-")
+    return f"bench_{script}.py" + (" --kubeconfig FILE" if real else "")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import yaml
 from tests.kube.double import Double
 from tests.kube.pupil import free_port
 from tests.kube.runner import Runner
-from tests.kube.runner.fixtures import QUICK
+from tests.kube.runner.fixtures import QUICK, Cluster
 from tests.kube.space import namespace
 from tradewind.sdk import local
 
@@ -45,12 +45,21 @@ def site(folder: Path, kubeconfig: Path | None = None, *, nodes: int = 1) -> Ite
             double = Double(job_backoff=0.1, create_backoff=0.2)
             stack.enter_context(double.serve())
             kubeconfig = double.kubeconfig(folder / "kubeconfig")
+        else:
+            _bare(kubeconfig)
         made = tuple(
             stack.enter_context(Runner(kubeconfig, node=f"n{number + 1}", cpu="32", **QUICK))
             for number in range(nodes)
         )
         name = stack.enter_context(namespace(kubeconfig))
         yield Site(kubeconfig, name, made, double)
+
+
+def _bare(kubeconfig: Path) -> None:
+    """Refuse a cluster that somebody uses: ours would be nodes among theirs."""
+    with contextlib.closing(Cluster(kubeconfig)) as cluster:
+        if found := cluster.get("/api/v1/nodes")["items"]:
+            raise SystemExit(f"{kubeconfig} has nodes already: {found[0]['metadata']['name']}")
 
 
 @dataclass(slots=True)
