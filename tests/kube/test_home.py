@@ -181,6 +181,8 @@ def test_the_road(place: tuple[Home, Site, int]) -> None:
     home.good("stop", echo["run"], "--wait")
     home.good("delete", f"pool/{POOL}")
     until(lambda: not objects(where))
+    [past] = home.json("get", "runs", "--kind", "training", "--state", "failed", "-n", "1")
+    assert home.good("logs", past["id"]).out == "oh\n", "what was said outlives its pool"
 
 
 def _ready(home: Home, name: str) -> bool:

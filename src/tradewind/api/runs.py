@@ -105,6 +105,7 @@ async def logs(
 ) -> StreamingResponse:
     """Raw log bytes of one unit, from `offset`."""
     found = await asyncio.to_thread(here.front.find, run)
+    await asyncio.to_thread(here.front.check_logs, found, follow)
     stream = here.front.logs(found, role=role, index=index, offset=offset, follow=follow)
     return StreamingResponse(stream, media_type="text/plain")
 
@@ -126,26 +127,54 @@ async def exec_(
 
 async def _told(parts: AsyncGenerator[bytes | int]) -> AsyncIterator[bytes]:
     """Lines of a command's output. Whoever went away is noticed when a line cannot be sent."""
-    coming: asyncio.Future[bytes | int] | None = None
+    told: asyncio.Queue[bytes | int | Exception | None] = asyncio.Queue(1)
+    # All of the command in one task: a connection that it opens is closed where it was opened.
+    hearing = asyncio.create_task(_hear(parts, told))
+    coming: asyncio.Future[bytes | int | Exception | None] | None = None
     try:
         while True:
-            coming = coming or asyncio.ensure_future(anext(parts))
+            coming = coming or asyncio.ensure_future(told.get())
             await asyncio.wait({coming}, timeout=KEEP_SECONDS)
             if not coming.done():
                 yield b"\n"
                 continue
             part, coming = coming.result(), None
-            told = {"exit": part} if isinstance(part, int) else {"data": b64encode(part).decode()}
-            yield json.dumps(told).encode() + b"\n"
-    except StopAsyncIteration:
-        return
-    except TradewindError as error:
-        yield json.dumps({"error": error.to_json()}).encode() + b"\n"
+            if part is None:
+                return
+            yield json.dumps(_line(part)).encode() + b"\n"
     finally:
+        hearing.cancel()
         if coming is not None:
             coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+        await asyncio.gather(hearing, *filter(None, [coming]), return_exceptions=True)
+
+
+async def _hear(
+    parts: AsyncGenerator[bytes | int], told: asyncio.Queue[bytes | int | Exception | None]
+) -> None:
+    """Hand on what comes, last the error or nothing."""
+    end: Exception | None = None
+    try:
+        async for part in parts:
+            await told.put(part)
+    except Exception as error:
+        end = error
+    finally:
         await parts.aclose()
+    await told.put(end)
+    if end is not None:
+        await told.put(None)
+
+
+def _line(part: bytes | int | Exception) -> dict[str, Any]:
+    match part:
+        case TradewindError():
+            return {"error": part.to_json()}
+        case Exception():
+            raise part
+        case int():
+            return {"exit": part}
+    return {"data": b64encode(part).decode()}
 
 
 @router.get("/runs/{run}/metrics")

@@ -39,10 +39,12 @@ from tradewind.control.shelf import Shelf
 from tradewind.control.step import Loop, Stepper
 from tradewind.engines.base import Engine, Place
 from tradewind.engines.desk import Desk
+from tradewind.engines.local import reading
 from tradewind.scheduler.machine import Machine
 from tradewind.specs import PoolSpec, from_document
 from tradewind.store import open as open_store
 from tradewind.store.base import Store
+from tradewind.supervisor.layout import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +223,7 @@ def _assembled(
         local=PoolSpec(name=LOCAL) if settings.local else None,
     )
     connections.begin()
+    kept = partial(reading.read, Layout(str(settings.data)))
     return Assembly(
         settings=settings,
         clock=clock,
@@ -232,7 +235,7 @@ def _assembled(
         machines=machines,
         loop=loop,
         pulse=pulse,
-        front=Front(store, blobs, road, stepper, loop, pulse, clock),
+        front=Front(store, blobs, road, stepper, loop, pulse, clock, kept),
         offers=Offers(store, road, stepper.machines, clock),
         shelf=Shelf(store, blobs, clock),
         services=Services(store),

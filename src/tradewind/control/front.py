@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tradewind.base.clock import Clock
-from tradewind.base.errors import Conflict, NotFound, UserError
+from tradewind.base.errors import Conflict, NotFound, TradewindError, TryAgain, UserError
 from tradewind.blobs.base import Blobs
 from tradewind.compiler import price
 from tradewind.control.pulse import Pulse
@@ -51,8 +51,12 @@ class Front:
         loop: Loop,
         pulse: Pulse,
         clock: Clock,
+        kept: Callable[[str, str, int, int, bool], AsyncIterator[bytes]],
     ) -> None:
+        """`kept` reads what is kept here of an ended placement's log: placement, role, index,
+        offset, follow."""
         self._store = store
+        self._kept = kept
         self._blobs = blobs
         self._road = road
         self._stepper = stepper
@@ -331,6 +335,17 @@ class Front:
     def _ended(run: Run) -> bool:
         return run.state in ENDED
 
+    def check_logs(self, run: Run, follow: bool) -> None:
+        """Raise why the log of a run cannot be read by this server now. Whoever follows it waits
+        for what passes. Blocks on the store."""
+        for each in self._store.placements.of([run.id])[run.id]:
+            if each.state not in PLACEMENT_ENDED:
+                try:
+                    self._places.engine(each.pool)
+                except TryAgain:
+                    if not follow:
+                        raise
+
     async def logs(
         self, run: Run, *, role: str, index: int, offset: int, follow: bool
     ) -> AsyncIterator[bytes]:
@@ -348,11 +363,16 @@ class Front:
                 over = ended or placement.state in PLACEMENT_ENDED
                 if len(found) == 1 and known:  # all of it is here: no need to read up to there
                     at, known = known, 0
-                async for chunk in self._chunks(placement, role, index, at, not over):
-                    at += len(chunk)
-                    if len(chunk) > known:
-                        yield chunk[known:]
-                    known = max(0, known - len(chunk))
+                try:
+                    async for chunk in self._chunks(placement, role, index, at, not over):
+                        at += len(chunk)
+                        if len(chunk) > known:
+                            yield chunk[known:]
+                        known = max(0, known - len(chunk))
+                except TryAgain:
+                    if ended:
+                        raise
+                    over = False  # its pool cannot be heard now; it will be
                 if over and number + 1 < len(found):
                     number, at = number + 1, 0
                     continue
@@ -363,8 +383,14 @@ class Front:
     def _chunks(
         self, placement: Placement, role: str, index: int, offset: int, follow: bool
     ) -> AsyncIterator[bytes]:
-        engine = self._places.engine(placement.pool)
         role = role or placement.task.roles[0].name
+        try:
+            engine = self._places.engine(placement.pool)
+        except TradewindError:
+            if placement.state not in PLACEMENT_ENDED:
+                raise
+            # The pool may be gone for good; what its tasks said was kept.
+            return self._kept(placement.id, role, index, offset, False)
         return engine.logs(placement.id, role, index, offset=offset, follow=follow)
 
     async def exec(
