@@ -24,7 +24,7 @@ from tradewind.engines.kubernetes import api, names
 from tradewind.engines.kubernetes.connect import connect
 from tradewind.sdk import calls, local
 
-pytestmark = pytest.mark.xdist_group("kube-home")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kube-home")]
 
 REAL = os.environ.get("KUBECONFIG", "")
 # Whatever of ours could be left in a namespace, but for the lease, which counts who placed there.
