@@ -62,10 +62,17 @@ class Puppet:
     def __init__(self, double: Double, plan: Callable[[Object], Plan], node: str = "n1") -> None:
         self.double, self.plan, self.node = double, plan, node
         self.frozen = False
+        # Why no image can be had.
+        self.pulls = ""
         self._over = threading.Event()
         self._logs = ThreadingHTTPServer(("127.0.0.1", 0), _Logs)
         self._serving = threading.Thread(target=self._logs.serve_forever, name="logs")
         self._thread = threading.Thread(target=self._live, name="puppet")
+
+    @property
+    def port(self) -> int:
+        """Of what is no cluster."""
+        return int(self._logs.server_port)
 
     def __enter__(self) -> Puppet:
         ready = [{"type": "Ready", "status": "True"}]
@@ -104,6 +111,8 @@ class Puppet:
             self.double.delete("pods", meta["namespace"], meta["name"], gracePeriodSeconds=0)
         elif deleting(pod):
             self.end(pod, Plan(code=143, said={"state": "stopped", "exit": {"reason": "stopped"}}))
+        elif not ended(pod) and self.pulls:
+            self._wait(pod)
         elif not ended(pod) and not pod["status"].get("containerStatuses"):
             self.begin(pod)
         elif not ended(pod):
@@ -124,6 +133,11 @@ class Puppet:
             obj["status"]["containerStatuses"] = [row]
 
         self._edit(pod, change)
+
+    def _wait(self, pod: Object) -> None:
+        waiting = {"waiting": {"reason": "ImagePullBackOff", "message": self.pulls}}
+        row = {"name": "main", "state": waiting, "restartCount": 0, "ready": False}
+        self._edit(pod, lambda obj: obj["status"].update(containerStatuses=[row]))
 
     def end(self, pod: Object, plan: Plan) -> None:
         now = time.time()

@@ -217,7 +217,7 @@ class Api:
     async def version(self) -> str:
         """What the cluster says it is; the first question, which costs nothing."""
         answer = await self._send("get", "/version", {}, None, _headers("get"))
-        return str(answer.json().get("gitVersion", "")) if answer.status_code == 200 else ""
+        return str(self._read(answer).get("gitVersion", "")) if answer.status_code == 200 else ""
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -281,8 +281,7 @@ class Api:
                     raise
             else:
                 if answer.status_code < 400:
-                    found: Object = answer.json()
-                    return found
+                    return self._read(answer)
                 status = _status(answer)
                 if answer.status_code == 401 and self._renewed():
                     continue
@@ -322,6 +321,18 @@ class Api:
         self._old.append(self._client)
         self._client = fresh
         return True
+
+    def _read(self, answer: Any) -> Object:
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise Broken(
+                f"what answers at {self.where.server} is no Kubernetes cluster",
+                hint=f"check the address of the cluster in context {self.where.context!r}",
+            )
+        return found
 
     # -- errors --------------------------------------------------------------------------------
 

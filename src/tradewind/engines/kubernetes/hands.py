@@ -153,7 +153,12 @@ class Hands:
         live = [
             pod
             for pod in track.pods.values()
-            if pod.role == order.role and pod.uid not in track.gone and pod.end is None
+            if pod.role == order.role
+            and pod.uid not in track.gone
+            and pod.end is None
+            # A suspended Job takes away what has no machine yet, and at once: it holds on to what
+            # somebody else deletes.
+            and (pod.placed or workload is None or _kind(workload) is not api.JOBS)
         ]
         await asyncio.gather(*(self._end(pod, order.grace) for pod in live))
 

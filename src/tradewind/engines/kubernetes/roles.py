@@ -332,11 +332,14 @@ class Array(Role):
             if _unsettled(pod, view):
                 behind.add(item)
             given_up = self._waits(view, pod.why, item, attempt)
-            if given_up is not None:
+            if given_up is not None:  # what holds for one of them holds for all
                 self._quiet(view, 0.0)
+                self._ended(item, attempt, given_up)
+                self._finish("failed", given_up.exit, given_up.at)
+                return
             if pod.started:
                 self._begun(item, attempt, pod.started, {})
-            end = self._end(view, pod) or given_up
+            end = self._end(view, pod)
             if end is None:
                 live = True
                 continue

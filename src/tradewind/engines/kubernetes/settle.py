@@ -15,6 +15,7 @@ from dataclasses import replace
 from tradewind.base.errors import NotFound, TradewindError
 from tradewind.blobs.folder import FolderBlobs
 from tradewind.engines.desk import Desk
+from tradewind.engines.kubernetes import names
 from tradewind.engines.kubernetes.api import Api
 from tradewind.engines.kubernetes.states import MAIN, STAGE, End, Object, Seen
 from tradewind.records import codec
@@ -50,7 +51,9 @@ class Settler:
 
     def folder(self, placement: str, role: str, index: int, attempt: int) -> str:
         """Where what is kept of a unit stands, as for tasks of this machine."""
-        return os.path.join(self._places.past(placement), layout.unit(role, index, attempt))
+        # What a cluster takes as a label, a folder takes as a name.
+        past = self._places.past(names.label(placement))
+        return os.path.join(past, layout.unit(names.label(role), index, attempt))
 
     async def _keep_log(self, pod: Seen, folder: str) -> None:
         """All of it or, if it cannot be had for long, what was had. The folder says that it is."""

@@ -64,6 +64,7 @@ class Seen:
     epoch: int
     tries: int
     created: float
+    placed: bool
     staging: float
     started: float
     ready: float
@@ -104,6 +105,7 @@ def read(pod: Object) -> Seen:
             for name in ("job-index-failure-count", "job-index-ignored-failure-count")
         ),
         created=when(meta.get("creationTimestamp")),
+        placed=bool((pod.get("spec") or {}).get("nodeName")),
         staging=when(((stage.get("state") or {}).get("running") or {}).get("startedAt")),
         started=when(began),
         ready=when(ready.get("lastTransitionTime")) if ready.get("status") == "True" else 0.0,
@@ -285,7 +287,7 @@ def _memory(pod: Object) -> int:
 
 # -- why it does not run yet -----------------------------------------------------------------------
 
-_INSUFFICIENT = re.compile(r"Insufficient ([\w./-]+)")
+_INSUFFICIENT = re.compile(r"Insufficient ([\w/-]+(?:\.[\w/-]+)*)")
 _LOST_CAUSES = ("not found", "manifest unknown", "denied", "unauthorized", "does not exist")
 # Seconds after which what may still pass is given up.
 _PULL, _CONFIG, _REFUSED = 300.0, 60.0, 20.0
