@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.kube.puppet import ENDS, SPACE, STAYS, Plan, Site, site, surely, task
-from tests.kube.test_faults import by_name, ends_once
+from tests.kube.test_faults import LONG, by_name, ends_once
 from tradewind.base.errors import Conflict
 from tradewind.engines.kubernetes import engine, names, track
 from tradewind.records.tasks import Array, Gang, Replicas, Restart, Stop
@@ -88,7 +88,8 @@ def test_a_replicas_pod_is_deleted_and_another_is_as_it_was(here: Site) -> None:
         await session.reached("running", 1)
         await surely(lambda: all(index(pod) is not None for pod in here.double.pods()))
         for attempt in (2, 3, 4):
-            goes = next(pod for pod in here.double.pods() if index(pod) == 1)
+            live = [p for p in here.double.pods() if "deletionTimestamp" not in p["metadata"]]
+            goes = next(pod for pod in live if index(pod) == 1)
             here.double.delete("pods", SPACE, name(goes), gracePeriodSeconds=attempt % 2)
             await session.reached("running", 1, attempt)
         assert session.told.states(0) == [(1, "running")] and ends_once(session.told)
@@ -361,7 +362,7 @@ def test_widths_asked_for_in_one_breath(here: Site) -> None:
 
 def test_a_crowd_leaves_nothing(here: Site) -> None:
     here.puppet.plan = lambda _: Plan(seconds=0.0)
-    many = 40
+    many = 150 if LONG else 40
 
     async def test(session: Session) -> None:
         made: Any = session.engine

@@ -90,11 +90,12 @@ class Role:
 
     # -- what the shapes share -------------------------------------------------------------------
 
-    def _tell(self, index: int, attempt: int, seq: int, at: float, body: Object) -> None:
+    def _tell(self, index: int, attempt: int, seq: int, at: float, body: Object) -> float:
+        """Tell it, unless it has been; when it came to be."""
         stream = f"{self.name}/{index}/{attempt}"
         last, then = self._told.get(stream, (0, 0.0))
         if seq <= last:
-            return
+            return then
         # A unit's own clock knows parts of a second, the cluster's does not.
         at = max(at, then) if seq > _PREPARING + 10**13 else at
         self._told[stream] = seq, at
@@ -111,6 +112,7 @@ class Role:
                 body=body,
             )
         )
+        return at
 
     def _waits(self, view: View, why: Why | None, index: int, attempt: int) -> End | None:
         """Tell why a unit does not run yet; its end, if it is to be given up for it."""
@@ -133,8 +135,7 @@ class Role:
 
     def _ended(self, index: int, attempt: int, end: End) -> None:
         body = {**end.body, "state": end.state, "exit": end.exit}
-        self._tell(index, attempt, _ENDED, end.at, body)
-        self.at = max(self.at, end.at)
+        self.at = max(self.at, self._tell(index, attempt, _ENDED, end.at, body))
 
     def _finish(self, state: str, exit: Object, at: float = 0.0) -> None:
         self.over = (state, exit)

@@ -31,8 +31,9 @@ CLUSTER: tuple[tuple[Kind, str, tuple[str, ...]], ...] = ((api.NODES, "", ("list
 
 async def check(cluster: Api) -> None:
     """Ask the cluster whether all that is needed is allowed. Raises NotAllowed with every missing
-    rule of the namespace; that the nodes may be read is found out when they are."""
-    asked = [(kind, subresource, verb) for kind, subresource, verbs in NAMESPACED for verb in verbs]
+    rule."""
+    needed = (*NAMESPACED, *CLUSTER)
+    asked = [(kind, subresource, verb) for kind, subresource, verbs in needed for verb in verbs]
     answers = await asyncio.gather(*(_may(cluster, *each) for each in asked))
     missing: dict[tuple[str, str], list[str]] = {}
     for (kind, subresource, verb), fine in zip(asked, answers, strict=True):
