@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 import tempfile
 import threading
@@ -155,5 +156,6 @@ def ground(kubeconfig: str) -> Iterator[Ground]:
         finally:
             end(served.data)
             left = gone(str(served.data))
+            shutil.rmtree(folder, ignore_errors=True)
     if left:
         raise RuntimeError(f"processes were left behind: {left}")
