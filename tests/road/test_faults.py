@@ -12,6 +12,7 @@ from tests.road.town import Town, function, in_town, swap, table, value
 from tradewind.base.errors import TryAgain, Unreachable
 from tradewind.control import report, step
 from tradewind.control.step import LEASE_SECONDS, Stepper
+from tradewind.engines.base import Handle, Request
 from tradewind.records.reports import Report
 from tradewind.records.states import ENDED, RunState
 
@@ -122,6 +123,26 @@ async def test_a_fault_of_ours_in_one_run_stops_what_goes_on_for_it(town: Town) 
     assert town.run(good).state is RunState.SUCCEEDED
     assert all(placement.over for placement in town.world.placements.values())
     assert not town.here.store.placements.live()
+
+
+@in_town
+async def test_a_launch_that_is_held_up_says_why(town: Town) -> None:
+    launch, held = town.engine.launch, ["the sign-in has run out", "the quota is used up"]
+
+    async def holding(request: Request) -> Handle:
+        if held:
+            raise Unreachable(held[0], after=1.0)
+        return await launch(request)
+
+    swap(town.engine, "launch", holding)
+    run = await town.submit(function("one"))
+    for words in list(held):
+        await town.pass_by(3.0)
+        assert town.here.store.reports.waits([run]) == {run: words}
+        held.pop(0)
+    await town.settle()
+    assert town.run(run).state is RunState.SUCCEEDED
+    assert town.here.store.reports.waits([run]) == {}
 
 
 @in_town

@@ -1,6 +1,8 @@
 """A tour of the verbs, as a newcomer takes it, on the real server, node and local engine."""
 
 import os
+import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -63,11 +65,16 @@ def test_a_run_goes_on_without_us_and_is_stopped(home: Home, here: Path) -> None
     assert unit["run"] == run
     assert run in home.good("top", "--once").out
     assert home.tw("delete", run).status == 2  # it has not ended
-    # The server goes and comes; the run does not notice.
+    # The server goes and comes, to the address where others know it; the run does not notice.
+    home.good("down")
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    home.good("up", "--port", str(port))
     said = home.good("down")
     assert run in said.out
     assert home.tw("status").status == 4
-    assert home.json("up")["started"] is True
+    back = home.json("up")
+    assert back["started"] is True and back["url"].endswith(f":{port}")
     assert home.json("describe", run)["state"] == "running"
     home.good("stop", run, "--wait")
     assert home.json("describe", run)["state"] == "stopped"

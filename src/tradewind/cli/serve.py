@@ -185,7 +185,7 @@ def _token(data: Path) -> str:
 def _bind(options: Options) -> socket.socket:
     """The listening socket. A port that was asked for is that port or an error."""
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    wanted = [options.port] if options.port is not None else [PORT, 0]
+    wanted = [options.port] if options.port is not None else [*_last_port(options.data), PORT, 0]
     for port in wanted:
         # With the protocol named, asyncio turns Nagle's algorithm off; without, each answer waits
         # 40 ms for the acknowledgement of its own headers.
@@ -205,6 +205,14 @@ def _bind(options: Options) -> socket.socket:
             continue
         return sock
     raise AssertionError("unreachable")
+
+
+def _last_port(data: Path) -> list[int]:
+    """Where the folder's last server listened: tasks on other machines still ask there."""
+    try:
+        return [int((data / "port").read_text("ascii"))]
+    except (OSError, ValueError):
+        return []
 
 
 class _Server(uvicorn.Server):
@@ -273,6 +281,7 @@ def _announce(options: Options, port: int) -> Path:
         "started": _start_ticks(),
         "boot": _boot(),
     }
+    (options.data / "port").write_text(str(port), "ascii")
     path = options.data / "server.json"
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(body), encoding="utf-8")

@@ -149,6 +149,22 @@ def lost(placement: Placement, now: float) -> Report:
     )
 
 
+def held_up(placement: Placement, error: TradewindError, now: float) -> Report:
+    """The report of a placement whose engine cannot take it yet: its first unit says why."""
+    role = placement.task.roles[0]
+    done = set(placement.done)
+    return Report(
+        placement=placement.id,
+        stream="launch",
+        seq=int(now * 1000),
+        at=now,
+        kind="attempt",
+        role=role.name,
+        index=next(index for index in range(len(done) + 1) if index not in done),
+        body={"state": "preparing", "why": error.message},
+    )
+
+
 def refused(placement: Placement, error: TradewindError, now: float) -> Report:
     """The report of a placement that its engine will never run."""
     return Report(

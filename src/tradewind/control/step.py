@@ -36,6 +36,7 @@ from tradewind.control.road import (
 )
 from tradewind.engines.base import Engine
 from tradewind.records.placements import Placement
+from tradewind.records.reports import Report
 from tradewind.records.states import ENDED, LIVE, RunState
 from tradewind.scheduler.machine import Occupied, Place, Released
 from tradewind.store.base import Store
@@ -217,6 +218,7 @@ class Loop:
         self._working: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reasons: dict[str, str] = {}
         self._following: dict[str, tuple[Engine, asyncio.Task[None]]] = {}
         self._acting: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
@@ -388,6 +390,8 @@ class Loop:
                     await engine.resize(placement.id, action.width)
         except TryAgain as error:
             log.info("%s: %s; trying again", placement.id, error.message)
+            if isinstance(action, LaunchPlacement):
+                await self._held_up(placement, error)
             await self._again(placement, error.after or RELAUNCH_SECONDS)
         except Exception as error:
             log.error("%s: %s", placement.id, error, exc_info=not isinstance(error, TradewindError))
@@ -398,6 +402,13 @@ class Loop:
                 error if isinstance(error, TradewindError) else Bug(f"the launch failed: {error}")
             )
             await self._refused(placement, ours)
+
+    async def _held_up(self, placement: Placement, error: TradewindError) -> None:
+        """People see why it does not start: once for each reason."""
+        if self._reasons.get(placement.run) == error.message:
+            return
+        self._reasons[placement.run] = error.message
+        await self._tell(report.held_up(placement, error, self._stepper.clock.now()))
 
     async def _again(self, placement: Placement, seconds: float) -> None:
         """Look at its run again after a while; what is still to be done then comes up again."""
@@ -410,11 +421,14 @@ class Loop:
 
     async def _refused(self, placement: Placement, error: TradewindError) -> None:
         """The engine says that this can never run: its end is told like any other."""
-        told = report.refused(placement, error, self._stepper.clock.now())
+        await self._tell(report.refused(placement, error, self._stepper.clock.now()))
+        self.wake()
+
+    async def _tell(self, told: Report) -> None:
+        """Record what control itself has to say about a placement."""
         record = self._stepper.store.reports.record
 
         async def write() -> None:
             await self._blocking(lambda: record([told]))
 
         await self._patiently(write)
-        self.wake()

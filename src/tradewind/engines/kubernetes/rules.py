@@ -49,13 +49,14 @@ async def check(cluster: Api) -> None:
         where = cluster.where
         raise NotAllowed(
             f"no permission in namespace {where.namespace!r} (context {where.context!r}) to {what}",
-            hint=f"an operator adds to a Role of this account there:\n{rules}",
+            hint="an operator adds to a Role of this account there (to a ClusterRole what is about "
+            f"nodes):\n{rules}",
         )
 
 
 async def _may(cluster: Api, kind: Kind, subresource: str, verb: str) -> bool:
     wanted: Object = {
-        "namespace": cluster.where.namespace,
+        "namespace": cluster.where.namespace if kind.namespaced else "",
         "verb": verb,
         "group": kind.group,
         "resource": kind.plural,
