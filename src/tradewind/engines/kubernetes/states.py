@@ -55,7 +55,7 @@ class Seen:
     `last` is how the one before ended, after `lasted` seconds. `final`: it is not started again.
     `tries` are earlier pods that stood for the same item, `named` is which replica the engine made
     it. `away` is why the cluster sends it away. `staging`: since when what it needs is brought
-    there, while that goes on."""
+    there, while that goes on; `asks` is where it looks for its server."""
 
     name: str
     uid: str
@@ -66,6 +66,7 @@ class Seen:
     created: float
     placed: bool
     staging: float
+    asks: str
     started: float
     ready: float
     restarts: int
@@ -107,6 +108,7 @@ def read(pod: Object) -> Seen:
         created=when(meta.get("creationTimestamp")),
         placed=bool((pod.get("spec") or {}).get("nodeName")),
         staging=when(((stage.get("state") or {}).get("running") or {}).get("startedAt")),
+        asks=_asks(pod),
         started=when(began),
         ready=when(ready.get("lastTransitionTime")) if ready.get("status") == "True" else 0.0,
         restarts=int(main.get("restartCount", 0)) + int(stage.get("restartCount", 0)),
@@ -140,6 +142,15 @@ def _crashing(container: Object) -> bool:
     """Whether it waits, after a crash, to be started again: no start of it is under way."""
     waiting = (container.get("state") or {}).get("waiting") or {}
     return waiting.get("reason") == "CrashLoopBackOff"
+
+
+def _asks(pod: Object) -> str:
+    """Where the pod looks for its server: the server may listen elsewhere by now."""
+    containers = (pod.get("spec") or {}).get("containers") or [{}]
+    return next(
+        (str(each.get("value")) for each in containers[0].get("env") or ()
+         if each["name"] == "TRADEWIND_SERVER"), "",
+    )  # fmt: skip
 
 
 def when(stamp: str | None) -> float:

@@ -193,7 +193,7 @@ class Track:
     def _heard(self, pod: Seen, now: float) -> Seen:
         """The pod, with the reason if it does not get on because it cannot reach us."""
         if pod.why is None and self._silent(pod) and now >= pod.staging + states.SILENT:
-            return replace(pod, why=states.unheard(pod.staging, self._server))
+            return replace(pod, why=states.unheard(pod.staging, pod.asks or self._server))
         return pod
 
     def _look_at(self, role: Role, now: float, out: Look) -> None:
