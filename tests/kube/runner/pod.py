@@ -242,13 +242,15 @@ class Pod:
         message.write_bytes(b"")
         message.chmod(0o666)
         told = container.spec.get("terminationMessagePath") or "/dev/termination-log"
+        volumes = self._volumes.mounts(container.spec)
         return process.Plan(
             command=spec.command(container.spec, env) or ["/entrypoint-of-the-image-is-not-known"],
             env=env,
             hostname=name,
             stage=str(stage),
             mounts=[
-                *self._volumes.mounts(container.spec),
+                *volumes,
+                *_uncovered(volumes),
                 process.Mount(source=str(self.folder / "hosts"), target="/etc/hosts"),
                 process.Mount(source=str(message), target=told),
             ],
@@ -361,6 +363,16 @@ class Pod:
 
 class _Stopped(Exception):
     """The pod is to end; nothing more is started."""
+
+
+def _uncovered(volumes: list[process.Mount]) -> list[process.Mount]:
+    """The checkout and the interpreter, where a volume would hide them: both may lie below /tmp."""
+    checkout = str(Path(__file__).resolve().parents[3])
+    return [
+        process.Mount(source=path, target=path, read_only=True)
+        for path in sorted({checkout, sys.prefix})
+        if any(Path(path).is_relative_to(each.target) for each in volumes)
+    ]
 
 
 def _open_folders() -> list[str]:
