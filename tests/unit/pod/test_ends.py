@@ -20,6 +20,7 @@ def f(kind):
         signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"asked\\n"), sys.exit(0)))
     if kind == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    tw.log_metric("begun", 1.0)
     print("begun", flush=True)
     while not tw.stop_requested():
         time.sleep(0.01)
@@ -61,6 +62,7 @@ def test_a_stop_while_it_stages(tmp_path: Path, server: Server) -> None:
     assert (ended.status, ended.told["state"]) == (143, "stopped")
 
 
+TELLS = "import tradewind as tw\n"
 HURRIED = """
 import sys
 from tradewind.pod import __main__, run
@@ -71,7 +73,7 @@ __main__.main(sys.argv)
 
 @pytest.mark.parametrize("code", ["pass", "import time; print(flush=True); time.sleep(60)"])
 def test_a_stop_while_the_server_is_away(tmp_path: Path, server: Server, code: str) -> None:
-    pod = Pod(tmp_path, server, f"def f():\n    {code}\n")
+    pod = Pod(tmp_path, server, f"{TELLS}def f():\n    tw.log_metric('m', 1.0)\n    {code}\n")
     assert pod.stage().status == 0
     pod.python = ["-c", HURRIED]
     server.down = {"POST facts"}
@@ -99,7 +101,8 @@ def test_a_stop_while_the_server_is_away(tmp_path: Path, server: Server, code: s
 def test_a_server_that_is_away_comes_back(
     tmp_path: Path, server: Server, verb: str, what: str
 ) -> None:
-    pod = Pod(tmp_path, server, "def f():\n    return ['x' * 20_000]\n")
+    code = TELLS + "def f():\n    tw.log_metric('m', 1.0)\n    return ['x' * 20_000]\n"
+    pod = Pod(tmp_path, server, code)
     if verb == "run":
         assert pod.stage().status == 0
     server.down.add(what)
@@ -112,7 +115,7 @@ def test_a_server_that_is_away_comes_back(
     assert pod.end(process).status == 0
     if verb == "run":
         assert len(server.put) == 2  # the result, and an end too long for the message
-        assert [fact["body"]["name"] for fact in server.facts] == ["fetch", "bundle"]
+        assert [fact["body"]["name"] for fact in server.facts] == ["m"]
 
 
 def test_a_newer_try_ends_this_one(tmp_path: Path, server: Server) -> None:
