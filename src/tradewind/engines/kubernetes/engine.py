@@ -486,6 +486,7 @@ class KubernetesEngine:
                 raise mirror.trouble
 
     def connected(self) -> Api:
+        """The cluster. Raises Unreachable before `begin`."""
         if self._cluster is None:
             raise Unreachable(f"pool {self._place.name!r} is not connected", after=1.0)
         return self._cluster

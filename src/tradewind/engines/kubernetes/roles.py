@@ -30,7 +30,7 @@ _REMEMBERED = 20
 class Order:
     """Something to do in the cluster about one role. `quiet`: let nothing start, end what runs.
     `width`: run so many at once. `epoch`: begin this epoch of a gang. `name`: say which replica a
-    pod is."""
+    pod is. `tries`: write down how many each replica has had."""
 
     do: str
     role: str
@@ -164,9 +164,9 @@ class Role:
         """Whether somebody took away the object that keeps this role going."""
         return view.workload is None and view.launched
 
-    def _end(self, view: View, pod: Seen, start: int | None = None) -> End | None:
+    def _end(self, view: View, pod: Seen) -> End | None:
         """How a pod ended, once that can be told; one that vanished has ended too."""
-        found = view.ends.get((pod.uid, pod.restarts if start is None else start))
+        found = view.ends.get((pod.uid, pod.restarts))
         if found is None and pod.uid in view.gone and pod.end is None:
             found = End(state="stopped", at=_left(pod, view), exit=STOPPED)
         if found is not None and found.state == "stopped" and not self._stopping(view):
@@ -175,7 +175,7 @@ class Role:
         return found
 
 
-def first_failure(ends: Iterable[tuple[int, End]]) -> tuple[int, End] | None:
+def _first_failure(ends: Iterable[tuple[int, End]]) -> tuple[int, End] | None:
     """The one that failed first; what was lost or stopped in its wake comes after it."""
     bad = [(rank, end) for rank, end in ends if end.state != "succeeded"]
     order = {"failed": 0, "lost": 1, "stopped": 2}
@@ -199,7 +199,7 @@ class Gang(Role):
         live = [pod for pod in view.pods if self._end(view, pod) is None]
         resizing = int(view.wanted.get("epoch", 1)) > epoch and not self._stopping(view)
         self._members_begun(view, pods, epoch, width)
-        failed = first_failure(
+        failed = _first_failure(
             (rank, end)
             for rank, end in over
             if not ((resizing or self._stopping(view)) and end.state in ("stopped", "lost"))
