@@ -11,7 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tradewind.engines.kubernetes import names, states
-from tradewind.engines.kubernetes.roles import SHAPES, Order, Replicas, Role, View
+from tradewind.engines.kubernetes.array import Array
+from tradewind.engines.kubernetes.gang import Gang
+from tradewind.engines.kubernetes.replicas import Replicas
+from tradewind.engines.kubernetes.roles import Order, Role, View
 from tradewind.engines.kubernetes.states import End, Object, Seen, Why
 from tradewind.records.reports import Report
 
@@ -21,6 +24,7 @@ LAUNCHING = 60.0
 OVERDUE = 45.0
 _PLACED_END = 2
 _MANY = 20
+_SHAPES: dict[str, type[Role]] = {"gang": Gang, "array": Array, "replicas": Replicas}
 
 
 @dataclass(slots=True)
@@ -70,7 +74,7 @@ class Track:
         self.root = root
         if not self.roles:
             for name, spec in json.loads(_notes(root)[names.ROLES]).items():
-                self.roles[name] = SHAPES[spec["shape"]["shape"]](self.placement, name, spec)
+                self.roles[name] = _SHAPES[spec["shape"]["shape"]](self.placement, name, spec)
 
     def take_workload(self, found: Object, gone: bool) -> None:
         """A Job or Deployment. Of a gang's several Jobs the newest epoch's counts."""

@@ -10,7 +10,7 @@ from tradewind.base.errors import Gone, NotFound, TryAgain, UserError
 from tradewind.engines.desk import Fact, Unit
 from tradewind.engines.kubernetes import names, states, template
 from tradewind.engines.kubernetes.api import Api
-from tradewind.engines.kubernetes.roles import Array
+from tradewind.engines.kubernetes.array import Array
 from tradewind.engines.kubernetes.settle import Settler
 from tradewind.engines.kubernetes.states import Seen
 from tradewind.engines.kubernetes.track import Track

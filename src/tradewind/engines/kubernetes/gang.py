@@ -1,0 +1,130 @@
+"""A gang in the cluster: all members or none, one epoch after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tradewind.engines.kubernetes import names, states
+from tradewind.engines.kubernetes.roles import STOPPED, Order, Role, View
+from tradewind.engines.kubernetes.states import End, Object, Seen
+
+
+class Gang(Role):
+    """All members or none, one epoch after the other, as one attempt."""
+
+    def _look(self, view: View) -> None:
+        job = view.workload
+        epoch = int(_note(job, names.EPOCH) or 1) if job else int(view.wanted.get("epoch", 1))
+        width = int(job["spec"]["completions"]) if job else int(self.spec["shape"]["least"])
+        pods = sorted(
+            (pod for pod in view.pods if pod.epoch == epoch and pod.index >= 0),
+            key=lambda pod: (pod.created, pod.name),
+        )
+        # A member that somebody took away may have been replaced: its first end counts.
+        over = [(pod.index, end) for pod in pods if (end := self._end(view, pod))]
+        ends = dict(reversed(over))
+        live = [pod for pod in view.pods if self._end(view, pod) is None]
+        resizing = int(view.wanted.get("epoch", 1)) > epoch and not self._stopping(view)
+        self._members_begun(view, pods, epoch, width)
+        failed = _first_failure(
+            (rank, end)
+            for rank, end in over
+            if not ((resizing or self._stopping(view)) and end.state in ("stopped", "lost"))
+        )
+        waiting = [(pod.index, pod.why) for pod in live] or [(0, view.blocked)]
+        waiting.sort(key=lambda each: each[0])
+        given_up = [(rank, end) for rank, why in waiting if (end := self._waits(view, why, 0, 1))]
+        if given_up and failed is None:
+            failed = given_up[0]
+            ends[failed[0]] = failed[1]
+        if (
+            failed is None
+            and len(ends) == width
+            and all(end.state == "succeeded" for _rank, end in over)
+        ):
+            self._conclude("succeeded", {"reason": "ok"}, ends)
+        elif failed is not None:
+            self._quiet(view, 0.0)
+            if not live or given_up:
+                self._fail(failed, ends, width)
+        elif resizing:
+            self._next_epoch(view, live)
+        elif self._stopping(view):
+            self._quiet(view)
+            if not live:
+                self._conclude("stopped", STOPPED, ends, view.now)
+        else:
+            self._mend(view, width)
+            if self._lost(view):
+                self._quiet(view)
+            if not live:
+                self._without_pods(view, ends)
+
+    def _members_begun(self, view: View, pods: list[Seen], epoch: int, width: int) -> None:
+        began: dict[int, float] = {}
+        for pod in pods:
+            if pod.started:
+                began.setdefault(pod.index, pod.started)
+        if len(began) == width:
+            wide = {"epoch": epoch, "width": width} if width > 1 or epoch > 1 else {}
+            self._begun(0, 1, max(began.values()), wide, epoch)
+
+    def _fail(self, failed: tuple[int, End], ends: dict[int, End], width: int) -> None:
+        rank, end = failed
+        exit = dict(end.exit)
+        if width > 1:
+            words = exit.get("message", exit["reason"])
+            exit |= {"rank": rank, "message": f"member {rank} of {width}: {words}"}
+        state = "lost" if end.state == "stopped" else end.state
+        self._conclude(state, exit, ends, end.at)
+
+    def _conclude(self, state: Any, exit: Object, ends: dict[int, End], at: float = 0.0) -> None:
+        """One attempt: the first member's outputs, everybody's usage."""
+        body = dict(ends[0].body) if 0 in ends and state == "succeeded" else {}
+        usages = [end.body.get("usage") or {} for end in ends.values()]
+        if any(usages):
+            body["usage"] = {
+                "cpu": round(sum(each.get("cpu", 0.0) for each in usages), 6),
+                "memory": sum(each.get("memory", 0) for each in usages),
+                "wall": max(each.get("wall", 0.0) for each in usages),
+            }
+        latest = max([end.at for end in ends.values()], default=at) or at
+        if state == "succeeded" and 0 in ends:
+            exit = ends[0].exit
+        self._ended(0, 1, End(state=state, at=latest, exit=exit, body=body))
+        self._finish(state, exit, latest)
+
+    def _next_epoch(self, view: View, live: list[Seen]) -> None:
+        self._quiet(view, float(self.spec["stop"]["grace"]))
+        if not live:
+            self._orders.append(
+                Order(
+                    do="epoch",
+                    role=self.name,
+                    epoch=int(view.wanted["epoch"]),
+                    width=int(view.wanted["width"]),
+                )
+            )
+
+    def _without_pods(self, view: View, ends: dict[int, End]) -> None:
+        if self._lost(view):
+            exit = {"reason": "lost", "message": "somebody deleted it from outside"}
+            self._conclude("lost", exit, ends, view.now)
+            return
+        ended = states.finished(view.workload) if view.workload else None
+        if ended is not None:
+            exit = states.job_exit(ended[1])
+            state = "lost" if exit["reason"] == "lost" else "failed"
+            self._conclude(state, exit, ends, states.when(ended[1].get("lastTransitionTime")))
+
+
+def _first_failure(ends: Iterable[tuple[int, End]]) -> tuple[int, End] | None:
+    """The one that failed first; what was lost or stopped in its wake comes after it."""
+    bad = [(rank, end) for rank, end in ends if end.state != "succeeded"]
+    order = {"failed": 0, "lost": 1, "stopped": 2}
+    return min(bad, key=lambda each: (order[each[1].state], each[1].at, each[0]), default=None)
+
+
+def _note(found: Object, key: str) -> str:
+    return str((found["metadata"].get("annotations") or {}).get(key, ""))
