@@ -399,8 +399,10 @@ class Road:
         elif draft.run.state is RunState.STOPPING:
             stop = placement.task.roles[0].stop
             self.actions.append(StopPlacement(placement, stop))
-        elif placement.state is PlacementState.RUNNING and draft.run.state is RunState.PLACED:
-            draft.move(RunState.RUNNING, started=draft.run.started or placement.started)
+        elif placement.state is PlacementState.RUNNING:
+            if draft.run.state is RunState.PLACED:
+                draft.move(RunState.RUNNING)
+            draft.set(started=draft.run.started or placement.started)
         elif placement.state is PlacementState.PLACED:
             # A server that died after the write and before the launch left it so.
             self.actions.append(LaunchPlacement(placement))
@@ -472,10 +474,12 @@ class Road:
     # --- the bill and the end ----------------------------------------------------------------
 
     def _bill(self, draft: Draft, placement: Placement) -> None:
+        """From the first unit's start to the placement's end: to wait for a start costs nothing."""
         pool = self.places.facts.get(placement.pool)
         if pool is None or not placement.ended:
             return
-        seconds = max(0.0, placement.ended - (placement.started or placement.placed))
+        began = placement.started or placement.ended
+        seconds = max(0.0, placement.ended - began)
         part = price.share(placement.demand, pool.capacity)
         money = price.cost(seconds, pool.price, part)
         draft.usage.append(

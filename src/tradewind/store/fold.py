@@ -111,7 +111,7 @@ def _attempt(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded
     new = replace(
         old,
         state=state,
-        started=old.started or (0.0 if state is AttemptState.PREPARING else report.at),
+        started=old.started or (report.at if state in _BEGUN else 0.0),
         ended=report.at if state in ATTEMPT_ENDED else 0.0,
         exit=_exit(state, body, old),
         usage={**old.usage, **_dict(body.get("usage"))},
@@ -129,6 +129,8 @@ def _attempt(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded
     out.events.append(_event(f"attempt.{state}", report, fact, told))
     if state is not AttemptState.PREPARING:
         _move(fact, PlacementState.RUNNING, report, out)
+    if new.started:  # one that ended while it waited moved the placement, and began no work
+        fact.started = min(fact.started or new.started, new.started)
 
 
 def _exit(state: AttemptState, body: Mapping[str, Any], old: Attempt) -> dict[str, Any]:
@@ -148,7 +150,11 @@ def _placement(report: Report, fact: Facts, tries: dict[str, Attempt], out: Fold
         return
     reason = report.body.get("reason")
     reason = reason if isinstance(reason, dict) else {"reason": _word(reason)} if reason else {}
-    if _move(fact, state, report, out, reason) and state is PlacementState.LOST:
+    if not _move(fact, state, report, out, reason):
+        return
+    if state in (PlacementState.RUNNING, PlacementState.SUCCEEDED):
+        fact.started = fact.started or report.at
+    if state is PlacementState.LOST:
         _lose(fact, report.at, tries, out)
 
 
@@ -174,8 +180,6 @@ def _move(
     if (fact.state, state) not in PLACEMENT_TRANSITIONS:
         return False
     fact.state = state
-    if state in (PlacementState.RUNNING, PlacementState.SUCCEEDED):
-        fact.started = fact.started or report.at
     if state in PLACEMENT_ENDED:
         fact.ended = report.at or 1.0
         fact.reason = reason or fact.reason
@@ -245,6 +249,8 @@ _HANDLERS: dict[str, _Handler] = {
     "phase": _phase,
 }
 _OF_STALE = ("attempt", "placement")
+# Who is told to be so has begun to work, and not only waited.
+_BEGUN = frozenset({AttemptState.RUNNING, AttemptState.READY, AttemptState.SUCCEEDED})
 
 
 _State = TypeVar("_State", AttemptState, PlacementState)
