@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tradewind.records.tasks import Resources
 
@@ -36,11 +37,59 @@ class Machine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
     """How one earlier run of the same function went: wall seconds in tasks, core-seconds of CPU,
-    peak bytes of memory."""
+    peak bytes of memory; the rows that it read, on which backend and how wide."""
 
     seconds: float
     cpu: float
     memory: int
+    rows: int = 0
+    backend: str = ""
+    width: int = 1
+    parts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One measured call on a sample: wall seconds, CPU seconds, peak bytes of memory. The empty
+    call has no rows."""
+
+    rows: int
+    bytes: int
+    groups: int
+    wall: float
+    cpu: float
+    memory: int
+    out_rows: int = 0
+    out_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What the probes of a function found: the whole input's `rows`, row `groups` and `bytes`, the
+    calls on samples of it, the family of its operators (`stream`, `hash`, `sort`, `group`,
+    `table`) and what went wrong."""
+
+    rows: int
+    groups: int
+    bytes: int
+    style: str
+    backend: str
+    family: str
+    calls: tuple[Call, ...] = ()
+    operators: tuple[str, ...] = ()
+    problems: tuple[dict[str, Any], ...] = ()
+    load: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One earlier prediction and what came: CPU seconds, from the first quote of another run."""
+
+    backend: str
+    family: str
+    predicted: float
+    actual: float
+    function: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,3 +99,5 @@ class Facts:
     pools: tuple[PoolFacts, ...]
     history: tuple[PastRun, ...] = ()
     elsewhere: tuple[Machine, ...] = ()
+    probed: Probed | None = None
+    outcomes: tuple[Outcome, ...] = ()

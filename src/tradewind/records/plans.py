@@ -11,7 +11,9 @@ from tradewind.records.tasks import Resources
 class Option:
     """One way to carry a pinned spec out, not yet priced: what a kind offers the compiler.
 
+    `width` processes work at the same time, on `parts` items of an array (0: it is no array).
     `sized` says that nobody pinned the size: the compiler may raise it to what was measured.
+    `elastic` says that it may choose the cores of a process and, of an array, width and parts.
     """
 
     backend: str
@@ -19,6 +21,8 @@ class Option:
     resources: Resources = field(default_factory=Resources)
     layout: str = "single"
     sized: bool = False
+    parts: int = 0
+    elastic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +35,17 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One way to meet a spec. Seconds and nanodollars; unknown figures are None and say so."""
+    """One way to meet a spec. Seconds and nanodollars; unknown figures are None and say so.
+
+    `cpu` is CPU seconds of all its processes: what a neighbour on the machine does not change.
+    """
 
     pool: str
     engine: str
     option: Option
     seconds: Interval | None = None
     price: Interval | None = None
+    cpu: Interval | None = None
     basis: str = "unknown, first run"
     chosen_because: str = ""
     estimate_only: bool = False
@@ -57,6 +65,8 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbesWanted:
-    """The compiler cannot price this without measuring. `samples` are shares of the input, 0..1."""
+    """The compiler cannot price this without measuring: calls on samples of the input, at most the
+    share `share` of its row groups, for at most `seconds` in all."""
 
-    samples: tuple[float, ...]
+    seconds: float
+    share: float

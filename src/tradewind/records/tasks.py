@@ -50,11 +50,15 @@ class Entry:
     `script`: `target` is a file below the bundle's root, run as `__main__` with `args`.
     `module`: `target` is "package.module:name", importable in the environment.
     `command`: `args` is an argument vector, started as it is.
+
+    `call` says how a function is called on its tables (its style, what carries it out, by which
+    keys, what happens to rows that raise; see `inside.styles`); empty: once, with whole tables.
     """
 
     kind: Literal["function", "service", "script", "module", "command"]
     target: str = ""
     args: tuple[str, ...] = ()
+    call: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
