@@ -79,7 +79,7 @@ def test_a_pod_while_it_runs(cluster: Cluster, node: str) -> None:
 
 
 def test_init_containers_come_first_and_share_volumes(cluster: Cluster, node: str) -> None:
-    mounts = [{"name": "work", "mountPath": "/tradewind"}, {"name": "tmp", "mountPath": "/tmp"}]
+    mounts = [{"name": "work", "mountPath": "/tradewind"}, {"name": "tmp", "mountPath": "/scratch"}]
 
     def init(name: str, script: str) -> dict[str, Any]:
         command = ["sh", "-c", script]
@@ -87,11 +87,11 @@ def test_init_containers_come_first_and_share_volumes(cluster: Cluster, node: st
 
     pod = cluster.run(
         node,
-        *("sh", "-c", "cat /tradewind/order; ls -A /tmp"),
+        *("sh", "-c", "cat /tradewind/order; ls -A /scratch"),
         main_volumeMounts=mounts,
         initContainers=[
             init("one", "echo one >>/tradewind/order"),
-            init("two", "echo two >>/tradewind/order; touch /tmp/file"),
+            init("two", "echo two >>/tradewind/order; touch /scratch/file"),
         ],
         volumes=[{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
     )
