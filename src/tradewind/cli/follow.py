@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import sys
@@ -17,6 +18,7 @@ from tradewind.base import units
 from tradewind.base.errors import TradewindError
 from tradewind.cli.show import Out, lasted, money
 from tradewind.sdk.handles import failure
+from tradewind.sdk.http import Patience
 from tradewind.sdk.results import handed_on
 from tradewind.sdk.runs import ENDED
 
@@ -97,8 +99,15 @@ def _screen(out: Out) -> Iterator[Screen]:
         yield Plain(out)
 
 
+def patiently(client: Client, out: Out, until: float | None = None) -> None:
+    """From now on this client waits for a server that goes away and comes back, and says so; until
+    a moment of the monotonic clock, if there is one."""
+    client.http.patience = Patience(out.note, until)
+
+
 def to_end(client: Client, body: Json, out: Out) -> Json | None:
     """The run as it ended; None when the person went away before."""
+    patiently(client, out)
     try:
         with _screen(out) as screen:
             with _words(client, body, screen, out.text):
@@ -135,9 +144,10 @@ def _words(client: Client, body: Json, screen: Screen, wanted: bool) -> Iterator
     ended = threading.Event()
 
     def read() -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         with contextlib.suppress(TradewindError, OSError, ValueError, RuntimeError):
             for chunk in client.runs.logs(body["id"], follow=True):
-                screen.say(chunk.decode(errors="replace"))
+                screen.say(decoder.decode(chunk))
         ended.set()
 
     threading.Thread(target=read, daemon=True).start()

@@ -24,6 +24,8 @@ READ_SECONDS = 60.0
 RETRY_SECONDS = (0.1, 0.4, 1.0)
 # A stream that breaks is taken up again where it was, this long after the break.
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+# The most that whoever has patience waits before the next try.
+PATIENT_SECONDS = 60.0
 
 Params = Mapping[str, Any]
 
@@ -39,8 +41,65 @@ def path_of(*parts: object) -> str:
     return "/".join((PREFIX, *(quote(str(part), safe="@:") for part in parts)))
 
 
+class Patience:
+    """Of one who follows: a server that has once answered may be away for as long as it takes, or
+    until a moment of the monotonic clock. `say` is told once each time."""
+
+    def __init__(self, say: Callable[[str], None], until: float | None = None) -> None:
+        """Nothing has been said yet."""
+        self._say = say
+        self._said = ""
+        self.until = until
+
+    def away(self, error: TryAgain) -> None:
+        """It does not answer."""
+        if self._said != error.message:
+            self._said = error.message
+            self._say(f"{error.message}; waiting until it is back")
+
+    def back(self) -> None:
+        """It answers again."""
+        self._said = ""
+
+
+class _Tries:
+    """The tries at one question: a pause after each that failed, until the error is raised."""
+
+    def __init__(self, http: Http, delays: tuple[float, ...]) -> None:
+        self._http, self._delays = http, delays
+        self._left = iter(delays)
+        self._failed = 0
+
+    def answered(self) -> None:
+        """The server is there."""
+        self._http.reached = True
+        self._failed = 0
+        if self._http.patience is not None:
+            self._http.patience.back()
+
+    def got_on(self) -> None:
+        """And something came: the next pauses begin anew."""
+        self._left = iter(self._delays)
+
+    def failed(self, error: TryAgain) -> None:
+        """Wait for the next try. Raises the error if there is to be none."""
+        patience = self._http.patience
+        delay, asked = next(self._left, None), error.after or 0.0
+        if patience is None or not (self._delays and self._http.reached):
+            if delay is None or max(delay, asked) > self._delays[-1]:
+                raise error
+            return self._http.sleep(max(delay, asked))
+        wait = min(max(delay or self._delays[-1], asked), PATIENT_SECONDS)
+        if patience.until is not None and time.monotonic() + wait > patience.until:
+            raise error
+        self._failed += 1
+        if self._failed > 1:  # a connection that was only cut is there again at once
+            patience.away(error)
+        self._http.sleep(wait)
+
+
 class Http:
-    """One server and one token."""
+    """One server and one token. `patience` is given to it by whoever follows something."""
 
     def __init__(
         self,
@@ -52,6 +111,8 @@ class Http:
         """Nothing is sent yet."""
         self.url = url.rstrip("/")
         self.sleep = sleep
+        self.patience: Patience | None = None
+        self.reached = False
         here = loopback(self.url)
         self._http = httpx.Client(
             base_url=self.url,
@@ -117,7 +178,8 @@ class Http:
         content: bytes | None,
         timeout: float,
     ) -> httpx.Response:
-        for delay in (*delays, None):
+        tries = _Tries(self, delays)
+        while True:
             try:
                 with mapped(self.url):
                     response = self._http.request(
@@ -130,18 +192,16 @@ class Http:
                         timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
                     )
                 raise_for(response)
+                tries.answered()
                 return response
             except TryAgain as error:
-                wait = max(delay or 0.0, error.after or 0.0)
-                if delay is None or wait > RETRY_SECONDS[-1]:
-                    raise
-                self.sleep(wait)
-        raise AssertionError("unreachable")
+                tries.failed(error)
 
     def stream(self, path: str, params: Callable[[], Params]) -> Iterator[bytes]:
         """The bytes of a stream, as they come. After a break it is asked for again: `params` is
-        called anew each time and says where to go on. A break long enough is raised."""
-        delays = iter(RECONNECT_SECONDS)
+        called anew each time and says where to go on. A break long enough is raised, unless there
+        is patience for it."""
+        tries = _Tries(self, RECONNECT_SECONDS)
         while True:
             try:
                 with (
@@ -156,15 +216,13 @@ class Http:
                     if response.is_error:
                         response.read()
                     raise_for(response)
+                    tries.answered()
                     for chunk in response.iter_raw():
-                        delays = iter(RECONNECT_SECONDS)
+                        tries.got_on()
                         yield chunk
                 return
-            except TryAgain:
-                delay = next(delays, None)
-                if delay is None:
-                    raise
-                self.sleep(delay)
+            except TryAgain as error:
+                tries.failed(error)
 
     def lines(self, path: str, body: Any) -> Iterator[Any]:
         """The JSON lines that one POST is answered with, as they come; a break is raised."""

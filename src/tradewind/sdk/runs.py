@@ -17,6 +17,8 @@ Points = list[Json]
 PAGE = 200
 # How long the server holds one question open; well below what stands between may cut off.
 WAIT_SECONDS = 30.0
+# A server that ends closes the streams of its logs: the next one is asked for at this pace.
+_BETWEEN_SECONDS = 0.5
 ENDED = frozenset({"succeeded", "failed", "stopped"})
 
 
@@ -87,19 +89,21 @@ class Runs:
         offset: int = 0,
         follow: bool = False,
     ) -> Iterator[bytes]:
-        """The bytes of a log, from `offset` on; with `follow` until the run has ended. A broken
-        connection is taken up again at the next byte."""
+        """The bytes of a log, from `offset` on; with `follow` until the run has ended, whatever
+        ends the stream before. A broken connection is taken up again at the next byte."""
         seen = offset
 
         def params() -> Json:
             return {"task": task, "role": role, "index": index, "offset": seen, "follow": follow}
 
-        for chunk in self._http.stream(path_of("runs", run, "logs"), params):
-            seen += len(chunk)
-            yield chunk
-        if follow:  # and what was written in the moment of the end
-            follow = False
-            yield from self._http.stream(path_of("runs", run, "logs"), params)
+        while True:
+            for chunk in self._http.stream(path_of("runs", run, "logs"), params):
+                seen += len(chunk)
+                yield chunk
+            if not follow:
+                return
+            # Once it has ended, what was written in the moment of the end is read as well.
+            follow = self.wait(run, _BETWEEN_SECONDS)["state"] not in ENDED
 
     def exec(
         self, run: str, command: Sequence[str], *, role: str = "", index: int = 0

@@ -282,6 +282,49 @@ def test_attach_wait_stop_delete(tw: Tw, fake: Fake) -> None:
     assert tw("wait", "r003", "--timeout", "soon").status == 2
 
 
+BACK = "waiting until it is back"
+
+
+def test_a_server_that_dies_and_comes_back_is_waited_for_and_nothing_is_lost(
+    tw: Tw, fake: Fake
+) -> None:
+    fake.logs = b"".join(b"line %d\n" % n for n in range(9))
+    tw("run", "train.py", "-d")
+    fake.cut_logs_at = [10, 30]
+    fake.away, fake.away_after = 40, 2  # behind the run and the first bytes of its log
+    said = tw("logs", "r001", "-f")
+    assert (said.status, said.out) == (0, fake.logs.decode())
+    assert said.err.count(BACK) == 1
+
+
+def test_each_time_that_the_server_is_away_is_said(tw: Tw, fake: Fake) -> None:
+    tw("run", "train.py", "-d")
+    fake.cut_logs_at = [1, 2, 3]  # only the connection: it is there again at once
+    assert tw("logs", "r001", "-f").err == ""
+
+
+@pytest.mark.parametrize("words", [("wait", "r001"), ("attach", "r001"), ("run", "train.py")])
+def test_whoever_waits_for_a_run_waits_for_its_server(
+    tw: Tw, fake: Fake, words: tuple[str, ...]
+) -> None:
+    tw("run", "train.py", "-d")
+    fake.away, fake.away_after = 40, 3 if words[0] == "run" else 1
+    said = tw(*words)
+    assert said.status == 0, said.err
+    assert said.err.count(BACK) >= 1 and fake.away == 0
+
+
+def test_no_server_at_all_is_not_waited_for_and_neither_is_one_beyond_the_timeout(
+    tw: Tw, fake: Fake
+) -> None:
+    tw("run", "train.py", "-d")
+    fake.away = 1000
+    assert tw("wait", "r001").status == 4
+    assert tw("logs", "r001", "-f").status == 4
+    fake.away_after = 1
+    assert tw("wait", "r001", "--timeout", "1s").status == 4
+
+
 def test_events(tw: Tw, fake: Fake) -> None:
     fake.events = [{"seq": 1, "type": "run.accepted", "at": 1.0, "project": "p", "subject": "r1"}]
     assert "run.accepted" in tw("events").out

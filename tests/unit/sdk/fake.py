@@ -39,6 +39,8 @@ class Fake:
         self.outcome: Callable[[Json], Json] = lambda document: {"state": "succeeded"}
         self.result: Json = {"output": {"kind": "json", "value": 42}}
         self.stopped = False
+        # So many requests meet nobody; after so many that were answered.
+        self.away, self.away_after = 0, 0
 
     def client(self, token: str = TOKEN) -> Client:
         client = Client("http://127.0.0.1:1", token, AsgiTransport(self))
@@ -49,6 +51,11 @@ class Fake:
         body = (await receive())["body"]
         path, query = unquote(scope["path"]), dict(parse_qsl(scope["query_string"].decode()))
         self.calls.append(f"{scope['method']} {path}")
+        if self.away and path.startswith("/api"):
+            if self.away_after <= 0:
+                self.away -= 1
+                raise Cut
+            self.away_after -= 1
         try:
             if self.fail_next and path.startswith("/api"):
                 raise self.fail_next.pop(0)

@@ -72,6 +72,22 @@ def test_logs_go_on_at_the_next_byte_after_a_break(client: Client, fake: Fake) -
     assert b"".join(client.runs.logs("r001", follow=True)) == b"0123456789"
 
 
+def test_a_log_that_ends_before_its_run_is_followed_on(
+    client: Client, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a server closes it that is told to end."""
+    client.runs.create(orders(1))
+    fake.logs = b"0123"
+    states = iter(["running", "running", "succeeded"])
+
+    def wait(*_: object) -> dict[str, str]:
+        fake.logs += b"45"
+        return {"state": next(states)}
+
+    monkeypatch.setattr(fake, "_wait", wait)
+    assert b"".join(client.runs.logs("r001", follow=True)) == b"0123454545"
+
+
 def test_events_go_on_behind_the_last_seen_after_a_break(client: Client, fake: Fake) -> None:
     fake.events = [
         {"seq": n, "type": "run.accepted", "at": 1.0, "project": "p", "subject": "s", "new": 1}

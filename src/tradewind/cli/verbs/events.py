@@ -11,6 +11,7 @@ import json
 import sys
 from dataclasses import asdict
 
+from tradewind.cli import follow
 from tradewind.cli.show import Out, moment
 from tradewind.records.events import Event
 from tradewind.sdk import local
@@ -27,6 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, out: Out) -> None:
     """One line for each, oldest first; with -o json one object a line."""
     with local.connect() as client:
+        if args.follow:
+            follow.patiently(client, out)
         run = client.runs.get(args.run)["id"] if args.run else ""
         for event in client.events.stream(
             after=args.after, run=run, project=args.project, follow=args.follow

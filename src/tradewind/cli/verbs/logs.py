@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tradewind.cli import follow
 from tradewind.cli.show import Out
 from tradewind.sdk import local
 
@@ -25,8 +26,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, out: Out) -> None:
     """The bytes as they are; with -o json one object a line."""
     with local.connect() as client:
+        if args.follow:
+            follow.patiently(client, out)
+        run = client.runs.get(args.run)["id"]
         chunks = client.runs.logs(
-            args.run, task=args.task, role=args.role, index=args.index, follow=args.follow
+            run, task=args.task, role=args.role, index=args.index, follow=args.follow
         )
         if out.text:
             for chunk in chunks:

@@ -20,6 +20,7 @@ def main(args: argparse.Namespace, out: Out) -> None:
     with local.connect() as client:
         bodies = [client.runs.stop(run) for run in args.run]
         if args.wait:
+            follow.patiently(client, out)
             bodies = [client.runs.wait(body["id"]) for body in bodies]
     if not out.text:
         out.value(bodies)

@@ -30,9 +30,10 @@ def main(args: argparse.Namespace, out: Out) -> int:
             raise UserError(f"--timeout: {error}") from None
     bodies: list[dict[str, Any]] = []
     with local.connect() as client:
+        follow.patiently(client, out, until)
         for run in args.run:
             left = None if until is None else max(0.0, until - time.monotonic())
-            body = client.runs.wait(run, left)
+            body = client.runs.wait(client.runs.get(run)["id"], left)
             if body["state"] not in ENDED:
                 raise TryAgain(f"{body['id']} is still {body['state']} after {args.timeout}")
             bodies.append(body)
