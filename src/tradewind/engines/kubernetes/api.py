@@ -76,10 +76,6 @@ class Taken(Conflict):
     """There is an object of this name already."""
 
 
-class Full(Unreachable):
-    """The quota of the namespace is used up."""
-
-
 class Untrusted(Unreachable):
     """What answers is not the cluster that we are to trust."""
 
@@ -404,7 +400,7 @@ class Api:
                 hint="name another in the pool's options, or wait and create it anew",
             )
         if "exceeded quota" in words:
-            return Full(
+            return Unreachable(
                 f"the quota of namespace {space!r} is used up: {words.partition('exceeded ')[2]}",
                 hint="wait until something ends there, or ask its operators for more",
                 after=5.0,

@@ -16,18 +16,18 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from dataclasses import asdict
 from typing import Any
 
-from tradewind.base.errors import Conflict, Denied, TradewindError, Unreachable, UserError
+from tradewind.base.errors import Conflict, Denied, TradewindError, TryAgain, Unreachable, UserError
 from tradewind.base.ids import new_id
 from tradewind.engines.base import Capacity, Handle, Place, Request, Support
 from tradewind.engines.kubernetes import api, connect, names, nodes, render, rules
 from tradewind.engines.kubernetes.api import Api, Kind, Object
-from tradewind.engines.kubernetes.hands import Hands
+from tradewind.engines.kubernetes.hands import Hands, passing
 from tradewind.engines.kubernetes.lease import RENEW, Lease
 from tradewind.engines.kubernetes.mirror import Mirror
 from tradewind.engines.kubernetes.options import Options
 from tradewind.engines.kubernetes.roles import Order
 from tradewind.engines.kubernetes.settle import Settler
-from tradewind.engines.kubernetes.states import Seen, Why
+from tradewind.engines.kubernetes.states import Seen
 from tradewind.engines.kubernetes.track import Look, Track
 from tradewind.engines.kubernetes.units import Units
 from tradewind.records.placements import Placement
@@ -229,7 +229,7 @@ class KubernetesEngine:
         try:
             await self.begin()
         except (Denied, UserError) as error:
-            raise _passing(error) from error
+            raise passing(error) from error
 
     async def _follow(self, cluster: Api) -> None:
         """List everything, then follow it."""
@@ -261,15 +261,6 @@ class KubernetesEngine:
 
     def redacted(self, request: Request) -> Request:
         return render.redacted(request)
-
-    def _wait_for_room(self, track: Track, request: Request, error: TradewindError) -> None:
-        """Say why it does not begin, while it is tried again."""
-        since = float(int(time.time()))
-        why = Why(words=error.message, native={"reason": "Quota", "message": error.message},
-                  since=since, hint=error.hint)  # fmt: skip
-        for role in render.roles(request):
-            track.blocked.setdefault(role, why)
-        self._look_again(track.placement)
 
     # -- what comes in -------------------------------------------------------------------------
 
@@ -432,18 +423,13 @@ class KubernetesEngine:
     async def _create(self, track: Track, request: Request) -> None:
         track.tried = time.time()
         try:
-            root, *children = await self._hands.create(request)
-        except api.Full as error:
-            self._wait_for_room(track, request, error)
+            await self._hands.create(request, track)
+        except TryAgain:
             raise
-        except Denied as error:
-            raise _passing(error) from error
-        track.take_root(root, gone=False)
-        for each in children:
-            if "uid" in each["metadata"] and each["kind"] in ("Job", "Deployment"):
-                track.take_workload(each, gone=False)
+        except TradewindError:
+            self._drop(track)  # whoever asked tells its end
+            raise
         track.launched = True
-        track.blocked.clear()
         self._look_again(track.placement)
 
     # -- the end -------------------------------------------------------------------------------
@@ -495,8 +481,3 @@ class KubernetesEngine:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _passing(error: TradewindError) -> Unreachable:
-    """What stands in the way until somebody mends it, to those who can only try again."""
-    return Unreachable(error.message, hint=error.hint, after=error.after or 5.0)

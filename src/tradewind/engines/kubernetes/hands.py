@@ -13,7 +13,7 @@ import logging
 import math
 import time
 
-from tradewind.base.errors import Conflict, Denied, NotFound, TryAgain
+from tradewind.base.errors import Conflict, Denied, NotFound, TradewindError, TryAgain, Unreachable
 from tradewind.engines.base import Request
 from tradewind.engines.kubernetes import api, names, render, states
 from tradewind.engines.kubernetes.api import Api, Kind, Object, Taken
@@ -25,6 +25,7 @@ log = logging.getLogger("tradewind.kubernetes")
 
 # What a pod's own program needs, after the time that its unit is given, to say how it ended.
 LAST_WORDS = 3
+WORKLOADS = (api.JOBS, api.DEPLOYMENTS)
 
 
 class Hands:
@@ -36,28 +37,58 @@ class Hands:
 
     # -- creating ------------------------------------------------------------------------------
 
-    async def create(self, request: Request) -> list[Object]:
-        """All objects of a placement as they are in the cluster, the root first. What is refused
-        leaves nothing behind."""
+    async def create(self, request: Request, track: Track) -> None:
+        """Make what is not there yet of a placement, and tell the track. What runs already goes on,
+        and while it does, a refusal is waited out; a launch of which nothing runs and that is
+        refused leaves nothing behind."""
         first, *others = request["objects"]
-        async with self._gate:
-            root = await self._root(first)
-        works = [self._child(each, root) for each in others]
-        # All are waited for: what comes after the root is gone would stay.
+        running = _running(track)
+        works = [each for each in others if _kind(each) in WORKLOADS]
+        try:
+            if running and track.root is not None:
+                # What is there is not asked for again: a cluster may refuse even that.
+                root, needed = track.root, []
+                works = [each for each in works if _note(each, names.ROLE) not in running]
+            else:
+                root = await self._root(first)
+                track.take_root(root, gone=False)
+                needed = [each for each in others if each not in works]
+            # A workload comes after all that it needs: where one is, nothing else is missing.
+            for wanted in (needed, works):
+                await self._children(wanted, root, track)
+        except TryAgain:
+            raise
+        except Denied as error:
+            raise passing(error) from error
+        except TradewindError as error:
+            if running:
+                raise passing(error) from error
+            # Also a root that was made unheard.
+            made = await self.find(track.placement)
+            if made is not None:
+                await self.remove(made)
+            raise
+
+    async def _children(self, wanted: list[Object], root: Object, track: Track) -> None:
+        """All are waited for: what comes after the root is gone would stay."""
+        works = (self._child(each, root) for each in wanted)
         done = await asyncio.gather(*works, return_exceptions=True)
+        for each in done:
+            if isinstance(each, dict) and _kind(each) in WORKLOADS:
+                track.take_workload(each, gone=False)
         failed = [each for each in done if isinstance(each, BaseException)]
-        if not failed:
-            return [root, *(each for each in done if isinstance(each, dict))]
-        fatal = [each for each in failed if not isinstance(each, TryAgain | Denied)]
-        if fatal:
-            await self.remove(root)
-        raise (fatal or failed)[0]
+        # What can never be goes before what may pass.
+        failed.sort(key=lambda error: isinstance(error, TryAgain | Denied))
+        for error in failed:
+            raise error
 
     async def _root(self, wanted: Object) -> Object:
         name = wanted["metadata"]["name"]
-        try:
-            return await self._cluster.create(api.ROOTS, wanted)
-        except Taken:
+        async with self._gate:
+            try:
+                return await self._cluster.create(api.ROOTS, wanted)
+            except Taken:
+                pass
             try:
                 found = await self._cluster.get(api.ROOTS, name)
             except NotFound:
@@ -89,20 +120,19 @@ class Hands:
             try:
                 return await self._cluster.create(kind, body)
             except Taken:
-                return await self._there(kind, body)
+                return await self._there(kind, body, root)
 
-    async def _there(self, kind: Kind, wanted: Object) -> Object:
+    async def _there(self, kind: Kind, wanted: Object, root: Object) -> Object:
         """What has this name already, if it belongs to the root. Of kinds that we may not look
         at, the name is enough: it holds the placement."""
-        if kind not in (api.JOBS, api.DEPLOYMENTS):
+        if kind not in WORKLOADS:
             return wanted
-        name, (owner,) = wanted["metadata"]["name"], wanted["metadata"]["ownerReferences"]
+        name = wanted["metadata"]["name"]
         found, _ = await self._cluster.items(kind, fieldSelector=f"metadata.name={name}")
         for each in found:
             if _note(each, names.PLACEMENT) != _note(wanted, names.PLACEMENT):
                 raise _foreign(name)
-            owners = each["metadata"].get("ownerReferences") or ()
-            if owner["uid"] not in {one["uid"] for one in owners}:
+            if not _owns(root, each):
                 raise TryAgain(f"{name} of an earlier root is being deleted", after=0.5)
             return {"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], **each}
         raise TryAgain(f"{name} was just deleted", after=0.5)
@@ -210,6 +240,24 @@ class Hands:
             if each["type"] == "ReplicaFailure" and each["status"] == "True":
                 events.append({"reason": "FailedCreate", "message": each.get("message")})
         return states.blocked(events, states.when(meta.get("creationTimestamp")))
+
+
+def passing(error: TradewindError) -> Unreachable:
+    """What stands in the way until somebody mends it, to those who can only try again."""
+    return Unreachable(error.message, hint=error.hint, after=error.after or 5.0)
+
+
+def _running(track: Track) -> set[str]:
+    """The roles whose work is in the cluster."""
+    root = track.root
+    if root is None or track.root_gone:
+        return set()
+    return {role for role, each in track.workloads.items() if _owns(root, each)}
+
+
+def _owns(root: Object, found: Object) -> bool:
+    owners = found["metadata"].get("ownerReferences") or ()
+    return root["metadata"]["uid"] in {each["uid"] for each in owners}
 
 
 def _foreign(name: str) -> Conflict:

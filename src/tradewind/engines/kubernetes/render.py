@@ -6,7 +6,6 @@ value of the user's (environment, params, inputs, items) stands in them: the pod
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 from tradewind.base.ids import canonical
@@ -28,7 +27,7 @@ from tradewind.engines.kubernetes.template import (
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Array, Gang, Replicas, Role
 
-__all__ = ["Context", "gang_epoch", "number", "ports", "redacted", "render", "roles", "todo"]
+__all__ = ["Context", "gang_epoch", "number", "ports", "redacted", "render", "todo"]
 
 # What the pod says by its exit status: the infrastructure failed, or somebody ended it from
 # outside; not the user's code.
@@ -70,12 +69,6 @@ def _redacted(value: Object) -> Object:
         if field in value
     }
     return {**value, **hidden}
-
-
-def roles(request: Request) -> list[str]:
-    """Which roles a request has."""
-    found = json.loads(request["objects"][0]["metadata"]["annotations"][names.ROLES])
-    return list(found)
 
 
 def todo(count: int, done: tuple[int, ...]) -> list[int]:

@@ -152,7 +152,8 @@ class Track:
             return out
         self._since = self._since or now
         born = states.when(self.root["metadata"].get("creationTimestamp"))
-        age = now - max(born, self.tried)
+        # Who comes back launches anew what was put off before.
+        age = now - max(born, self.tried, self._since)
         if not self.launched:
             self.launched = age > LAUNCHING
             out.wake = now - age + LAUNCHING + 1.0
