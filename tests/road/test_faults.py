@@ -146,6 +146,33 @@ async def test_a_launch_that_is_held_up_says_why(town: Town) -> None:
 
 
 @in_town
+async def test_every_try_that_is_held_up_says_why(town: Town) -> None:
+    launch, full = town.engine.launch, [True]
+
+    async def holding(request: Request) -> Handle:
+        if full[0]:
+            raise Unreachable("the quota is used up", after=1.0)
+        return await launch(request)
+
+    swap(town.engine, "launch", holding)
+    town.act("one", value(1, seconds=100.0))
+    run = await town.submit(function("one"))
+    for number in (1, 2):
+        await town.settle(5.0)
+        assert town.here.store.reports.waits([run]) == {run: "the quota is used up"}
+        full[0] = False
+        while not town.placements(run)[-1].started:
+            await town.settle(2.0)
+        full[0] = number == 1
+        if full[0]:
+            town.world.lose(town.placements(run)[-1].id)
+            while len(town.placements(run)) == 1:
+                await town.settle(2.0)
+    await town.settle()
+    assert town.run(run).state is RunState.SUCCEEDED and not town.here.loop._reasons
+
+
+@in_town
 async def test_reports_are_heard_after_whatever_an_engine_does(town: Town) -> None:
     here, engine = town.here, town.engine
     observe, failures = engine.observe, [KeyError("ours"), Unreachable("away", after=0.0)]

@@ -393,6 +393,7 @@ class Loop:
             if isinstance(action, LaunchPlacement):
                 await self._held_up(placement, error)
             await self._again(placement, error.after or RELAUNCH_SECONDS)
+            return
         except Exception as error:
             log.error("%s: %s", placement.id, error, exc_info=not isinstance(error, TradewindError))
             if not isinstance(action, LaunchPlacement):
@@ -402,12 +403,13 @@ class Loop:
                 error if isinstance(error, TradewindError) else Bug(f"the launch failed: {error}")
             )
             await self._refused(placement, ours)
+        self._reasons.pop(placement.id, None)
 
     async def _held_up(self, placement: Placement, error: TradewindError) -> None:
         """People see why it does not start: once for each reason."""
-        if self._reasons.get(placement.run) == error.message:
+        if self._reasons.get(placement.id) == error.message:
             return
-        self._reasons[placement.run] = error.message
+        self._reasons[placement.id] = error.message
         await self._tell(report.held_up(placement, error, self._stepper.clock.now()))
 
     async def _again(self, placement: Placement, seconds: float) -> None:
