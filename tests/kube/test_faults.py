@@ -342,9 +342,26 @@ def test_a_server_that_goes_gives_its_pool_back(here: Site) -> None:
     async def nothing(session: Session) -> None:
         await session.engine.observe(0.0)
 
-    here.sit(nothing, server="a")
-    here.sit(nothing, server="b")
-    here.sit(nothing, server="a")
+    for server in ("a", "b", "a"):
+        here.sit(nothing, server=server)
+        assert not here.double.objects("leases", SPACE)
+
+
+def test_a_server_that_goes_takes_away_no_lease_of_another(here: Site) -> None:
+    async def test() -> None:
+        first, second = here.engine("a"), here.engine("b")
+        await first.begin()
+        name = here.double.objects("leases", SPACE)[0]["metadata"]["name"]
+        late = {"renewTime": "2020-01-01T00:00:00.000000Z"}
+        here.double.edit("leases", SPACE, name, lambda found: found["spec"].update(late))
+        await second.begin()
+        await first.close()
+        assert second._lease.held
+        [found] = here.double.objects("leases", SPACE)
+        assert found["spec"]["holderIdentity"] == second._lease._holder
+        await second.close()
+
+    asyncio.run(test())
 
 
 # -- quota, rules of the cluster -------------------------------------------------------------------

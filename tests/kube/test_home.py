@@ -27,8 +27,9 @@ from tradewind.sdk import calls, local
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kube-home")]
 
 REAL = os.environ.get("KUBECONFIG", "")
-# Whatever of ours could be left in a namespace, but for the lease, which counts who placed there.
-OURS = (api.ROOTS, api.SECRETS, api.SERVICES, api.BUDGETS, api.JOBS, api.DEPLOYMENTS, api.PODS)
+# Whatever of ours could be left in a namespace.
+OURS = (api.ROOTS, api.SECRETS, api.SERVICES, api.BUDGETS, api.JOBS, api.DEPLOYMENTS, api.PODS,
+        api.LEASES)  # fmt: skip
 
 FLOW = """
 from pathlib import Path

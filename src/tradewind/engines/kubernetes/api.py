@@ -143,12 +143,15 @@ class Api:
         """Merge into the object (RFC 7396). Raises NotFound, Stale."""
         return await self._ask("patch", kind, name, body=body)
 
-    async def delete(self, kind: Kind, name: str, uid: str = "", grace: int | None = None) -> None:
+    async def delete(
+        self, kind: Kind, name: str, uid: str = "", grace: int | None = None, version: str = ""
+    ) -> None:
         """Begin to delete, with all that it owns. One that is gone, or another one under the same
-        name than the one with `uid`, is no error."""
+        name than the one with `uid`, or one changed since `version`, is no error."""
         body: Object = {"propagationPolicy": "Background"}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        named = {"uid": uid, "resourceVersion": version}
+        if chosen := {key: value for key, value in named.items() if value}:
+            body["preconditions"] = chosen
         if grace is not None:
             body["gracePeriodSeconds"] = grace
         try:

@@ -56,17 +56,15 @@ class Lease:
                 return
 
     async def release(self) -> None:
-        """Let the next one have it at once."""
-        if self.held:
-            self._until = 0.0
-            try:
-                found = await self._cluster.get(LEASES, self._name)
-                if self._is_us(found.get("spec") or {}):
-                    meta = {"resourceVersion": found["metadata"]["resourceVersion"]}
-                    body = {"metadata": meta, "spec": {"holderIdentity": ""}}
-                    await self._cluster.patch(LEASES, self._name, body)
-            except TradewindError:
-                return  # it runs out by itself
+        """Take it away, so that the next one may have it at once and nothing is left of ours."""
+        self._until = 0.0
+        try:
+            found = await self._cluster.get(LEASES, self._name)
+            if self._is_us(found.get("spec") or {}):
+                version = found["metadata"]["resourceVersion"]
+                await self._cluster.delete(LEASES, self._name, version=version)
+        except TradewindError:
+            return  # it runs out by itself
 
     def _is_us(self, spec: Object) -> bool:
         holder = str(spec.get("holderIdentity") or "")

@@ -23,7 +23,7 @@ NAMESPACED: tuple[tuple[Kind, str, tuple[str, ...]], ...] = (
     (api.PODS, "log", ("get",)),
     (api.PODS, "exec", ("get", "create")),
     (api.EVENTS, "", ("list",)),
-    (api.LEASES, "", ("get", "create", "patch")),
+    (api.LEASES, "", ("get", "create", "patch", "delete")),
 )
 # In the whole cluster, to learn what it holds.
 CLUSTER: tuple[tuple[Kind, str, tuple[str, ...]], ...] = ((api.NODES, "", ("list",)),)
