@@ -105,6 +105,8 @@ async def test_a_lost_placement_does_not_count(town: Town) -> None:
     ended = town.run(run)
     assert (ended.state, ended.tries, ended.losses) == (RunState.SUCCEEDED, 0, 3)
     assert [str(each.state) for each in town.placements(run)] == ["lost"] * 3 + ["succeeded"]
+    attempts = town.here.front.details(ended)["attempts"]
+    assert [(each["number"], each["try"]) for each in attempts] == [(1, n) for n in (1, 2, 3, 4)]
 
 
 @in_town
@@ -217,6 +219,9 @@ async def test_of_an_array_that_is_partly_lost_only_the_rest_is_done_again(town:
     assert ended.result["output"]["value"] == [1, 4, 9, 16]
     assert town.placements(run)[1].done == (0, 1)
     assert sorted(index for _, index, number in town.started if number == 2) == [2, 3]
+    attempts = town.here.front.details(ended)["attempts"]
+    tries = [(each["index"], each["try"]) for each in attempts]
+    assert tries == [(0, 1), (1, 1), (2, 1), (3, 1), (2, 2), (3, 2)]
 
 
 @in_town

@@ -7,7 +7,6 @@ moment are accepted in one transaction, since each of these waits for the disk.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,16 +16,16 @@ from typing import Any
 from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, NotFound, TradewindError, TryAgain, UserError
 from tradewind.blobs.base import Blobs
-from tradewind.compiler import price
+from tradewind.control import details
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
+from tradewind.control.services import readiness
 from tradewind.control.step import Loop, Stepper
 from tradewind.records import codec
 from tradewind.records.events import Event
-from tradewind.records.placements import Attempt, Placement
+from tradewind.records.placements import Placement
 from tradewind.records.runs import Run
 from tradewind.records.states import ENDED, PLACEMENT_ENDED, RunState
-from tradewind.records.tasks import Resources
 from tradewind.specs import from_document, to_document
 from tradewind.store.base import Store
 from tradewind.store.rows import Pruned, RunFilter, RunLine, RunPage
@@ -34,6 +33,8 @@ from tradewind.store.rows import Pruned, RunFilter, RunLine, RunPage
 _Asked = tuple[list[Run], asyncio.Future[list[Run]]]
 
 _BEGUN = frozenset({RunState.PLACED, RunState.RUNNING})
+# What such runs wait for is not what one of their units waits for.
+_WHOLE = frozenset({"pipeline", "service"})
 MAX_KEY = 500
 FOLLOW_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
@@ -170,9 +171,13 @@ class Front:
     def _why(self, runs: Sequence[Run | RunLine]) -> dict[str, str]:
         """What these wait for now: for a place, or on their place for what must be there first."""
         queued = [each.id for each in runs if each.state is RunState.QUEUED and not each.wake]
-        placed = [each.id for each in runs if each.state in _BEGUN and each.kind != "pipeline"]
+        placed = [each.id for each in runs if each.state in _BEGUN and each.kind not in _WHOLE]
+        served = [each.id for each in runs if each.state in _BEGUN and each.kind == "service"]
         found = self._road.machine.reasons(queued) if queued else {}
-        return {**found, **(self._store.reports.waits(placed) if placed else {})}
+        found |= self._store.reports.waits(placed) if placed else {}
+        if served:
+            found |= {run: each.text for run, each in readiness(self._store, served).items()}
+        return found
 
     def page(self, where: RunFilter, limit: int, cursor: str) -> RunPage:
         """Newest first; what waits says why."""
@@ -183,71 +188,7 @@ class Front:
 
     def details(self, run: Run) -> dict[str, Any]:
         """A run with everything that hangs on it, for people and machines."""
-        store = self._store
-        attempts = store.reports.attempts([run.id])[run.id]
-        placements = store.placements.of([run.id])[run.id]
-        body = codec.to_json(run)
-        body["attempts"] = [codec.to_json(each) for each in attempts]
-        body["placements"] = [
-            {key: value for key, value in codec.to_json(each).items() if key != "task"}
-            for each in placements
-        ]
-        told = [codec.to_json(each) for each in store.reports.phases(run.id)]
-        body["phases"] = [*_before_work(run, placements, attempts), *told]
-        body["progress"] = [codec.to_json(each) for each in store.reports.progress(run.id)]
-        last = store.reports.last_metrics([run.id])[run.id]
-        body["logged"] = {
-            "params": store.reports.params(run.id),
-            "metrics": {
-                name: value if math.isfinite(value) else str(value) for name, value in last.items()
-            },
-        }
-        children = store.runs.children([run.id])[run.id]
-        why = self._why(children)
-        body["children"] = [
-            codec.to_json(replace(each, waiting=why.get(each.id, each.waiting)))
-            for each in children
-        ]
-        body["price"] = store.ledger.bill_of_tree(run.id).nanodollars or run.price
-        body["price_elsewhere"] = self._elsewhere(run)
-        body["changed"] = list(run.memory.get("changed", ()))
-        body["explain"] = list(run.memory.get("explain", ()))
-        return body
-
-    def _elsewhere(self, run: Run) -> list[dict[str, Any]]:
-        """What the same seconds of it and of all below it would have cost on two machines of the
-        catalogue: estimates."""
-        held = [
-            (each.seconds, codec.from_json(Resources, each.detail["demand"]))
-            for run_id in self._tree(run.id)
-            for each in self._store.ledger.usage(run_id)
-            if "demand" in each.detail
-        ]
-        return [
-            {
-                "machine": machine.name,
-                "price": sum(
-                    price.cost(
-                        seconds,
-                        machine.price,
-                        price.share(demand, Resources(cpu=machine.cpu, memory=machine.memory)),
-                    )
-                    for seconds, demand in held
-                ),
-                "estimate": f"never run there; list price of {machine.as_of}",
-            }
-            for machine in self._stepper.machines
-            if held
-        ]
-
-    def _tree(self, root: str) -> list[str]:
-        """A run and everything below it that worked itself, not what it took from the cache."""
-        found, level = [root], [root]
-        while level:
-            children = self._store.runs.children(level)
-            level = [each.id for below in children.values() for each in below]
-            found += level
-        return found
+        return details.of(self._store, self._stepper.machines, run, self._why)
 
     async def wait(self, run_id: str, seconds: float) -> Run:
         """The run when it has ended, or as it is after that long."""
@@ -446,19 +387,3 @@ class Front:
             for each in live
             if each.run in runs
         ]
-
-
-def _before_work(
-    run: Run, placements: Sequence[Placement], attempts: Sequence[Attempt]
-) -> list[dict[str, Any]]:
-    """The time before the work began, as phases: in the line, and from the place to the start."""
-    if not placements or not placements[0].placed:
-        return []
-    placed = placements[0].placed
-    begun = [
-        each.started for each in attempts if each.placement == placements[0].id and each.started
-    ]
-    phases = [{"name": "wait", "seconds": max(0.0, placed - run.created)}]
-    if begun:
-        phases.append({"name": "start", "seconds": max(0.0, min(begun) - placed)})
-    return phases

@@ -7,13 +7,68 @@ the server, under its token; a replica takes only those that carry the service t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tradewind.base.errors import NotFound, TryAgain
-from tradewind.records.states import LIVE, AttemptState
+from tradewind.records.placements import Attempt
+from tradewind.records.states import ATTEMPT_ENDED, LIVE, AttemptState
+from tradewind.records.tasks import starting_width
 from tradewind.store.base import Store
 from tradewind.store.rows import RunFilter, RunLine
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """How many of a service's replicas answer, of how many; why the first other one does not."""
+
+    ready: int
+    width: int
+    why: str = ""
+
+    @property
+    def text(self) -> str:
+        """In words; empty while nothing is wrong."""
+        if self.ready >= self.width:
+            return ""
+        told = f"{self.ready} of {self.width} ready"
+        return f"{told}: {self.why}" if self.why else told
+
+
+def readiness(store: Store, runs: Collection[str]) -> dict[str, Readiness]:
+    """Of each of these runs of services that has a placement."""
+    placements, attempts = store.placements.of(runs), store.reports.attempts(runs)
+    return {
+        run: _readiness(
+            starting_width(placed[-1].task.roles[0].shape),
+            [each for each in attempts[run] if each.placement == placed[-1].id],
+        )
+        for run, placed in placements.items()
+        if placed
+    }
+
+
+def _readiness(width: int, attempts: Sequence[Attempt]) -> Readiness:
+    replicas: dict[int, list[Attempt]] = {index: [] for index in range(width)}
+    for each in attempts:  # a replica's tries in the order of their numbers
+        replicas.get(each.index, []).append(each)
+    missing = [
+        tries
+        for tries in replicas.values()
+        if not tries or tries[-1].state is not AttemptState.READY
+    ]
+    told = (_words(tries) for tries in missing)
+    return Readiness(width - len(missing), width, next((each for each in told if each), ""))
+
+
+def _words(tries: Sequence[Attempt]) -> str:
+    """What a replica waits for, or else how its last try ended."""
+    for each in reversed(tries):
+        if each.state in ATTEMPT_ENDED or each.exit:
+            words = str(each.exit.get("message") or each.exit.get("reason") or each.state)
+            return words.strip().partition("\n")[0]
+    return ""
 
 
 class Services:
@@ -24,7 +79,8 @@ class Services:
         self._turns: dict[str, Iterator[int]] = {}
 
     def all(self, project: str = "") -> list[dict[str, Any]]:
-        """Each service that runs: name, run, model, state, addresses of its ready replicas."""
+        """Each service that runs: name, run, model, state, addresses of its ready replicas, how
+        many there are to be and `why` there are not."""
         where = RunFilter(project=project, kind="service", states=LIVE)
         newest: dict[str, RunLine] = {}
         for line in self._store.runs.page(where, 1000).runs:
@@ -32,9 +88,10 @@ class Services:
             known = newest.get(line.name)
             if known is None or (line.result and not known.result):
                 newest[line.name] = line
-        return [self._described(line) for line in newest.values()]
+        found = readiness(self._store, [line.id for line in newest.values()])
+        return [self._described(line, found.get(line.id)) for line in newest.values()]
 
-    def _described(self, line: RunLine) -> dict[str, Any]:
+    def _described(self, line: RunLine, readiness: Readiness | None) -> dict[str, Any]:
         attempts = self._store.reports.attempts([line.id])[line.id]
         replicas = [
             {"index": each.index, "state": str(each.state), "address": each.address}
@@ -49,6 +106,8 @@ class Services:
             "model": line.result.get("output", {}).get("model", ""),
             "created": line.created,
             "replicas": replicas,
+            "width": readiness.width if readiness else 0,
+            "why": readiness.why if readiness and readiness.text else line.waiting,
         }
 
     def pick(self, name: str) -> list[str]:

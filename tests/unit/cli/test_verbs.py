@@ -201,6 +201,31 @@ def test_describe_tells_what_the_engine_itself_said(tw: Tw, fake: Fake) -> None:
     assert "waiting: no room" in said and "Full: 0 of 3" in said
 
 
+def test_describe_numbers_tries_over_the_whole_run(tw: Tw, fake: Fake) -> None:
+    [run] = fake.client().runs.create([{"spec": yaml.safe_load(FUNCTION)}])
+    fake.runs[run["id"]]["attempts"] = [
+        {"role": "main", "index": 0, "number": 1, "try": n, "state": state, "stale": n == 1}
+        for n, state in ((1, "running"), (2, "succeeded"))
+    ]
+    rows = tw("describe", run["id"]).out.partition("attempts")[2].splitlines()[2:]
+    assert [row.split()[:3] for row in rows] == [
+        ["main[0]", "1", "running"], ["main[0]", "2", "succeeded"]
+    ]  # fmt: skip
+    assert "running (superseded)" in rows[0]
+
+
+def test_a_service_shows_how_many_of_its_replicas_are_ready_and_why_not(tw: Tw, fake: Fake) -> None:
+    [run] = fake.client().runs.create([{"spec": {"kind": "service", "name": "web"}}])
+    words = "0 of 2 ready: no module named 'x'"
+    fake.runs[run["id"]] |= {"state": "running", "waiting": words}
+    fake.services = [{"name": "web", "state": "running", "replicas": [], "width": 2,
+                      "why": "no module named 'x'"}]  # fmt: skip
+    assert words in tw("get", "runs").out and words in tw("describe", run["id"]).out
+    for said in (tw("get", "services").out, tw("status").out):
+        assert "0 of 2" in said and "no module named 'x'" in said
+    assert json.loads(tw("status", "-o", "json").out)["services"] == fake.services
+
+
 def test_exec_passes_output_and_status_on(
     tw: Tw, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,7 +71,7 @@ def _run(body: Json, out: Out) -> None:
             ("run", body["id"]),
             ("spec", f"{body['kind']} {body['name']}"),
             ("state", body["state"]),
-            ("waits for", body.get("waiting") if not body.get("ended") else ""),
+            ("replicas" if body["kind"] == "service" else "waits for", _waits(body)),
             ("accepted", f"{moment(body['created'])} ({ago(body['created'])})"),
             ("time", lasted(body)),
             ("price", money(body.get("price"))),
@@ -117,6 +117,10 @@ def _run(body: Json, out: Out) -> None:
         out.facts((slot, result_text(result)) for slot, result in body["result"].items())
 
 
+def _waits(body: Json) -> str:
+    return str(body.get("waiting") or "") if not body.get("ended") else ""
+
+
 def _logged(body: Json, what: str) -> str:
     found = (body.get("logged") or {}).get(what) or {}
     return ", ".join(
@@ -158,7 +162,8 @@ def _attempt(each: Json) -> list[Any]:
     reason = exit_.get("reason", "")
     if exit_.get("message"):
         reason = f"{reason}: {exit_['message']}"
-    return [f"{each['role']}[{each['index']}]", each["number"], each["state"],
+    state = f"{each['state']} (superseded)" if each.get("stale") else each["state"]
+    return [f"{each['role']}[{each['index']}]", each.get("try", each["number"]), state,
             units.format_duration(ended - begun) if begun and ended else "-",
             units.format_duration(usage["cpu"]) if usage.get("cpu") else "-",
             units.format_bytes(int(usage["memory"])) if usage.get("memory") else "-",

@@ -115,8 +115,9 @@ def _model(item: Json) -> list[Any]:
 def _service(item: Json) -> list[Any]:
     replicas = item.get("replicas") or ()
     ready = sum(each.get("state") == "ready" for each in replicas)
-    return [item["name"], item.get("state"), f"{ready} of {len(replicas)}", item.get("model") or "",
-            item.get("url") or ""]  # fmt: skip
+    wanted = item.get("width") or len(replicas)
+    return [item["name"], item.get("state"), f"{ready} of {wanted}", item.get("model") or "",
+            item.get("url") or "", item.get("why") or ""]  # fmt: skip
 
 
 def _pool(item: Json) -> list[Any]:
@@ -154,7 +155,7 @@ _TABLES: dict[str, tuple[list[str], Callable[[Json], list[Any]]]] = {
     "runs": (["id", "kind", "name", "state", "accepted", "time", "price", ""], _run),
     "datasets": (["name", "version", "rows", "made", "by run"], _dataset),
     "models": (["name", "version", "aliases", "metrics", "made"], _model),
-    "services": (["name", "state", "ready", "model", "url"], _service),
+    "services": (["name", "state", "ready", "model", "url", ""], _service),
     "pools": (["name", "engine", "state", "machines", "holds", "in use", "price", ""], _pool),
     "specs": (["kind", "name", "revision", "applied"], _spec),
 }

@@ -20,6 +20,7 @@ def main(args: argparse.Namespace, out: Out) -> None:
     """Ask, show."""
     with local.connect(start=False) as client:
         body = client.server.status()
+        body["services"] = client.services.list()
         url = client.url
     if not out.text:
         out.value({"url": url, **body})
@@ -36,10 +37,18 @@ def main(args: argparse.Namespace, out: Out) -> None:
             ("store", _flat(body.get("store"))),
             ("disk free", units.format_bytes(int(disk["free"])) if disk.get("free") else ""),
             ("runs", ", ".join(f"{n} {state}" for state, n in counts.items() if n)),
+            ("services", "\n".join(_service(service) for service in body["services"])),
             ("pools", "\n".join(_pool(pool) for pool in body.get("pools") or ())),
             ("node", _lines(body.get("node") or {})),
         ]
     )
+
+
+def _service(service: dict[str, Any]) -> str:
+    ready = sum(each.get("state") == "ready" for each in service.get("replicas") or ())
+    wanted = service.get("width") or len(service.get("replicas") or ())
+    why = f": {service['why']}" if service.get("why") else ""
+    return f"{service['name']} ({service.get('state')}, {ready} of {wanted} ready{why})"
 
 
 def _pool(pool: dict[str, Any]) -> str:
