@@ -25,13 +25,15 @@ class PoolFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A machine of the catalogue: `price` in nanodollars per hour, on demand, `memory` in bytes."""
+    """A machine of the catalogue: `price` in nanodollars per hour, on demand, `spot` on the spot
+    market (0: not sold there), `memory` in bytes."""
 
     name: str
     cpu: float
     memory: int
     price: int
     as_of: str
+    spot: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +85,17 @@ class Probed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One earlier prediction and what came: CPU seconds, from the first quote of another run."""
+    """One earlier prediction and what came: CPU seconds, from the first quote of another run.
+    `line` is what its probes said before any factor (0: `predicted` was that); `seen` says that it
+    was predicted from earlier runs of the same function."""
 
     backend: str
     family: str
     predicted: float
     actual: float
     function: str = ""
+    line: float = 0.0
+    seen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

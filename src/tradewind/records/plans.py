@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from tradewind.records.tasks import Resources
 
@@ -27,10 +28,16 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A figure with its spread; `None` where nothing is known yet."""
+    """A figure with its spread; `None` where nothing is known yet. Of ten outcomes of a prediction
+    nine lie between `low` and `p90`: as far below the middle, in proportion, as `p90` is above."""
 
     p50: float
     p90: float
+
+    @property
+    def low(self) -> float:
+        """The lower end."""
+        return self.p50 * self.p50 / self.p90 if self.p90 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +45,8 @@ class Plan:
     """One way to meet a spec. Seconds and nanodollars; unknown figures are None and say so.
 
     `cpu` is CPU seconds of all its processes: what a neighbour on the machine does not change.
+    `grounds` is what a predicted figure was made from, so that its outcome can teach: the `family`,
+    the probes' `line` without any factor, whether it was `seen` in earlier runs, peak `memory`.
     """
 
     pool: str
@@ -49,6 +58,7 @@ class Plan:
     basis: str = "unknown, first run"
     chosen_because: str = ""
     estimate_only: bool = False
+    grounds: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
