@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.kube.puppet import ENDS, SPACE, STAYS, Plan, Site, site, surely, task
 from tests.kube.test_faults import LONG, by_name, ends_once
-from tradewind.base.errors import Conflict
+from tradewind.base.errors import Conflict, Gone
 from tradewind.engines.kubernetes import engine, names, track
 from tradewind.records.tasks import Array, Gang, Replicas, Restart, Stop
 from tradewind.testing.engine_suite import Session
@@ -199,6 +199,32 @@ def test_a_machine_that_does_not_answer(
 
     here.sit(test)
     here.puppet.frozen = False
+    here.empty()
+
+
+def test_who_runs_on_a_machine_that_was_given_up_is_told(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it asks or tells anything: another may be at its work."""
+    monkeypatch.setattr(track, "OVERDUE", 0.5)
+    monkeypatch.setattr(engine, "EVERY", 0.3)
+    placed = task("p1", Replicas(count=1))
+
+    async def test(session: Session) -> None:
+        await session.launch(placed)
+        await session.reached("running")
+        pod, made = name(first(here, "pods")), cast(Any, session.engine)
+        await made._units.hear(placed, pod, [])
+        here.puppet.frozen = True
+        here.double.delete("pods", SPACE, pod, gracePeriodSeconds=1)
+        await session.reached("lost")
+        with pytest.raises(Gone):
+            await made._units.hear(placed, pod, [])
+        await session.engine.stop("p1", Stop(way="kill"))
+        here.puppet.frozen = False
+        await session.end("p1")
+
+    here.sit(test)
     here.empty()
 
 

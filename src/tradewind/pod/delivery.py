@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 KINDS = ("metric", "param", "progress", "phase")
 # The seconds between two posts, and about how much of the journal travels in one.
 EVERY, MOST = 0.2, 1 << 20
+# Who has had nothing to say for so long, in seconds, asks whether this try is over.
+SILENT = 60.0
 NEWER = "a newer try of this has been started"
 POSTED = "posted.json"
 
@@ -86,7 +88,8 @@ class Delivery(threading.Thread):
                 self._over.wait(EVERY)
             if over:
                 return
-            self._more.wait()
+            if not self._more.wait(SILENT):
+                self._post(desk, [])  # nothing is new: is it still wanted?
 
     def _tell(self, desk: Desk) -> bool:
         """Post what is new; whether there was anything."""

@@ -27,6 +27,13 @@ def f(kind):
     print("noticed", flush=True)
 """
 
+SOON = """
+import sys
+from tradewind.pod import __main__, delivery
+delivery.SILENT = 0.2
+__main__.main(sys.argv)
+"""
+
 
 @pytest.mark.parametrize(
     ("kind", "stop", "said"),
@@ -130,6 +137,16 @@ def test_a_newer_try_ends_this_one(tmp_path: Path, server: Server) -> None:
     server.answers["GET work"] = 410
     ended = pod.stage()
     assert (ended.status, ended.told["state"]) == (75, "lost")
+
+
+def test_who_has_nothing_to_say_hears_of_a_newer_try(tmp_path: Path, server: Server) -> None:
+    pod = Pod(tmp_path, server, "def f():\n    import time\n    time.sleep(600)\n")
+    assert pod.stage().status == 0
+    pod.python = ["-c", SOON]
+    server.answers["POST facts"] = 410
+    ended = pod.run()
+    assert (ended.status, ended.told["state"]) == (75, "lost")
+    assert ended.exit["message"] == "a newer try of this has been started"
 
 
 def test_a_token_that_is_not_good(tmp_path: Path, server: Server) -> None:

@@ -88,6 +88,8 @@ class Units:
                 if track.over:
                     raise Gone(f"{placement.id} has ended")
                 for seen in track.pods.values():
+                    if seen.name == pod and seen.uid in track.gone:
+                        raise Gone(f"{pod} was given up, or deleted")
                     if seen.name == pod and self.of(track, seen) is not None:
                         return track, seen
             if asyncio.get_running_loop().time() > limit:
