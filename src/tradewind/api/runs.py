@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from tradewind.api.deps import MOST, OWNER, Digest, Here, Number, Whole
 from tradewind.base.errors import NotFound, TradewindError, UserError
 from tradewind.base.ids import digest_bytes
+from tradewind.control.offers import WorkFirst
 from tradewind.records import codec
 from tradewind.records.states import RunState
 from tradewind.store.rows import RunFilter
@@ -216,9 +217,20 @@ async def events(
 
 
 @router.post("/quotes")
-def quote(here: Here, spec: Annotated[dict[str, Any], Body(embed=True)]) -> Any:
-    """What a run of this spec would take and cost."""
-    return codec.to_json(here.offers.quote(spec, OWNER))
+async def quote(here: Here, spec: Annotated[dict[str, Any], Body(embed=True)]) -> Any:
+    """What a run of this spec would take and cost. Where something must be measured or imported
+    first, `{"run": ID}`: a run that ends at its plan, with the quote's id as its result."""
+    try:
+        return codec.to_json(await asyncio.to_thread(here.offers.quote, spec, OWNER))
+    except WorkFirst:
+        [run] = await here.front.accept([{"spec": spec, "ask": {}}], OWNER)
+        return {"run": run.id}
+
+
+@router.get("/quotes/{quote_id}")
+def stored_quote(here: Here, quote_id: str) -> Any:
+    """A quote that was made."""
+    return codec.to_json(here.store.ledger.quote(quote_id))
 
 
 @router.post("/render")

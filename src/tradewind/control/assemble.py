@@ -29,6 +29,7 @@ from tradewind.control import keys, pools
 from tradewind.control.connect import Connections
 from tradewind.control.front import Front
 from tradewind.control.offers import Offers
+from tradewind.control.parts import Parts
 from tradewind.control.pin import Pinner, Resolver
 from tradewind.control.places import Places
 from tradewind.control.pools import LOCAL, Maker
@@ -210,7 +211,8 @@ def _assembled(
         ground=places,
         python=settings.python,
     )
-    road = Road(store, pinner, places.machine, places, begin=lambda *_: None)
+    parts = Parts(settings.data / "tables", blobs)
+    road = Road(store, pinner, parts, places.machine, places, begin=lambda *_: None)
     pulse = Pulse()
     stepper = Stepper(store, road, clock, places.worker, catalogue.compared(machines))
     loop = Loop(stepper, pulse)

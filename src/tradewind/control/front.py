@@ -94,6 +94,8 @@ class Front:
             raise UserError(f"`request_key` is a text of at most {MAX_KEY} printable characters")
         run = Road.accept(document, now=self._clock.now(), user=user, key=key)
         self._places.notice(str(document.get("pool") or ""))
+        if "ask" in request:
+            return replace(run, memory={"ask": request["ask"]})
         chosen, plan = request.get("quote"), request.get("plan") or 0
         if not chosen:
             return run

@@ -45,6 +45,10 @@ class Batch:
                     seconds=float(usage["seconds"]),
                     cpu=float(usage["cpu"]),
                     memory=int(usage["memory"]),
+                    rows=int(usage.get("rows", 0)),
+                    backend=str(usage.get("backend", "")),
+                    width=int(usage.get("width", 1)),
+                    parts=int(usage.get("parts", 0)),
                 )
                 for memory in self._store.runs.memories(*key, limit=HISTORY)
                 if (usage := memory.get("usage"))

@@ -15,16 +15,20 @@ from tradewind.control.pin import ImportFirst, NotYet
 from tradewind.control.places import NoPlace
 from tradewind.control.road import Road
 from tradewind.engines.base import Elsewhere, Request
-from tradewind.records import codec
+from tradewind.records import codec, pinned
 from tradewind.records.pinned import Pinned
 from tradewind.records.placements import Placement, placement_id
-from tradewind.records.plans import Quote
+from tradewind.records.plans import ProbesWanted, Quote
 from tradewind.records.runs import Run
 from tradewind.records.states import RunState
 from tradewind.records.steering import Submit, View
 from tradewind.specs import from_document, to_document
 from tradewind.store.base import Store
 from tradewind.store.rows import Claim
+
+
+class WorkFirst(Exception):
+    """Something must be imported or measured before there is a quote: that takes a run."""
 
 
 class Offers:
@@ -39,8 +43,14 @@ class Offers:
         self._clock = clock
 
     def quote(self, document: Any, user: str) -> Quote:
-        """The quote of a spec, kept so that a run can be held to it. Raises UserError."""
-        run, quote = self._quoted(document, user)
+        """The quote of a spec, kept so that a run can be held to it. Raises UserError, and
+        WorkFirst."""
+        try:
+            run, quote = self._quoted(document, user)
+        except ImportFirst:
+            raise WorkFirst from None
+        if isinstance(quote, ProbesWanted):
+            raise WorkFirst
         if quote is None:
             raise UserError(
                 f"a {run.kind} has no price of its own", hint="quote its steps one by one"
@@ -48,19 +58,13 @@ class Offers:
         self._store.ledger.put_quote(run.project, quote)
         return quote
 
-    def _quoted(self, document: Any, user: str) -> tuple[Run, Quote | None]:
+    def _quoted(self, document: Any, user: str) -> tuple[Run, Quote | ProbesWanted | None]:
         now = self._clock.now()
         run = Road.accept(to_document(from_document(document)), now=now, user=user)
         claim = Claim(run=run, token="", until=0.0, pokes=0)
-        try:
-            made = self._pinned(run)
-        except ImportFirst as first:
-            raise UserError(
-                f"{first.spec['source']} is not imported yet",
-                hint="import it as a dataset first, then quote",
-            ) from None
+        made = self._pinned(run)
         batch = gather.batch(self._store, [claim], self._machines)
-        run = replace(run, pinned=codec.to_json(made))
+        run = replace(run, pinned=codec.to_json(made), pinned_digest=pinned.digest(made))
         try:
             return run, self._road.quote(made, batch, run, now)
         except NoPlace as wait:
@@ -76,9 +80,17 @@ class Offers:
     def render(self, document: Any, user: str) -> tuple[list[Request], dict[str, str]]:
         """The native requests that a run of this spec would send, without secrets; and for each
         step of a pipeline that cannot be rendered yet, why."""
-        run, quote = self._quoted(document, user)
+        try:
+            run, quote = self._quoted(document, user)
+        except ImportFirst as first:
+            raise UserError(
+                f"{first.spec['source']} is not imported yet",
+                hint="import it as a dataset first, then render",
+            ) from None
         if quote is None:
             return self._rendered_steps(run, user)
+        if isinstance(quote, ProbesWanted):
+            raise UserError("its plan is not known yet", hint="ask for it first: tw quote")
         plan = quote.plans[0]
         run = replace(run, id=new_id("r"), plan=codec.to_json(plan))
         task = self._road.task(run)

@@ -7,18 +7,24 @@ visible when, and only when, the run that made it has succeeded; `origin` makes 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from tradewind.base.errors import Bug
 from tradewind.control.draft import Draft
+from tradewind.control.parts import Parts
 from tradewind.control.pin import Pinner, folder_digest
 from tradewind.records.states import LIVE
 from tradewind.records.steering import Publish
 from tradewind.store.rows import DatasetVersion, ModelVersion, Ref, RunFilter
 
 
-def carry_out(draft: Draft, decision: Publish, pinner: Pinner) -> None:
-    """Add the version's row to the draft."""
+def carry_out(draft: Draft, decision: Publish, pinner: Pinner, parts: Parts) -> None:
+    """Add the version's row to the draft. Raises NotYet while parts are put together."""
+    if "parts" in decision.body:
+        key = f"{draft.run.id}.{decision.slot}.{decision.body['set']}"
+        found = parts.together(key, draft.run.project, decision.name, decision.body["parts"])
+        decision = replace(decision, body=found)
     match decision.kind:
         case "dataset":
             draft.datasets.append(_dataset(draft, decision, pinner))

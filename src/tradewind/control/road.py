@@ -15,19 +15,18 @@ What must be done outside (launch, stop, resize) is collected as actions and don
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tradewind import kinds
-from tradewind.base.errors import Bug, NotAllowed, Refused, TradewindError, TryAgain
+from tradewind.base.errors import NotAllowed, Refused, TradewindError, TryAgain
 from tradewind.base.ids import new_id
-from tradewind.compiler import price
 from tradewind.compiler.quote import quote as quote_of
-from tradewind.control import explain, places, publish
+from tradewind.control import bill, explain, places, probing, publish
 from tradewind.control.draft import Draft
 from tradewind.control.gather import Batch
+from tradewind.control.parts import Parts
 from tradewind.control.pin import ImportFirst, NotYet, Pinner
 from tradewind.control.places import NoPlace, Places
 from tradewind.records import codec, pinned
@@ -51,9 +50,8 @@ from tradewind.records.steering import (
 from tradewind.records.tasks import Restart, Stop, Task
 from tradewind.scheduler.machine import Machine, Reject, Released, Waiting
 from tradewind.specs import KINDS, from_document, to_document
-from tradewind.specs.common import Spec, Workload
+from tradewind.specs.common import Workload
 from tradewind.store.base import Store
-from tradewind.store.rows import Promise, Usage
 
 # A child of these kinds gets the code that travels with its parent.
 WITH_CODE = frozenset(name for name, kind in KINDS.items() if issubclass(kind, Workload))
@@ -93,6 +91,7 @@ class Road:
 
     store: Store
     pinner: Pinner
+    parts: Parts
     machine: Machine
     places: Places
     begin: Callable[[str, NotYet], None]
@@ -154,10 +153,10 @@ class Road:
                 self.pin(draft, batch)
             case RunState.PINNED:
                 self.plan(draft, batch)
+            case RunState.PROBING:
+                self.probe(draft, batch)
             case RunState.QUEUED:
                 self.place(draft)
-            case RunState.PROBING:
-                raise Bug("a run is probing, and no compiler asked for probes")
             case _:
                 self.steer(draft, batch)
 
@@ -213,9 +212,12 @@ class Road:
         run = draft.run
         made = codec.from_json(Pinned, run.pinned)
         quote = self._held_to(run) if run.quote else self.quote(made, batch, run, draft.now)
+        if isinstance(quote, ProbesWanted):
+            self._probe_first(draft, quote)
+            return
         spec = from_document(run.spec)
         plan = None if quote is None else quote.plans[int(run.memory.get("plan", 0))]
-        promise = self._promise(draft, quote, plan, spec)
+        promise = bill.promise(draft, quote, plan, spec)
         if promise is not None:
             draft.promises.append(promise)
         if quote is None or plan is None:
@@ -224,6 +226,38 @@ class Road:
         self._may_share(run, plan)
         draft.quotes.append(quote)
         draft.move(RunState.PLANNED, plan=codec.to_json(plan), quote=quote.id)
+        if "ask" in run.memory:  # `tw quote`: the road ends here
+            told = {"quote": {"kind": "quote", "id": quote.id}}
+            draft.move(RunState.RUNNING)
+            draft.move(RunState.SUCCEEDED, result=told)
+
+    def _probe_first(self, draft: Draft, wanted: ProbesWanted) -> None:
+        """Measure before it is planned, on the pool that would be chosen if all were equal."""
+        pool = str(draft.run.spec.get("pool") or self.places.first())
+        limits = {"seconds": wanted.seconds, "share": wanted.share}
+        draft.move(
+            RunState.PROBING,
+            plan={"pool": pool, "engine": self.places.facts[pool].engine},
+            memory={**draft.run.memory, "probe": limits},
+        )
+
+    def probe(self, draft: Draft, batch: Batch) -> None:
+        """Place the probe; when it has ended, plan with what it found."""
+        view = batch.views[draft.run.id]
+        placement = view.placement
+        if placement is None or placement.number < draft.run.number:
+            self.place(draft)
+            return
+        self._follow(draft, placement)
+        if placement.state not in PLACEMENT_ENDED:
+            return
+        found = probing.found(view, placement)
+        if found is None:
+            draft.set(losses=draft.run.losses + 1)
+            self.place(draft)
+            return
+        draft.set(memory={**draft.run.memory, "probes": found}, plan={}, waiting="")
+        self.plan(draft, batch)
 
     def _may_share(self, run: Run, plan: Plan) -> None:
         """Processes of one machine's user can read each other: such a pool has one project, the
@@ -259,32 +293,9 @@ class Road:
             raise Refused(f"quote {quote.id} has {len(quote.plans)} plans, counted from 0")
         return quote
 
-    @staticmethod
-    def _promise(
-        draft: Draft, quote: Quote | None, plan: Plan | None, spec: Spec
-    ) -> Promise | None:
-        """What is promised: the objective, or the accepted plan's upper figures."""
-        run = draft.run
-        seconds = spec.performance if isinstance(spec, Workload) else None
-        price_limit = spec.budget if isinstance(spec, Workload) else None
-        if run.quote and plan is not None:
-            if plan.seconds is not None:
-                seconds = seconds or plan.seconds.p90
-            if plan.price is not None:
-                price_limit = price_limit or math.ceil(plan.price.p90)
-        if not (seconds or price_limit or run.quote):
-            return None
-        return Promise(
-            run=run.id,
-            project=run.project,
-            quote=quote.id if quote else "",
-            made=draft.now,
-            plan=codec.to_json(plan) if plan else {},
-            seconds=seconds,
-            price=price_limit,
-        )
-
-    def quote(self, made: Pinned, batch: Batch, run: Run, now: float) -> Quote | None:
+    def quote(
+        self, made: Pinned, batch: Batch, run: Run, now: float
+    ) -> Quote | ProbesWanted | None:
         """The quote for a pinned spec; None for a kind that only steers child runs."""
         options = kinds.load(made.kind).lower.options(made)
         if not options:
@@ -292,9 +303,15 @@ class Road:
         spec = from_document(made.spec)
         budget = (spec.budget or 0) if isinstance(spec, Workload) else 0
         pool = str(made.spec.get("pool") or "")
-        answer = quote_of(
+        elastic = any(each.elastic for each in options)
+        known = probing.before(run, batch.history(run)) if elastic else None
+        return quote_of(
             options,
-            replace(batch.facts(run), pools=self.places.choice(pool)),
+            replace(
+                batch.facts(run),
+                pools=self.places.choice(pool),
+                probed=probing.facts(known) if known else None,
+            ),
             quote_id=new_id("q"),
             pinned=pinned.digest(made),
             now=now,
@@ -302,9 +319,6 @@ class Road:
             first=self.places.first(),
             budget=budget,
         )
-        if isinstance(answer, ProbesWanted):
-            raise Bug("this compiler asks for no probes")
-        return answer
 
     # --- place -------------------------------------------------------------------------------
 
@@ -349,7 +363,9 @@ class Road:
 
     @staticmethod
     def task(run: Run) -> Task:
-        """The task of a planned run."""
+        """The task of a planned run, or the probe of one that is not planned yet."""
+        if run.state is RunState.PROBING:
+            return probing.task(run)
         made = codec.from_json(Pinned, run.pinned)
         plan = codec.from_json(Plan, run.plan)
         return kinds.load(run.kind).lower.tasks(made, plan)[0]
@@ -372,7 +388,10 @@ class Road:
             placed=draft.now,
         )
         draft.placements[placement.id] = placement
-        draft.move(RunState.PLACED, number=number, waiting="", wake=0.0)
+        if run.state is RunState.PROBING:
+            draft.set(number=number, waiting="", wake=0.0)
+        else:
+            draft.move(RunState.PLACED, number=number, waiting="", wake=0.0)
         self.actions.append(LaunchPlacement(placement))
 
     def rejected(self, draft: Draft, decision: Reject) -> None:
@@ -387,7 +406,9 @@ class Road:
         placement = view.placement
         if placement is not None and placement.number == draft.run.number:
             self._follow(draft, placement)
-        view = replace(view, run=draft.run)
+            if probing.is_probe(placement) and placement.state not in PLACEMENT_ENDED:
+                return  # it is being stopped
+        view = probing.without(replace(view, run=draft.run))
         for decision in kinds.load(draft.run.kind).steer.next(view, draft.now):
             self._carry_out(draft, view, decision)
 
@@ -395,7 +416,7 @@ class Road:
         """What the newest placement's state means for the run, before the kind decides."""
         if placement.state in PLACEMENT_ENDED:
             self.machine.feed([Released(run=draft.run.id)])
-            self._bill(draft, placement)
+            bill.charge(draft, placement, self.places.facts.get(placement.pool))
         elif draft.run.state is RunState.STOPPING:
             stop = placement.task.roles[0].stop
             self.actions.append(StopPlacement(placement, stop))
@@ -423,14 +444,14 @@ class Road:
             case WakeAt():
                 draft.set(wake=min(decision.at, draft.run.wake or decision.at))
             case Publish():
-                publish.carry_out(draft, decision, self.pinner)
+                publish.carry_out(draft, decision, self.pinner, self.parts)
             case Remember():
                 draft.set(memory={**draft.run.memory, **decision.memory})
             case Finish():
                 self._finish(draft, view, decision)
 
     def _launch_again(self, draft: Draft, view: View, decision: Launch) -> None:
-        again = draft.run.number > 0
+        again = bool(view.placements)
         draft.move(
             RunState.QUEUED,
             wake=decision.at,
@@ -462,7 +483,7 @@ class Road:
     def _finish(self, draft: Draft, view: View, decision: Finish) -> None:
         if draft.run.state is RunState.PLANNED:
             draft.move(RunState.RUNNING, started=draft.now)
-        usage = _usage(view)
+        usage = bill.usage(view)
         draft.set(memory={**draft.run.memory, **({"usage": usage} if usage else {})})
         draft.move(
             decision.state,
@@ -473,35 +494,6 @@ class Road:
 
     # --- the bill and the end ----------------------------------------------------------------
 
-    def _bill(self, draft: Draft, placement: Placement) -> None:
-        """From the first unit's start to the placement's end: to wait for a start costs nothing."""
-        pool = self.places.facts.get(placement.pool)
-        if pool is None or not placement.ended:
-            return
-        began = placement.started or placement.ended
-        seconds = max(0.0, placement.ended - began)
-        part = price.share(placement.demand, pool.capacity)
-        money = price.cost(seconds, pool.price, part)
-        draft.usage.append(
-            Usage(
-                project=draft.run.project,
-                run=draft.run.id,
-                part=placement.id,
-                nanodollars=money,
-                seconds=seconds,
-                at=draft.now,
-                detail={
-                    "pool": pool.name,
-                    "share": part,
-                    "price": pool.price,
-                    "demand": codec.to_json(placement.demand),
-                },
-            )
-        )
-        if placement.id not in draft.run.memory.get("billed", ()):
-            billed = [*draft.run.memory.get("billed", ()), placement.id]
-            draft.set(price=draft.run.price + money, memory={**draft.run.memory, "billed": billed})
-
     def _ended(self, draft: Draft, batch: Batch | None) -> None:
         """Give the place back, end what still goes on below it, settle the promise."""
         run = draft.run
@@ -509,10 +501,12 @@ class Road:
         view = batch.views[run.id] if batch else View(run=run)
         self.abandon(draft, view)
         promise = next(iter(draft.promises), None)
-        if promise is None and self._promised(run):
+        if promise is None and bill.promised(run):
             promise = self.store.ledger.promise(run.id)
         if promise is not None and not promise.settled:
-            draft.promises[:] = [self._settled(draft, promise)]
+            below = 0 if run.plan else self.store.ledger.bill_of_tree(run.id).nanodollars
+            draft.promises[:] = [bill.settled(promise, run, run.price + below, draft.now)]
+        self.parts.forget(run.id)
 
     def abandon(self, draft: Draft, view: View) -> None:
         """End what goes on for a run that broke off; after an ordinary end there is nothing."""
@@ -523,40 +517,3 @@ class Road:
             draft.stops += [
                 each.id for each in view.children if not each.ended and each.kind != "service"
             ]
-
-    @staticmethod
-    def _promised(run: Run) -> bool:
-        return bool("plan" in run.memory or run.spec.get("performance") or run.spec.get("budget"))
-
-    def _settled(self, draft: Draft, promise: Promise) -> Promise:
-        run = draft.run
-        seconds = run.ended - run.created
-        spent = run.price
-        if not run.plan:
-            spent += self.store.ledger.bill_of_tree(run.id).nanodollars
-        late = promise.seconds is not None and seconds > promise.seconds
-        dear = promise.price is not None and spent > promise.price
-        outcome = "broken" if late or dear else "kept"
-        return replace(
-            promise,
-            outcome=outcome if run.state is RunState.SUCCEEDED else "none",
-            actual_seconds=seconds,
-            actual_price=spent,
-            settled=draft.now,
-        )
-
-
-def _usage(view: View) -> dict[str, float]:
-    """Seconds in tasks (waits between placements left out), core-seconds, peak bytes."""
-    ended = [each for each in view.attempts if each.ended and each.started]
-    if not ended:
-        return {}
-    spans: dict[str, tuple[float, float]] = {}
-    for each in ended:
-        first, last = spans.get(each.placement, (each.started, each.ended))
-        spans[each.placement] = min(first, each.started), max(last, each.ended)
-    return {
-        "seconds": sum(max(0.0, last - first) for first, last in spans.values()),
-        "cpu": sum(each.usage.get("cpu", 0.0) for each in ended),
-        "memory": max(each.usage.get("memory", 0.0) for each in ended),
-    }

@@ -57,6 +57,9 @@ SET_BACK_SECONDS = 1.0
 LEASE_SECONDS = 30.0
 
 
+_IN_LINE = frozenset({RunState.QUEUED, RunState.PROBING})
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What one pass did: what is to be done outside, which runs ended, whether it wrote at all, and
@@ -174,7 +177,7 @@ class Stepper:
         elsewhere = []
         for decision in self.road.machine.decide():
             draft = drafts.get(decision.run)
-            if draft is None or draft.run.state is not RunState.QUEUED:
+            if draft is None or draft.run.state not in _IN_LINE:
                 elsewhere.append(decision.run)
             elif isinstance(decision, Place):
                 self.road.placed(draft, decision.pool)

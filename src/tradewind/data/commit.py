@@ -2,7 +2,7 @@
 
     {"op": "import",  "spec": {...}, "staging": DIR, "base": DIR}
     {"op": "commit",  "root": DIR, "table": [PROJECT, NAME], "files": [...], "attempt": ID,
-                      "mode": "overwrite" | "append", "digest": "", "stats": []}
+                      "mode": "overwrite" | "append", "digest": "", "stats": [], "outlined": false}
     {"op": "files",   "root": DIR, "table_version": N}
     {"op": "profile", "files": [...]}
     {"op": "preview", "files": [...], "limit": 20}
@@ -53,6 +53,7 @@ def _commit(request: Request) -> dict[str, Any]:
         mode=request.get("mode", "overwrite"),
         digest=request.get("digest", ""),
         stats=request.get("stats"),
+        outlined=bool(request.get("outlined")),
     )
     return {**made.to_json(), "uri": str(root)}
 

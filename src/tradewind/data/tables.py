@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tradewind.base import errors
 from tradewind.blobs.base import disk_faults
 from tradewind.data import parquet
-from tradewind.data.profile import profile
+from tradewind.data.profile import Profile, outline, profile
 from tradewind.data.types import arrow, first_line, name_of, stored_schema
 
 if TYPE_CHECKING:
@@ -97,11 +97,13 @@ def commit(
     mode: Mode = "overwrite",
     digest: str = "",
     stats: list[dict[str, Any]] | None = None,
+    outlined: bool = False,
 ) -> CommittedVersion:
     """Make these staged Parquet files the next version (`append`: the last version and these).
 
     `digest` and `stats` are those of the files, if known (from `import_dataset`); an append works
-    them out anew over all rows. The staged files are gone afterwards.
+    them out anew over all rows. `outlined`: `digest` is that of the whole new version, and its
+    statistics are those of the files' footers. The staged files are gone afterwards.
     """
     library()
     if not _ATTEMPT.match(attempt):
@@ -113,7 +115,7 @@ def commit(
         if table is not None and (hint := table.transaction_version(attempt)) is not None:
             _remove(files)
             return replace(_written(root, attempt, hint), replayed=True)
-        done = _try(root, table, files, attempt, mode, digest, stats or [])
+        done = _try(root, table, files, attempt, mode, digest, stats or [], outlined)
         if done is not None:
             _remove(files)
             return done
@@ -129,6 +131,7 @@ def _try(
     mode: Mode,
     digest: str,
     stats: list[dict[str, Any]],
+    outlined: bool,
 ) -> CommittedVersion | None:
     """One try; None if another commit came first."""
     before = names(table) if table is not None and mode == "append" else []
@@ -136,7 +139,11 @@ def _try(
     placed = _place(root, files, attempt, schema)
     try:
         everything = [*before, *placed]
-        made = profile([root / name for name in everything]) if before or not stats else None
+        paths = [root / name for name in everything]
+        if outlined:
+            made: Profile | None = outline(paths, digest)
+        else:
+            made = profile(paths) if before or not stats else None
         body = CommittedVersion(
             table_version=table.version() + 1 if table is not None else 0,
             files=tuple(everything),

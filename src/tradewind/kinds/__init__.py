@@ -32,6 +32,14 @@ class Lower(Protocol):
         """The tasks of this plan."""
 
 
+class Probes(Lower, Protocol):
+    """A kind whose options may need measuring before they have a price."""
+
+    def probe(self, pinned: Pinned, seconds: float, share: float) -> Task:
+        """The task that measures: calls on at most this share of the input, for at most these
+        seconds together."""
+
+
 class Steer(Protocol):
     """What next. Pure; called at PLANNED and after everything that happens to the run."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tradewind.base import errors
 from tradewind.base.ids import digest_bytes
 from tradewind.sdk.http import Http, path_of
+from tradewind.sdk.runs import Runs
 
 Json = dict[str, Any]
 
@@ -47,9 +49,16 @@ class Quotes:
         self._http = http
 
     def ask(self, document: Json) -> Json:
-        """The plans worth choosing between, with an id to hold the server to."""
+        """The plans worth choosing between, with an id to hold the server to. What must be measured
+        or imported for it is waited for."""
         quote: Json = self._http.call("POST", path_of("quotes"), body={"spec": document})
-        return quote
+        if "run" not in quote:
+            return quote
+        run = Runs(self._http).wait(quote["run"])
+        if run["state"] != "succeeded":
+            raise errors.from_json(run["error"] or {"message": f"{run['id']} was {run['state']}"})
+        found: Json = self._http.get(path_of("quotes", run["result"]["quote"]["id"]))
+        return found
 
     def render(self, document: Json, pool: str = "") -> list[Json]:
         """The native requests that a run would send."""

@@ -1,0 +1,119 @@
+"""What a run costs and was promised: the bill of a placement, the promise, how it was kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from tradewind.compiler import price
+from tradewind.compiler.facts import PoolFacts
+from tradewind.control.draft import Draft
+from tradewind.records import codec
+from tradewind.records.placements import Placement
+from tradewind.records.plans import Plan, Quote
+from tradewind.records.runs import Run
+from tradewind.records.states import RunState
+from tradewind.records.steering import View
+from tradewind.specs.common import Spec, Workload
+from tradewind.store.rows import Promise, Usage
+
+
+def charge(draft: Draft, placement: Placement, pool: PoolFacts | None) -> None:
+    """From the first unit's start to the placement's end: to wait for a start costs nothing."""
+    if pool is None or not placement.ended:
+        return
+    began = placement.started or placement.ended
+    seconds = max(0.0, placement.ended - began)
+    part = price.share(placement.demand, pool.capacity)
+    money = price.cost(seconds, pool.price, part)
+    draft.usage.append(
+        Usage(
+            project=draft.run.project,
+            run=draft.run.id,
+            part=placement.id,
+            nanodollars=money,
+            seconds=seconds,
+            at=draft.now,
+            detail={
+                "pool": pool.name,
+                "share": part,
+                "price": pool.price,
+                "demand": codec.to_json(placement.demand),
+            },
+        )
+    )
+    if placement.id not in draft.run.memory.get("billed", ()):
+        billed = [*draft.run.memory.get("billed", ()), placement.id]
+        draft.set(price=draft.run.price + money, memory={**draft.run.memory, "billed": billed})
+
+
+def promise(draft: Draft, quote: Quote | None, plan: Plan | None, spec: Spec) -> Promise | None:
+    """What is promised: the objective, or the accepted plan's upper figures."""
+    run = draft.run
+    seconds = spec.performance if isinstance(spec, Workload) else None
+    price_limit = spec.budget if isinstance(spec, Workload) else None
+    if run.quote and plan is not None:
+        if plan.seconds is not None:
+            seconds = seconds or plan.seconds.p90
+        if plan.price is not None:
+            price_limit = price_limit or math.ceil(plan.price.p90)
+    if not (seconds or price_limit or run.quote):
+        return None
+    return Promise(
+        run=run.id,
+        project=run.project,
+        quote=quote.id if quote else "",
+        made=draft.now,
+        plan=codec.to_json(plan) if plan else {},
+        seconds=seconds,
+        price=price_limit,
+    )
+
+
+def promised(run: Run) -> bool:
+    """Whether a promise of this run may be on record."""
+    return bool("plan" in run.memory or run.spec.get("performance") or run.spec.get("budget"))
+
+
+def settled(promise: Promise, run: Run, spent: int, now: float) -> Promise:
+    """The promise with its outcome; `spent` in nanodollars."""
+    seconds = run.ended - run.created
+    late = promise.seconds is not None and seconds > promise.seconds
+    dear = promise.price is not None and spent > promise.price
+    outcome = "broken" if late or dear else "kept"
+    return replace(
+        promise,
+        outcome=outcome if run.state is RunState.SUCCEEDED else "none",
+        actual_seconds=seconds,
+        actual_price=spent,
+        settled=now,
+    )
+
+
+def usage(view: View) -> dict[str, Any]:
+    """Seconds in tasks (waits between placements left out), core-seconds, peak bytes; and of what:
+    the rows of its tables, the backend, how wide. What later quotes of the same function know."""
+    ended = [each for each in view.attempts if each.ended and each.started]
+    if not ended:
+        return {}
+    spans: dict[str, tuple[float, float]] = {}
+    for each in ended:
+        first, last = spans.get(each.placement, (each.started, each.ended))
+        spans[each.placement] = min(first, each.started), max(last, each.ended)
+    option = view.run.plan.get("option", {})
+    return {
+        "seconds": sum(max(0.0, last - first) for first, last in spans.values()),
+        "cpu": sum(each.usage.get("cpu", 0.0) for each in ended),
+        "memory": max(each.usage.get("memory", 0.0) for each in ended),
+        "rows": rows(view.run),
+        "backend": option.get("backend", ""),
+        "width": option.get("width", 1),
+        "parts": option.get("parts", 0),
+    }
+
+
+def rows(run: Run) -> int:
+    """How many rows the tables of a pinned run have together, as far as their versions say."""
+    inputs = run.pinned.get("inputs", {}).values()
+    return sum(int(each.get("meta", {}).get("rows") or 0) for each in inputs)

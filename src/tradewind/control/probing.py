@@ -1,0 +1,103 @@
+"""Probes: what the compiler cannot know is measured, on samples, by a task of the run itself.
+
+A run in the state PROBING has one placement whose task is named `probe`. It waits in the same line
+and stands on the same bill as the work; when it has ended, the run is planned with what it found.
+Runs of the same pinned spec share the findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from tradewind import kinds
+from tradewind.base.errors import Broken, UserError
+from tradewind.compiler.facts import Call, Probed
+from tradewind.kinds.one_task import MOST_LOSSES, error_of
+from tradewind.records import codec
+from tradewind.records.pinned import Pinned
+from tradewind.records.placements import Placement
+from tradewind.records.runs import Run
+from tradewind.records.states import AttemptState, PlacementState
+from tradewind.records.steering import View
+from tradewind.records.tasks import Task
+
+NAME = "probe"
+
+
+def task(run: Run) -> Task:
+    """The task that measures, as it was decided."""
+    made = codec.from_json(Pinned, run.pinned)
+    wanted = run.memory["probe"]
+    lower = cast(kinds.Probes, kinds.load(run.kind).lower)
+    return lower.probe(made, float(wanted["seconds"]), float(wanted["share"]))
+
+
+def is_probe(placement: Placement) -> bool:
+    """Whether this placement only measured."""
+    return placement.task.name == NAME
+
+
+def without(view: View) -> View:
+    """What the kind may know: its own work, not the probes before it."""
+    probes = {each.id for each in view.placements if is_probe(each)}
+    if not probes:
+        return view
+    return replace(
+        view,
+        placements=tuple(each for each in view.placements if each.id not in probes),
+        attempts=tuple(each for each in view.attempts if each.placement not in probes),
+    )
+
+
+def found(view: View, placement: Placement) -> dict[str, Any] | None:
+    """What an ended probe measured; None when its processes were lost and it is to be made again.
+
+    Raises what its failure was: nothing else of the run has been paid for.
+    """
+    match placement.state:
+        case PlacementState.SUCCEEDED:
+            ended = next(
+                each
+                for each in view.attempts
+                if each.placement == placement.id and each.state is AttemptState.SUCCEEDED
+            )
+            return dict(ended.outputs["output"]["value"])
+        case PlacementState.FAILED:
+            body = error_of(placement.reason)
+            raise UserError(
+                f"its probe failed: {body.get('message', '')}",
+                hint=str(body.get("hint") or "nothing but the probe was paid for"),
+            )
+    if view.run.losses >= MOST_LOSSES:
+        raise Broken("its probe was lost again and again", hint="look at `tw doctor`")
+    return None
+
+
+def before(run: Run, history: Sequence[Run]) -> dict[str, Any] | None:
+    """What a probe of the same pinned spec has found, in this run or in an earlier one."""
+    for each in (run, *history):
+        if each.memory.get("probes") and each.pinned_digest == run.pinned_digest:
+            return dict(each.memory["probes"])
+    return None
+
+
+def facts(body: dict[str, Any]) -> Probed:
+    """The findings as the compiler reads them."""
+    whole = body["input"]
+    return Probed(
+        rows=int(whole["rows"]),
+        groups=int(whole["groups"]),
+        bytes=int(whole["bytes"]),
+        style=str(body["style"]),
+        backend=str(body["backend"]),
+        family=str(body["family"]),
+        calls=tuple(
+            Call(**{name: each[name] for name in Call.__dataclass_fields__ if name in each})
+            for each in body["calls"]
+        ),
+        operators=tuple(body.get("operators", ())),
+        problems=tuple(body.get("problems", ())),
+        load=float(body.get("load", 0.0)),
+    )
