@@ -12,10 +12,11 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
-from tradewind.base.errors import UserError
-from tradewind.sdk import code, references, tracing
+from tradewind.base.errors import Location, UserError
+from tradewind.sdk import code, places, references, tracing
 
 if TYPE_CHECKING:
     from tradewind.sdk.client import Client
@@ -57,6 +58,7 @@ class Decorated(code.Written, Generic[P, R]):
         self.root = self.fields.pop("root", None)
         self.name = str(self.fields.pop("name", "") or function.__name__.lower())
         self.step_fields: Json = {}
+        self.place = places.here()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function; in the body of a pipeline, add a step."""
@@ -126,7 +128,7 @@ class Decorated(code.Written, Generic[P, R]):
 
         document = {**self._document(bound), **(more or {})}
         self._send_code(client, document)
-        return submit.checked(client, document)
+        return submit.checked(client, document, _Written(self, document, {*(more or ()), *bound}))
 
     def _send_code(self, client: Client, document: Json) -> None:
         document["bundle"] = client.blobs.put(code.pack(self).data)
@@ -234,6 +236,27 @@ class _Uses(dict[str, Any]):
         self.of = of
 
 
+class _Written:
+    """Where the fields of a decorator and of the steps that it draws stand (`specs.Written`)."""
+
+    def __init__(self, of: Decorated[..., Any], document: Json, given: set[str]) -> None:
+        """What was `given` from outside stands nowhere in the file."""
+        self._of, self._document, self._given = of, document, given
+
+    def location(self, file: str, path: tuple[str | int, ...], key: bool = False) -> Location:
+        """Of a path in the document."""
+        if self._given & {*map(str, path[:2])}:
+            return Location(file, field=".".join(map(str, path)))
+        place, inner = self._of.place, path
+        if len(path) > 1 and path[0] == "steps":
+            step = self._document["steps"][int(path[1])]
+            place, inner = step.place, path[2:]
+            if inner[:1] == ("uses",):
+                inner = inner[1:]
+                place = step["uses"].of.place if isinstance(step["uses"], _Uses) else place
+        return replace(place.of(inner), field=".".join(map(str, path)))
+
+
 class DecoratedPipeline(Decorated[P, R]):
     """A function whose body, run once, draws a graph."""
 
@@ -278,7 +301,8 @@ class DecoratedPipeline(Decorated[P, R]):
         for step in document["steps"]:
             if isinstance(step["uses"], _Uses):
                 packed = code.pack(step["uses"].of)
-                step["uses"] = {**step["uses"], "bundle": client.blobs.put(packed.data)}
+                uses = {**step["uses"], "bundle": client.blobs.put(packed.data)}
+                step["uses"] = _Uses(uses, step["uses"].of)
 
 
 class Component:
@@ -396,7 +420,8 @@ def _known(fields: Json, known: Iterable[str], what: str) -> None:
 
             near = get_close_matches(name, list(known), 1)
             hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
-            raise UserError(f"{what} has no field {name!r}", hint=hint)
+            where = places.here().of((name,))
+            raise UserError(f"{what} has no field {name!r}", hint=hint, where=where)
 
 
 def _plain(value: Any, what: str) -> None:

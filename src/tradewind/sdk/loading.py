@@ -8,14 +8,15 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradewind.base.errors import Location, NotFound, TradewindError, UserError
-from tradewind.sdk import binding, bundle, code, submit
+from tradewind.sdk import binding, bundle, code, places, submit
 from tradewind.sdk.decorators import Decorated
 from tradewind.sdk.references import dataset
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tradewind.sdk.client import Client
 
 Json = dict[str, Any]
+At = tuple[str | int, ...]
 
 SPEC_SUFFIXES = (".yaml", ".yml", ".tw", ".json")
 KINDS = (
@@ -154,29 +156,46 @@ def _declared(path: Path) -> list[Work]:
 
     folder = path.absolute().parent
     works = []
-    for spec in specs.read(path):
+    for spec, written in specs.read_placed(path):
         document = specs.to_document(spec)
-        _resolve_paths(document, folder)
+        _resolve_paths(document, folder, partial(written.location, str(path)))
         works.append(Work(document, folder))
     for work in works:
         work.siblings = [other for other in works if other is not work]
     return works
 
 
-def _resolve_paths(document: Json, folder: Path) -> None:
+def _resolve_paths(document: Json, folder: Path, where: Callable[[At], Location]) -> None:
     """Paths in a file of specs are taken from that file's folder."""
-    for holder in (document, *document.get("steps", ())):
+
+    def resolved(value: Any, at: At, one: Callable[[str, Path], str]) -> Any:
+        if isinstance(value, list):
+            return [resolved(each, (*at, index), one) for index, each in enumerate(value)]
+        try:
+            return one(value, folder)
+        except NotFound as error:
+            error.where = where(at)
+            raise
+
+    steps: list[tuple[At, Json]] = [
+        (("steps", index), step) for index, step in enumerate(document.get("steps", ()))
+    ]
+    for above, holder in [((), document), *steps]:
         for name, value in (holder.get("input") or {}).items():
-            given = value if isinstance(value, list) else [value]
-            made = [v if v.startswith("$") else binding.data_reference(v, folder) for v in given]
-            holder["input"][name] = made if isinstance(value, list) else made[0]
+            holder["input"][name] = resolved(value, (*above, "input", name), _input)
     source = document.get("source")
-    if document["kind"] == "dataset" and source:
-        options = dict(source) if isinstance(source, dict) else {"path": source}
-        paths = options["path"] if isinstance(options["path"], list) else [options["path"]]
-        found = [each if "://" in each else binding.local_path(each, folder) for each in paths]
-        options["path"] = found if len(found) > 1 else found[0]
-        document["source"] = options if len(options) > 1 else options["path"]
+    if document["kind"] == "dataset" and isinstance(source, dict):
+        source["path"] = resolved(source["path"], ("source", "path"), _source)
+    elif document["kind"] == "dataset" and source:
+        document["source"] = resolved(source, ("source",), _source)
+
+
+def _input(text: str, folder: Path) -> str:
+    return text if text.startswith("$") else binding.data_reference(text, folder)
+
+
+def _source(text: str, folder: Path) -> str:
+    return text if "://" in text else binding.local_path(text, folder)
 
 
 # Python files with decorated functions.
@@ -244,7 +263,8 @@ def _imported(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with places.told():
+            spec.loader.exec_module(module)
     except TradewindError:
         raise
     except (Exception, SystemExit) as error:
@@ -267,7 +287,8 @@ def finish(client: Client, work: Work, changes: Json | None = None) -> Json:
     """The checked document with these fields changed, its code sent. Mappings are merged."""
     given = dict(changes or {})
     if work.decorated is not None:
-        return _finish_decorated(client, work, work.decorated, given)
+        with places.told():  # the body of a pipeline is carried out
+            return _finish_decorated(client, work, work.decorated, given)
     document = dict(work.document)
     for key, value in given.items():
         if isinstance(value, dict):

@@ -11,15 +11,17 @@ from tradewind.sdk.http import loopback
 
 if TYPE_CHECKING:
     from tradewind.sdk.client import Client
+    from tradewind.specs import Written
 
 Json = dict[str, Any]
 
 
-def checked(client: Client, document: Json) -> Json:
-    """The document as the specs room writes it. Raises InvalidSpec."""
+def checked(client: Client, document: Json, written: Written | None = None) -> Json:
+    """The document as the specs room writes it. Raises InvalidSpec, with the places where it was
+    `written`."""
     from tradewind import specs
 
-    whole = specs.to_document(specs.from_document(document))
+    whole = specs.to_document(specs.from_document(document, node=written))
     if not loopback(client.url):
         binding.refuse_files(whole)
     return whole

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from tradewind.base.errors import UserError
+from tradewind.sdk import places
 
 Json = dict[str, Any]
 
@@ -27,7 +28,7 @@ class Graph:
     def __init__(self, name: str) -> None:
         """Empty."""
         self.name = name
-        self.steps: list[Json] = []
+        self.steps: list[places.Placed] = []
         self.when = ""
         self.foreach: Json | None = None
 
@@ -51,7 +52,7 @@ class Graph:
                 )
             step.update(self.foreach)
             self.foreach["used"] = True
-        self.steps.append(step)
+        self.steps.append(places.Placed(step, places.here()))
         return Handle(name, (), outputs)
 
 

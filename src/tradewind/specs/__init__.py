@@ -7,8 +7,8 @@ names file, line, column and field. See docs/rooms/specs.md.
 from tradewind.specs.common import Objective, Resources, Retries, Spec, Width, Workload
 from tradewind.specs.dataset import DatasetSpec, Source
 from tradewind.specs.documents import digest, from_document, to_document, to_yaml
-from tradewind.specs.faults import InvalidSpecs, Problem
-from tradewind.specs.files import parse_json, parse_yaml, read
+from tradewind.specs.faults import InvalidSpecs, Problem, Written
+from tradewind.specs.files import parse_json, parse_yaml, read, read_placed
 from tradewind.specs.function import FunctionSpec
 from tradewind.specs.kinds import KINDS
 from tradewind.specs.model import ModelSpec, Signature
@@ -48,6 +48,7 @@ __all__ = [
     "Until",
     "Width",
     "Workload",
+    "Written",
     "digest",
     "fill",
     "from_document",
@@ -57,6 +58,7 @@ __all__ = [
     "parse_tw",
     "parse_yaml",
     "read",
+    "read_placed",
     "to_document",
     "to_yaml",
 ]

@@ -22,6 +22,7 @@ from tradewind.specs.faults import (
     Path,
     Problem,
     Where,
+    Written,
     from_validation,
     nearest,
     reject,
@@ -30,10 +31,10 @@ from tradewind.specs.faults import (
 from tradewind.specs.kinds import KINDS
 
 
-def from_document(document: object, *, file: str = "", node: nodes.Node | None = None) -> Spec:
+def from_document(document: object, *, file: str = "", node: Written | None = None) -> Spec:
     """The spec a plain mapping describes, or InvalidSpec with every fault.
 
-    `node` is the same mapping as it was read from `file`, for the places of the faults.
+    `node` is the same mapping as it was written in `file`, for the places of the faults.
     """
 
     def where(path: Path, key: bool = False) -> Location:
@@ -98,9 +99,13 @@ for _name, _pattern in (("bool", nodes.BOOL), ("int", nodes.INT), ("float", node
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _whole, None)
 
 
-def collect(found: Iterable[nodes.Node], file: str, problems: list[Problem]) -> list[Spec]:
+Placed = tuple[Spec, Written]
+"""A spec and what it was read from."""
+
+
+def collect(found: Iterable[nodes.Node], file: str, problems: list[Problem]) -> list[Placed]:
     """The specs of all documents read; faults are added to `problems`."""
-    specs: list[Spec] = []
+    specs: list[Placed] = []
     places: dict[tuple[str, str, str], int] = {}
     for node in found:
         try:
@@ -114,5 +119,5 @@ def collect(found: Iterable[nodes.Node], file: str, problems: list[Problem]) -> 
             where = node.location(file, ("name",))
             problems.append(Problem(message, f"the first is in line {places[key]}", where))
         places.setdefault(key, node.line)
-        specs.append(spec)
+        specs.append((spec, node))
     return specs

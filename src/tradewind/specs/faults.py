@@ -11,7 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, Protocol, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
@@ -21,6 +21,14 @@ from tradewind.base.errors import InvalidSpec, Location
 Path = tuple[str | int, ...]
 Where = Callable[[Path, bool], Location]
 """Finds the place of a path; True asks for the key's own place instead of its value's."""
+
+
+class Written(Protocol):
+    """What a document was read from, or written as."""
+
+    def location(self, file: str, path: Path, key: bool = False) -> Location:
+        """The place of a path, as near as it was written; of the key itself if it is asked for."""
+
 
 _LISTED = 20
 

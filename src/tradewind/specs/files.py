@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tradewind.base.errors import InvalidSpec, Location, NotFound
 from tradewind.specs.common import Spec
-from tradewind.specs.documents import collect
+from tradewind.specs.documents import Placed, collect
 from tradewind.specs.faults import Problem, nearest, reject
 from tradewind.specs.nodes import Node, clean, compose, compose_json, place_of
 from tradewind.specs.tw import parse_tw
@@ -17,18 +17,30 @@ SUFFIXES = (".yaml", ".yml", ".tw", ".json")
 
 def parse_yaml(text: str, file: str = "") -> list[Spec]:
     """The specs of a YAML text, one for each document in it."""
+    return _plain(_yaml(text, file))
+
+
+def parse_json(text: str, file: str = "") -> list[Spec]:
+    """The specs of a JSON text: one object, or a list of objects."""
+    return _plain(_json(text, file))
+
+
+def _yaml(text: str, file: str) -> list[Placed]:
     problems: list[Problem] = []
     found = compose(clean(text, file), file, problems)
     return _specs([node for node in found if node.value is not None], file, problems)
 
 
-def parse_json(text: str, file: str = "") -> list[Spec]:
-    """The specs of a JSON text: one object, or a list of objects."""
+def _json(text: str, file: str) -> list[Placed]:
     problems: list[Problem] = []
     return _specs(compose_json(clean(text, file), file, problems), file, problems)
 
 
-def _specs(found: list[Node], file: str, problems: list[Problem]) -> list[Spec]:
+def _plain(placed: list[Placed]) -> list[Spec]:
+    return [spec for spec, _ in placed]
+
+
+def _specs(found: list[Node], file: str, problems: list[Problem]) -> list[Placed]:
     specs = collect(found, file, problems)
     if not specs and not problems:
         hint = "write kind: function, name: …"
@@ -40,6 +52,11 @@ def _specs(found: list[Node], file: str, problems: list[Problem]) -> list[Spec]:
 
 def read(path: str | os.PathLike[str]) -> list[Spec]:
     """The specs of a file, by its suffix: .yaml, .yml, .tw or .json."""
+    return _plain(read_placed(path))
+
+
+def read_placed(path: str | os.PathLike[str]) -> list[Placed]:
+    """The same, each with what says where its fields stand."""
     file = os.fspath(path)
     suffix = Path(file).suffix.lower()
     if suffix not in SUFFIXES:
@@ -51,8 +68,8 @@ def read(path: str | os.PathLike[str]) -> list[Spec]:
         )
     text = _text(file)
     if suffix == ".tw":
-        return parse_tw(text, file, _Beside(Path(file).absolute().parent)).specs
-    return parse_json(text, file) if suffix == ".json" else parse_yaml(text, file)
+        return parse_tw(text, file, _Beside(Path(file).absolute().parent)).placed
+    return _json(text, file) if suffix == ".json" else _yaml(text, file)
 
 
 class _Beside:

@@ -30,7 +30,7 @@ from typing import Any
 
 from tradewind.base.errors import Location
 from tradewind.specs.common import Spec
-from tradewind.specs.documents import collect
+from tradewind.specs.documents import Placed, collect
 from tradewind.specs.faults import InvalidSpecs, Problem, nearest, reject
 from tradewind.specs.kinds import KINDS
 from tradewind.specs.nodes import Node, clean, compose
@@ -54,7 +54,12 @@ class TwFile:
     """The Python of a `.tw` file, its lines where they were, and the specs it declares."""
 
     source: str
-    specs: list[Spec]
+    placed: list[Placed]
+
+    @property
+    def specs(self) -> list[Spec]:
+        """Without where they stand."""
+        return [spec for spec, _ in self.placed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +110,10 @@ def parse_tw(text: str, file: str = "main.tw", beside: Container[str] = ()) -> T
         if node is not None:
             _resolve(node, file, names, beside, problems)
             documents.append(node)
-    specs = collect(documents, file, problems)
+    placed = collect(documents, file, problems)
     if problems:
         reject(problems)
-    return TwFile(source, specs)
+    return TwFile(source, placed)
 
 
 def _declarations(lines: list[str]) -> Iterator[_Declaration]:
