@@ -433,6 +433,10 @@ def test_up_and_down_without_a_server(tw: Tw, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(local, "ensure_server", ensure)
     assert "ready at http://x" in tw("up", "--port", "7000").out
     assert given == ["--port", "7000"]
+    given.clear()
+    words = ["--store", "postgresql://x", "--blobs", "/b", "--no-local"]
+    tw("up", *words)
+    assert given == words
 
 
 def test_down_says_what_goes_on(tw: Tw, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,19 +24,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", metavar="FILE")
     parser.add_argument("--tls-key", metavar="FILE")
     parser.add_argument("--store", metavar="URL", help="postgresql+psycopg://… instead of SQLite")
+    parser.add_argument("--no-local", action="store_true", help="run no tasks on this machine")
+    parser.add_argument("--blobs", metavar="DIR", help="what servers of one database share")
 
 
 def main(args: argparse.Namespace, out: Out) -> None:
     """Start, wait until it is ready."""
     folder = local.data_folder()
     words: list[str] = []
-    for name in ("host", "port", "tls_cert", "tls_key", "store"):
+    for name in ("host", "port", "tls_cert", "tls_key", "store", "blobs"):
         if (value := getattr(args, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     for host in args.name or ():
         words += ["--name", host]
-    if args.behind_proxy:
-        words.append("--behind-proxy")
+    for name in ("behind_proxy", "no_local"):
+        if getattr(args, name):
+            words.append(f"--{name.replace('_', '-')}")
     started: list[float] = []
     begin = time.monotonic()
     address = local.ensure_server(folder, arguments=words, on_start=lambda: started.append(begin))
