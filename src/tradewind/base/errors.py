@@ -23,6 +23,7 @@ mapped to this tree in one place per adapter and kept as the cause.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -55,13 +56,16 @@ class TradewindError(Exception):
         hint: str = "",
         where: Location | None = None,
         after: float | None = None,
+        needs: Sequence[dict[str, Any]] = (),
     ) -> None:
-        """`hint` says what to do, `where` which text is meant, `after` when to try again (s)."""
+        """`hint` says what to do, `where` which text is meant, `after` when to try again (s),
+        `needs` which fields of the spec would do, each by itself."""
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.where = where
         self.after = after
+        self.needs = tuple(needs)
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -76,6 +80,8 @@ class TradewindError(Exception):
             body["where"] = asdict(self.where)
         if self.after is not None:
             body["after"] = self.after
+        if self.needs:
+            body["needs"] = list(self.needs)
         return body
 
 
@@ -160,6 +166,7 @@ def from_json(body: dict[str, Any]) -> TradewindError:
         hint=str(body.get("hint", "")),
         where=Location(**known) if known else None,
         after=body.get("after"),
+        needs=body.get("needs") or (),
     )
 
 

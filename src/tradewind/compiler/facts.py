@@ -86,8 +86,8 @@ class Probed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One earlier prediction and what came: CPU seconds, from the first quote of another run.
-    `line` is what its probes said before any factor (0: `predicted` was that); `seen` says that it
-    was predicted from earlier runs of the same function."""
+    `line` is what its probes said before any factor (0: `predicted` was that), `fixed` the starts
+    in it; `seen` says that it was predicted from earlier runs of the same function."""
 
     backend: str
     family: str
@@ -95,6 +95,7 @@ class Outcome:
     actual: float
     function: str = ""
     line: float = 0.0
+    fixed: float = 0.0
     seen: bool = False
 
 

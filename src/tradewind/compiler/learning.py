@@ -7,8 +7,8 @@ and moves with the outcomes: a ridge over the effects of backend, of family and 
 and all lean on 1. Each function counts once, however often it ran.
 
 **Spread.** Half the width of a 90 % interval, in logs: the ninth decile of the residuals
-|log(truth / predicted)|, counted with one more than there are (conformal prediction; Vovk, Gammerman
-and Shafer 2005). Each residual comes from a factor that had not seen its function. A family with
+|log(truth / predicted)|, counted with one more than there are (conformal prediction; Vovk and
+others 2005). Each residual comes from a factor that had not seen its function. A family with
 too few outcomes borrows those of the others, measured in units of its own first spread (normalised
 conformal; Papadopoulos, Gammerman and Vovk 2008); with too few of all, the first spread stays.
 
@@ -36,6 +36,8 @@ PAIR, ALONE = 2.0, 4.0
 SWEEPS = 30
 # Below this many CPU seconds a figure is "under 1 s": nothing is learned from its ratio.
 TELLING = 1.0
+# A run that took less than its starts were thought to take says no more than this.
+LEAST = 0.1
 
 FIRST = {
     ("duckdb", "hash"): math.log(1.15),
@@ -107,7 +109,7 @@ def first_spread(backend: str, family: str, *, seen: bool) -> float:
 
 def learn(outcomes: Sequence[Outcome]) -> Learned:
     """Factors and spreads from what came of earlier predictions."""
-    telling = [each for each in outcomes if each.predicted >= TELLING and each.actual > 0]
+    telling = [each for each in outcomes if _tells(each)]
     cases = _cases(telling)
     made = _ridge(cases)
     residuals = _residuals(telling, cases)
@@ -132,8 +134,16 @@ def quantile(values: Iterable[float], cover: float = COVER) -> float:
     return ranked[min(len(ranked), math.ceil(cover * (len(ranked) + 1))) - 1]
 
 
-def _line(outcome: Outcome) -> float:
-    return outcome.line or outcome.predicted
+def _tells(outcome: Outcome) -> bool:
+    """Long enough, and not all of it starts."""
+    varying = (outcome.line or outcome.predicted) - outcome.fixed
+    return outcome.predicted >= TELLING and outcome.actual > 0 and (outcome.seen or varying > 0)
+
+
+def _ratio(outcome: Outcome) -> float:
+    """Truth over line, in logs, the starts left out of both."""
+    varying = (outcome.line or outcome.predicted) - outcome.fixed
+    return math.log(max(outcome.actual - outcome.fixed, LEAST * varying) / varying)
 
 
 def _cases(outcomes: Sequence[Outcome]) -> list[_Case]:
@@ -142,8 +152,7 @@ def _cases(outcomes: Sequence[Outcome]) -> list[_Case]:
     for number, each in enumerate(outcomes):
         if not each.seen:
             pair = each.backend, each.family
-            ratio = math.log(each.actual / _line(each)) - first_factor(*pair)
-            found[pair, _name(each, number)].append(ratio)
+            found[pair, _name(each, number)].append(_ratio(each) - first_factor(*pair))
     return [_Case(pair, name, fmean(ratios)) for (pair, name), ratios in found.items()]
 
 
@@ -198,8 +207,9 @@ def _residuals(
         else:
             if name not in without:
                 without[name] = _ridge([case for case in cases if case.function != name])
-            said = _line(each) * without[name].factor(each.backend, each.family)
-            left = math.log(each.actual / said)
+            varying = (each.line or each.predicted) - each.fixed
+            factor = without[name].factor(each.backend, each.family)
+            left = math.log(each.actual / (each.fixed + varying * factor))
         first = first_spread(each.backend, each.family, seen=each.seen)
         found.append(((each.family, each.seen), first, left))
     return found
@@ -217,5 +227,6 @@ def outcome(plan: Plan, cpu: float, function: str) -> Outcome | None:
         actual=cpu,
         function=function,
         line=float(plan.grounds.get("line", 0.0)),
+        fixed=float(plan.grounds.get("fixed", 0.0)),
         seen=bool(plan.grounds.get("seen")),
     )

@@ -46,7 +46,8 @@ class Plan:
 
     `cpu` is CPU seconds of all its processes: what a neighbour on the machine does not change.
     `grounds` is what a predicted figure was made from, so that its outcome can teach: the `family`,
-    the probes' `line` without any factor, whether it was `seen` in earlier runs, peak `memory`.
+    the probes' `line` without any factor and what is `fixed` in it, whether the function was `seen`
+    before, a process's peak `memory`, the `rows`.
     """
 
     pool: str

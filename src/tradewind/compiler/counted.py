@@ -1,0 +1,86 @@
+"""Plans of options that nobody may resize: their figures are counts of earlier runs.
+
+A time is the middle of the last runs of the same name, or honestly unknown on the first run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tradewind.compiler import price
+from tradewind.compiler.facts import Machine, PastRun, PoolFacts
+from tradewind.records.plans import Interval, Option, Plan
+from tradewind.records.tasks import Resources
+
+# Seconds after which a run's share of a core is no longer that of its start.
+TELLING = 1.0
+
+
+def plan(option: Option, pool: PoolFacts, history: Sequence[PastRun], why: str = "") -> Plan:
+    """The option on this pool; `why` says what is not known, if nothing is."""
+    option = measured(option, pool, history)
+    part = price.share(price.times(option.resources, option.width), pool.capacity)
+    seconds = interval([past.seconds for past in history])
+    count = len(history)
+    basis = f"the last {count} runs" if count > 1 else "the run before" if count else why
+    return Plan(
+        pool=pool.name,
+        engine=pool.engine,
+        option=option,
+        seconds=seconds,
+        price=_money(seconds, pool.price, part),
+        basis=basis or "unknown, first run",
+    )
+
+
+def measured(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Option:
+    """The option with as many cores for a process as earlier runs kept busy (their median), never
+    fewer than it asks for. Runs too short to tell say nothing."""
+    ratios = sorted(
+        past.cpu / past.seconds / option.width for past in history if past.seconds >= TELLING
+    )
+    if not option.sized or not ratios:
+        return option
+    busy = math.ceil(ratios[len(ratios) // 2] * 10) / 10
+    most = min(pool.largest.cpu, pool.capacity.cpu / option.width)
+    cpu = min(max(option.resources.cpu, busy), most)
+    return replace(option, resources=replace(option.resources, cpu=cpu))
+
+
+def estimate(best: Plan, machine: Machine) -> Plan:
+    """The same seconds on a catalogue machine: never run there, so only an estimate."""
+    part = price.share(
+        price.times(best.option.resources, best.option.width),
+        Resources(cpu=machine.cpu, memory=machine.memory),
+    )
+    return Plan(
+        pool=machine.name,
+        engine="",
+        option=best.option,
+        seconds=best.seconds,
+        price=_money(best.seconds, machine.price, part),
+        basis=f"estimate, never run there; price of {machine.as_of}",
+        estimate_only=True,
+    )
+
+
+def _money(seconds: Interval | None, hourly: int, part: float) -> Interval | None:
+    if seconds is None:
+        return None
+    return Interval(
+        p50=price.cost(seconds.p50, hourly, part), p90=price.cost(seconds.p90, hourly, part)
+    )
+
+
+def interval(seconds: Sequence[float]) -> Interval | None:
+    """Median and 90th percentile (nearest rank); with few runs the spread is widened."""
+    if not seconds:
+        return None
+    ordered = sorted(seconds)
+    middle = ordered[(len(ordered) - 1) // 2]
+    high = ordered[math.ceil(0.9 * len(ordered)) - 1]
+    # One or two runs say little about the tail: on a shared machine a neighbour doubles the time.
+    widened = 2.0 * middle if len(ordered) < 3 else high
+    return Interval(p50=middle, p90=max(high, widened))

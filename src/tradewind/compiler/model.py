@@ -1,0 +1,294 @@
+"""What a function takes for n rows: CPU seconds and memory, from probes and from earlier runs.
+
+CPU seconds, because wall time beside a neighbour is off by 1.9 and CPU seconds by 1.0. Two points
+make a line: the empty call, which is the start, and the largest sample of whole row groups. Nothing
+is ever in proportion to its rows alone, and no term bends the line: elaborate formulas were worse
+in every comparison (docs/rooms/compiler.md). What bends it is learned (`learning.py`).
+
+Earlier runs of the same function go before any line: one weighs `ONE_RUN`, two or more all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from tradewind.compiler.facts import Call, Facts, PastRun, Probed
+from tradewind.compiler.learning import TELLING, Learned, learn
+from tradewind.records.plans import Interval
+
+# CPU seconds that one process takes before it does anything: a bare interpreter 0.02, pyarrow and
+# duckdb imported 0.55 (Python 3.11, warm page cache). Every part of an array pays it.
+START_CPU = 0.6
+# A JVM, a session and its first stage: eight seconds, of which it keeps two cores busy for most.
+SPARK_CPU = 12.0
+# What one more session adds to any figure: starts, page faults, the scheduler of the machine.
+JITTER = 0.25
+# How much a single earlier run weighs beside the probes. Measured: one run is off by 6 % in the
+# middle (18 % at the 90th percentile), first probes by 12 (36).
+ONE_RUN = 0.85
+RUNS = 5
+# Beyond so many times the largest sample the spread grows, by so much for each factor of e.
+FAR, FURTHER = 100.0, 0.1
+# Earlier runs on another backend tell little more than the order of magnitude.
+FOREIGN = math.log(1.5)
+# Spilling to disk took 1.5 times the line of probes that did not spill.
+SPILL = 1.5
+SPILLS = frozenset({"duckdb", "spark"})
+# The share of a machine's memory that an engine gives its state before it spills.
+ROOM = 0.8
+# Families whose state grows with their rows; the others hold a few row groups at a time.
+GROWING = frozenset({"hash", "sort", "group", "table"})
+MEMORY_SPREAD = math.log(1.5)
+# A part of a group array reads all rows to find its keys: CPU seconds per byte of Parquet.
+READ = 1.5e-9
+MOST_GROUP_PARTS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The two points of a probe, as `base + each * rows`: CPU seconds, seconds waited (asleep, not
+    computing), bytes of memory. `cores` is what the largest call kept busy."""
+
+    base: float
+    each: float
+    waits: float
+    memory: float
+    memory_each: float
+    rows: int
+    cores: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What one backend takes for all rows in so many processes: `fixed` CPU seconds of each, and
+    `varying` of the rows. `line` is what the probes alone say, with `start` in it for all
+    processes; `spread` is half the 90 % interval in logs."""
+
+    cpu: Interval
+    fixed: float
+    varying: float
+    waits: float
+    memory: float
+    line: float
+    start: float
+    spread: float
+    basis: str
+    seen: bool
+    spills: bool = False
+
+
+def line_of(probed: Probed) -> Line | None:
+    """Two points, or None where no call with rows came back. Calls of one size: their middle."""
+    worked = [call for call in probed.calls if call.rows > 0]
+    if not worked:
+        return None
+    most, least = max(call.rows for call in worked), min(call.rows for call in probed.calls)
+    big = _middle([call for call in worked if call.rows == most])
+    small = _middle([call for call in probed.calls if call.rows == least])
+    if least == most:  # the empty call did not come back: all of it is taken for work
+        small = Call(rows=0, bytes=0, groups=0, wall=0.0, cpu=0.0, memory=0)
+    rows = big.rows - small.rows
+    each = max(0.0, big.cpu - small.cpu) / rows
+    memory_each = max(0, big.memory - small.memory) / rows
+    waited = (big.wall - small.wall) - (big.cpu - small.cpu)
+    # A neighbour doubles wall at most; what takes longer than that sleeps.
+    asleep = probed.load < 1 and big.wall > 2 * big.cpu
+    return Line(
+        base=max(0.0, small.cpu - each * small.rows),
+        each=each,
+        waits=max(0.0, waited) / rows if asleep else 0.0,
+        memory=max(0.0, small.memory - memory_each * small.rows),
+        memory_each=memory_each,
+        rows=big.rows,
+        cores=max(1.0, big.cpu / big.wall) if big.wall > 0 else 1.0,
+    )
+
+
+def _middle(calls: Sequence[Call]) -> Call:
+    return Call(
+        rows=calls[0].rows,
+        bytes=calls[0].bytes,
+        groups=calls[0].groups,
+        wall=median(call.wall for call in calls),
+        cpu=median(call.cpu for call in calls),
+        memory=round(median(call.memory for call in calls)),
+    )
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything that is known about one function, asked for `rows` rows (0: as many as it has)."""
+
+    facts: Facts
+    asked: int = 0
+
+    @cached_property
+    def learned(self) -> Learned:
+        """From all earlier outcomes."""
+        return learn(self.facts.outcomes)
+
+    @cached_property
+    def line(self) -> Line | None:
+        """From the probes."""
+        return line_of(self.facts.probed) if self.facts.probed is not None else None
+
+    @cached_property
+    def family(self) -> str:
+        """Of its operators; a function of which nothing is known is opaque."""
+        return self.facts.probed.family if self.facts.probed is not None else "table"
+
+    @cached_property
+    def style(self) -> str:
+        """How it is written; empty where no probe has told."""
+        return self.facts.probed.style if self.facts.probed is not None else ""
+
+    @cached_property
+    def rows(self) -> int:
+        """How many it is asked for; 0 where nobody knows."""
+        probed = self.facts.probed
+        known = probed.rows if probed is not None else 0
+        return self.asked or known or next((p.rows for p in self.facts.history if p.rows), 0)
+
+    @cached_property
+    def group_rows(self) -> float:
+        """Rows of one row group, which no part divides."""
+        probed = self.facts.probed
+        return probed.rows / probed.groups if probed is not None and probed.groups else 0.0
+
+    @cached_property
+    def groups(self) -> int:
+        """Row groups of so many rows; 0 where nobody knows."""
+        return max(1, math.ceil(self.rows / self.group_rows)) if self.group_rows else 0
+
+    @property
+    def load(self) -> float:
+        """Cores that others kept busy beside the probes."""
+        return self.facts.probed.load if self.facts.probed is not None else 0.0
+
+    def work(self, backend: str, processes: int = 1, room: float = math.inf) -> Work | None:
+        """What it takes on a backend in so many processes, each with `room` bytes of memory; None
+        where nothing is known."""
+        fixed = SPARK_CPU if backend == "spark" else START_CPU + self._base
+        fixed += self._read(backend)
+        drawn, past = self._drawn(backend, fixed * processes), self._past(backend, fixed, processes)
+        if drawn is None and past is None:
+            return None
+        runs = len(past[0]) if past else 0
+        seen = past is not None and not past[1]
+        middle = _weighed(drawn, median(past[0]) if past else None, runs if seen else 0)
+        spread = self.learned.spread(backend, self.family, seen=seen)
+        spread += self._further() if not runs else 0.0
+        spread += FOREIGN if past is not None and past[1] and drawn is None else 0.0
+        memory = self.memory(backend, processes)
+        spills = self.family in GROWING and memory * math.exp(MEMORY_SPREAD) > room * ROOM
+        if spills:
+            spread += math.log(SPILL)
+            middle *= SPILL if memory > room * ROOM else 1.0
+        start = min(middle, fixed * processes)
+        return Work(
+            cpu=_interval(middle, spread),
+            fixed=start / processes,
+            varying=middle - start,
+            waits=self.line.waits * self.rows if self.line is not None else 0.0,
+            memory=memory,
+            line=0.0 if seen and runs > 1 else self._raw(fixed * processes),
+            start=fixed * processes,
+            spread=spread,
+            basis=self._basis(middle, runs, seen, spills),
+            seen=seen,
+            spills=spills,
+        )
+
+    @property
+    def _base(self) -> float:
+        return self.line.base if self.line is not None else 0.0
+
+    def _read(self, backend: str) -> float:
+        probed = self.facts.probed
+        if backend != "partitions" or self.style != "group" or probed is None or not probed.rows:
+            return 0.0
+        return READ * probed.bytes * self.rows / probed.rows
+
+    def _raw(self, fixed: float) -> float:
+        return 0.0 if self.line is None else fixed + self.line.each * self.rows
+
+    def _drawn(self, backend: str, fixed: float) -> float | None:
+        """By the probes' line and what was learned of it."""
+        if self.line is None:
+            return None
+        factor = self.learned.factor(backend, self.family)
+        return fixed + self.line.each * self.rows * factor
+
+    def _past(self, backend: str, fixed: float, processes: int) -> tuple[list[float], bool] | None:
+        """Earlier runs' CPU seconds brought to these rows and processes, newest first; and whether
+        they ran on another backend. A run of fewer rows than the probes' says less than they do."""
+        least = self.line.rows if self.line is not None else 0
+        past = [run for run in self.facts.history if run.cpu > 0 and (run.rows or least) >= least]
+        own = [run for run in past if run.backend in ("", backend)]
+        if not own and self.line is not None:
+            return None
+        chosen = (own or past)[:RUNS]
+        return (
+            ([self._scaled(run, fixed, processes) for run in chosen], not own) if chosen else None
+        )
+
+    def _scaled(self, run: PastRun, fixed: float, processes: int) -> float:
+        scale = self.rows / run.rows if run.rows and self.rows else 1.0
+        start = min(run.cpu, fixed * max(1, run.parts))
+        return start / max(1, run.parts) * processes + (run.cpu - start) * scale
+
+    def _further(self) -> float:
+        if self.line is None or self.rows <= FAR * self.line.rows:
+            return 0.0
+        return FURTHER * math.log(self.rows / (FAR * self.line.rows))
+
+    def memory(self, backend: str, processes: int = 1) -> float:
+        """Peak bytes of one process; 0 where nothing is known."""
+        share = processes if backend == "partitions" else 1
+        past = [
+            run.memory * (max(1.0, self.rows / run.rows) if run.rows and self.rows else 1.0)
+            for run in self.facts.history[:RUNS]
+            if run.memory and run.backend in ("", backend)
+        ]
+        if past:
+            return max(past)
+        if self.line is None:
+            return 0.0
+        rows = self.rows / share if self.family in GROWING else min(self.rows, self.line.rows)
+        return self.line.memory + self.line.memory_each * rows
+
+    def _basis(self, cpu: float, runs: int, seen: bool, spills: bool) -> str:
+        parts = []
+        if self.line is not None and (runs < 2 or not seen):
+            parts.append("probes")
+        if runs:
+            count = f"the last {runs} runs" if runs > 1 else "the run before"
+            parts.append(count if seen else f"{count} on another backend")
+        text = " and ".join(parts)
+        text += f" for {self.rows:,} rows" if self.asked else ""
+        if self.line is not None and runs < 2 and self.rows > FAR * self.line.rows:
+            text += f", {self.rows / self.line.rows:,.0f} times the largest sample"
+        text += ", under 1 s" if cpu < TELLING else ""
+        text += ", may spill to disk" if spills else ""
+        if self.load >= 0.25:
+            text += f", with {self.load:.1f} cores busy by others"
+        return text
+
+
+def _weighed(drawn: float | None, past: float | None, runs: int) -> float:
+    """The line and earlier runs of the same function together, in logs."""
+    if drawn is None or past is None:
+        found = drawn if past is None else past
+        assert found is not None
+        return found
+    weight = 0.0 if not runs else ONE_RUN if runs == 1 else 1.0
+    return math.exp(weight * math.log(past) + (1 - weight) * math.log(drawn))
+
+
+def _interval(middle: float, spread: float) -> Interval:
+    """What is under a second is only that: nothing so short is predicted closer."""
+    return Interval(p50=middle, p90=max(TELLING, middle * math.exp(spread)) + JITTER)

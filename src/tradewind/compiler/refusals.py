@@ -1,0 +1,101 @@
+"""What is said when nothing that is known keeps to an objective: the nearest that something does.
+
+Every `needs` of such a refusal is a pair of `performance` (seconds) and `budget` (nanodollars)
+which, written into the spec, is met. It is rounded up to what people write.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import ROUND_CEILING, Decimal
+
+from tradewind.base.errors import Refused
+from tradewind.base.units import NANODOLLARS, format_duration, format_money, parse_duration
+from tradewind.compiler.frontier import Objective, known
+from tradewind.records.plans import Plan
+
+
+def unmet(plans: Sequence[Plan], objective: Objective) -> Refused:
+    """None of these plans meets it, and of all of them time and price are known."""
+    points = known(plans)
+    fastest, cheapest = _fastest(points, objective), _cheapest(points, objective)
+    needs = []
+    if objective.seconds is None or (objective.budget is not None and cheapest is not None):
+        assert cheapest is not None
+        needs.append(_need(cheapest))
+    if objective.budget is None or (objective.seconds is not None and fastest is not None):
+        assert fastest is not None
+        needs.append(_need(fastest))
+    if not needs:  # neither alone helps: the cheapest of all
+        needs.append(_need(min(points, key=lambda each: (each[1], each[0]))))
+    return Refused(_message(points, objective, needs), hint=_hint(objective, needs), needs=needs)
+
+
+_Point = tuple[float, float, Plan]
+_Need = dict[str, float | int]
+
+
+def _fastest(points: Sequence[_Point], objective: Objective) -> _Point | None:
+    """The nearest deadline at a price that is still allowed."""
+    allowed = [each for each in points if objective.budget is None or each[1] <= objective.budget]
+    return min(allowed, key=lambda each: each[:2], default=None)
+
+
+def _cheapest(points: Sequence[_Point], objective: Objective) -> _Point | None:
+    """The least price in a time that is still allowed."""
+    allowed = [each for each in points if objective.seconds is None or each[0] <= objective.seconds]
+    return min(allowed, key=lambda each: (each[1], each[0]), default=None)
+
+
+def _need(point: _Point) -> _Need:
+    seconds, price, _ = point
+    return {"performance": writable_seconds(seconds), "budget": writable_money(price)}
+
+
+def _message(points: Sequence[_Point], objective: Objective, needs: Sequence[_Need]) -> str:
+    if objective.seconds is None and objective.budget is not None:
+        cheapest = min(price for _, price, _ in points)
+        return (
+            f"the cheapest plan costs about {format_money(round(cheapest))}, "
+            f"over the budget of {format_money(objective.budget)}"
+        )
+    assert objective.seconds is not None
+    asked = f"within {format_duration(objective.seconds)}"
+    asked += f" for {format_money(objective.budget)}" if objective.budget is not None else ""
+    nearest = " or ".join(_said(need) for need in needs)
+    return f"no plan gives the result {asked}: the nearest is {nearest}"
+
+
+def _said(need: _Need) -> str:
+    return f"{format_duration(need['performance'])} for {format_money(int(need['budget']))}"
+
+
+def _hint(objective: Objective, needs: Sequence[_Need]) -> str:
+    ways = []
+    for need in needs:
+        parts = []
+        if objective.seconds is not None:
+            parts.append(f"performance: {format_duration(need['performance'])}")
+        if objective.budget is not None:
+            parts.append(f"budget: {format_money(int(need['budget']))}")
+        ways.append(" and ".join(f"`{part}`" for part in parts))
+    return f"write {' or '.join(dict.fromkeys(ways))}, or give it less to do"
+
+
+def writable_seconds(seconds: float) -> float:
+    """The least duration that people write and that is no shorter."""
+    steps = ((0.9, 0.001), (59.9, 0.1), (3540.0, 1.0), (82800.0, 60.0))
+    step = next((step for limit, step in steps if seconds <= limit), 3600.0)
+    count = math.ceil(seconds / step)
+    while (found := parse_duration(format_duration(count * step))) < seconds:
+        count += 1
+    return found
+
+
+def writable_money(nanodollars: float) -> int:
+    """The least amount that people write and that is no less."""
+    exact = Decimal(math.ceil(nanodollars)) / NANODOLLARS
+    digits = 2 if exact >= Decimal("0.1") or not exact else 1 - exact.adjusted()
+    rounded = exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_CEILING)
+    return math.ceil(rounded * NANODOLLARS)

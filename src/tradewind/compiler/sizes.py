@@ -1,0 +1,84 @@
+"""The sizes that an elastic option can have on a pool: cores of one process, processes, parts.
+
+Cores and processes are powers of two and the most that there are: between them lies nothing that a
+prediction can tell apart. An array has several parts for each process, so that it can be widened
+while it runs; never more than there are row groups, since more would be empty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tradewind.compiler.facts import PoolFacts
+from tradewind.compiler.model import Model
+from tradewind.compiler.timing import most_parts
+from tradewind.records.plans import Option
+from tradewind.records.tasks import Resources
+
+WAVES = (2, 4, 8)
+
+
+def sizes(option: Option, pool: PoolFacts, model: Model) -> Iterator[Option]:
+    """Every size worth pricing. What nobody may change stays."""
+    if not option.elastic:
+        yield option
+        return
+    if option.backend == "partitions":
+        yield from _arrays(option, pool, model)
+        return
+    for cpu in _cores(option, pool):
+        sized = replace(option, resources=replace(option.resources, cpu=cpu))
+        if option.backend == "spark":
+            most = holds(sized.resources, pool)
+            yield from (replace(sized, width=width) for width in powers(most))
+        else:
+            yield sized
+
+
+def _arrays(option: Option, pool: PoolFacts, model: Model) -> Iterator[Option]:
+    """Of one core each: a process more does as much as a core more, and imports nothing twice."""
+    each = option.resources
+    if option.sized:
+        each = replace(each, cpu=max(1.0, each.cpu))
+    limit = most_parts(model)
+    for width in powers(min(holds(each, pool), limit)):
+        for parts in parts_for(width, limit):
+            yield replace(option, resources=each, width=width, parts=parts)
+
+
+def parts_for(width: int, limit: int) -> list[int]:
+    """How many parts for so many processes."""
+    found = [width * waves for waves in WAVES if width * waves <= limit]
+    return found if len(found) == len(WAVES) else [*found, limit]
+
+
+def _cores(option: Option, pool: PoolFacts) -> list[float]:
+    if not option.sized:
+        return [option.resources.cpu]
+    most = min(pool.largest.cpu, pool.capacity.cpu)
+    whole = [float(cpu) for cpu in powers(math.floor(most))]
+    return whole if most >= 1 else [most]
+
+
+def powers(most: int) -> list[int]:
+    """1, 2, 4, … and the most itself."""
+    found = [1 << step for step in range(max(0, most).bit_length())]
+    return found if not found or found[-1] == most else [*found, most]
+
+
+def holds(each: Resources, pool: PoolFacts) -> int:
+    """How many of these the pool can hold together, each on one machine."""
+    if not each.within(pool.largest):
+        return 0
+    counts = [pool.capacity.cpu / each.cpu if each.cpu else math.inf]
+    if each.memory:
+        counts.append(pool.capacity.memory / each.memory)
+    counts += [
+        pool.capacity.accelerators.get(name, 0) / count
+        for name, count in each.accelerators.items()
+        if count
+    ]
+    least = min(counts)
+    return math.floor(least + 1e-9) if math.isfinite(least) else 0

@@ -1,0 +1,132 @@
+"""From CPU seconds to seconds and money: what processes of this number and size take on a pool.
+
+Seconds are CPU seconds over the cores that are really held, after the start. A fan-out runs in
+whole waves: each wave lasts as long as its largest part, and a part is whole row groups.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tradewind.compiler import price
+from tradewind.compiler.facts import PoolFacts
+from tradewind.compiler.model import JITTER, MOST_GROUP_PARTS, START_CPU, Model, Work
+from tradewind.records.plans import Interval, Option, Plan
+
+# Seconds from acceptance to a process and from its end to a visible result, beside the task: a
+# no-op takes 0.02 in all, a commit of a table up to some tenths (benchmarks/README.md). The upper
+# figure allows for a busy server.
+BESIDE = Interval(p50=0.3, p90=1.0)
+# A session of Spark takes about eight seconds until its first task (JVM, context, first stage).
+SPARK_START = 8.0
+# The share of a query that one core does alone (Amdahl 1967): with two idle cores, wall was 0.50
+# to 0.53 of CPU seconds in 22 of 26 runs.
+ALONE = 0.03
+# Keys are not spread evenly: the largest of a group array's parts against the mean.
+SKEW = 1.3
+# A start that meets a cold cache takes so much longer.
+COLD = 1.5
+# What the engine itself spreads over cores; of any other style the function's own code decides.
+SPREADS = frozenset({"sql", "expression"})
+# A neighbour leaves at least this share of a core.
+LEAST_SHARE = 0.5
+
+
+def timed(model: Model, work: Work, option: Option, pool: PoolFacts) -> tuple[Interval, Interval]:
+    """Seconds from acceptance to result, and the seconds of them for which the place is held."""
+    middle = _held(model, work, option)
+    start = min(middle, _start(option))
+    late = (middle - start) * math.exp(work.spread) * _slowed(model, option, pool)
+    held = Interval(p50=middle, p90=start * COLD + late + JITTER)
+    return Interval(p50=middle + BESIDE.p50, p90=late + BESIDE.p90), held
+
+
+def plan(model: Model, option: Option, pool: PoolFacts) -> Plan | None:
+    """An option of this size on this pool; None where nothing is known of it."""
+    processes = option.parts or (option.width if option.backend == "partitions" else 1)
+    work = model.work(option.backend, processes, pool.largest.memory or math.inf)
+    if work is None:
+        return None
+    seconds, held = timed(model, work, option, pool)
+    part = price.share(price.times(option.resources, option.width), pool.capacity)
+    return Plan(
+        pool=pool.name,
+        engine=pool.engine,
+        option=option,
+        seconds=seconds,
+        price=Interval(
+            p50=price.cost(held.p50, pool.price, part), p90=price.cost(held.p90, pool.price, part)
+        ),
+        cpu=work.cpu,
+        basis=work.basis,
+        grounds=grounds(model, work),
+    )
+
+
+def grounds(model: Model, work: Work) -> dict[str, float | str | bool | int]:
+    """What a plan says about where its figures come from."""
+    return {
+        "family": model.family,
+        "line": work.line,
+        "fixed": work.start,
+        "seen": work.seen,
+        "memory": round(work.memory),
+        "rows": model.rows,
+        "spills": work.spills,
+    }
+
+
+def most_parts(model: Model) -> int:
+    """More parts than this are empty."""
+    return MOST_GROUP_PARTS if model.style == "group" or not model.groups else model.groups
+
+
+def _start(option: Option) -> float:
+    return SPARK_START if option.backend == "spark" else START_CPU
+
+
+def _held(model: Model, work: Work, option: Option) -> float:
+    cores = _cores(model, option)
+    if option.backend == "spark":
+        return SPARK_START + work.varying / cores
+    if option.backend != "partitions":
+        return work.fixed + work.varying / cores + work.waits
+    parts = max(1, option.parts or option.width)
+    waves = math.ceil(parts / option.width)
+    share = _largest(model, parts)
+    return waves * (work.fixed + share * (work.varying / cores + work.waits))
+
+
+def _largest(model: Model, parts: int) -> float:
+    """The share of all rows in the largest part."""
+    if model.style == "group":
+        return min(1.0, SKEW / parts)
+    if not model.groups or not model.rows:
+        return 1.0 / parts
+    return min(1.0, math.ceil(model.groups / parts) * model.group_rows / model.rows)
+
+
+def _cores(model: Model, option: Option) -> float:
+    """How many cores' work one process does; of Spark, all together."""
+    held = max(1.0, option.resources.cpu)
+    if option.backend == "spark":
+        return amdahl(held * option.width)
+    if option.backend == "duckdb" and model.style in SPREADS | {""}:
+        return amdahl(min(held, model.groups or held))
+    own = model.line.cores if model.line is not None else held
+    return max(1.0, min(held, own))
+
+
+def amdahl(cores: float) -> float:
+    """What so many cores do as a multiple of what one does."""
+    return cores / (1 + ALONE * (cores - 1))
+
+
+def _slowed(model: Model, option: Option, pool: PoolFacts) -> float:
+    """How much longer it takes if the neighbours that the probes met stay: they share this machine,
+    and not that of another pool."""
+    if pool.engine != "local" or not model.load:
+        return 1.0
+    held = max(1.0, option.resources.cpu) * option.width
+    left = max(LEAST_SHARE * held, pool.capacity.cpu - model.load)
+    return max(1.0, held / left)
