@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tradewind.records.tasks import Resources
@@ -26,7 +27,9 @@ class PoolFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """A machine of the catalogue: `price` in nanodollars per hour, on demand, `spot` on the spot
-    market (0: not sold there), `memory` in bytes."""
+    market (0: not sold there), `memory` in bytes, and that of one accelerator. `name` is
+    provider/instance, the same in all regions; `zones` of the region have it (0: not known).
+    `as_of` says when the price was taken, `source` where."""
 
     name: str
     cpu: float
@@ -34,6 +37,12 @@ class Machine:
     price: int
     as_of: str
     spot: int = 0
+    provider: str = ""
+    region: str = ""
+    accelerators: Mapping[str, int] = field(default_factory=dict)
+    accelerator_memory: int = 0
+    zones: int = 0
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
