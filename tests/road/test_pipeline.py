@@ -214,10 +214,31 @@ async def test_until_repeats_until_it_holds_or_the_bound_is_reached(town: Town) 
     run = await town.result(pipeline(step("train", until=until, cache=False)))
     assert run.state is RunState.SUCCEEDED and len(counts) == 4
     assert set(town.children(run.id)) == {f"train~{i}" for i in range(4)}
+    assert "run.noted" not in town.events(run.id)
     counts.clear()
     until["max"] = 2
     run = await town.result(pipeline(step("train", until=until, cache=False)))
     assert run.state is RunState.SUCCEEDED and len(counts) == 2
+    [noted] = [each for each in town.here.store.events.after(0, run=run.id)
+               if each.type == "run.noted"]  # fmt: skip
+    words = "step 'train' ended after its 2 rounds (`max`): $train.output.loss < 0.3 never held"
+    assert noted.body == {"text": words}
+    assert town.here.front.details(run)["notes"] == [words]
+
+
+@in_town
+async def test_what_is_noted_is_noted_once_however_long_the_rest_goes_on(town: Town) -> None:
+    town.act("train", better([]))
+    town.act("later", value(1, seconds=50.0))
+    until = {"condition": "$train.output.loss < 0.3", "max": 1}
+    steps = [
+        step("train", until=until),
+        step("later", after=["train"]),
+        step("last", after=["later"]),
+    ]
+    run = await town.result(pipeline(*steps))
+    assert run.state is RunState.SUCCEEDED
+    assert town.events(run.id).count("run.noted") == 1
 
 
 @in_town

@@ -141,18 +141,23 @@ def _words(client: Client, body: Json, screen: Screen, wanted: bool) -> Iterator
     if not wanted or body["kind"] in {"pipeline", "dataset"}:
         yield
         return
-    ended = threading.Event()
+    ended, left = threading.Event(), threading.Event()
 
     def read() -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         with contextlib.suppress(TradewindError, OSError, ValueError, RuntimeError):
             for chunk in client.runs.logs(body["id"], follow=True):
+                if left.is_set():
+                    return
                 screen.say(decoder.decode(chunk))
         ended.set()
 
     threading.Thread(target=read, daemon=True).start()
-    yield
-    ended.wait(_LAST_LINES_SECONDS)
+    try:
+        yield
+        ended.wait(_LAST_LINES_SECONDS)
+    finally:
+        left.set()
 
 
 def finish(client: Client, body: Json, out: Out) -> int:
@@ -162,6 +167,8 @@ def finish(client: Client, body: Json, out: Out) -> int:
         found = client.runs.results(body["id"]) if good else {}
         out.value({**body, "results": found})
         return 0 if good else FAILED
+    for note in body.get("notes") or ():
+        out.note(out.style(f"note: {note}", "yellow"))
     if not good:
         _say_failure(body, out)
         return FAILED

@@ -48,6 +48,7 @@ def of(store: Store, machines: Sequence[Machine], run: Run, why: Why) -> dict[st
         ],
         "price": store.ledger.bill_of_tree(run.id).nanodollars or run.price,
         "price_elsewhere": _elsewhere(store, machines, run),
+        "notes": list(run.memory.get("notes", ())),
         "changed": list(run.memory.get("changed", ())),
         "explain": list(run.memory.get("explain", ())),
     }

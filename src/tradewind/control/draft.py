@@ -86,6 +86,13 @@ class Draft:
             )
         )
 
+    def tell(self, text: str) -> None:
+        """Something that people should know of the run; said once."""
+        told = list(self.run.memory.get("notes", ()))
+        if text not in told:
+            self.set(memory={**self.run.memory, "notes": [*told, text]})
+            self.note("run.noted", text=text)
+
     def change(self) -> Change:
         """Everything as one write."""
         return Change(

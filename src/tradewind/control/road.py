@@ -39,6 +39,7 @@ from tradewind.records.steering import (
     Decision,
     Finish,
     Launch,
+    Note,
     Publish,
     Remember,
     Resize,
@@ -447,6 +448,8 @@ class Road:
                 publish.carry_out(draft, decision, self.pinner, self.parts)
             case Remember():
                 draft.set(memory={**draft.run.memory, **decision.memory})
+            case Note():
+                draft.tell(decision.text)
             case Finish():
                 self._finish(draft, view, decision)
 

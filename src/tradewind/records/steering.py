@@ -109,6 +109,13 @@ class Remember:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Tell people something that changes nothing. Deciding it again tells nothing twice."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
     """The run has ended."""
 
@@ -117,4 +124,4 @@ class Finish:
     error: dict[str, Any] = field(default_factory=dict)
 
 
-Decision = Launch | Submit | Resize | StopChild | WakeAt | Publish | Remember | Finish
+Decision = Launch | Submit | Resize | StopChild | WakeAt | Publish | Remember | Note | Finish

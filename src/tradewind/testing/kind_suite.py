@@ -39,6 +39,7 @@ from tradewind.records.steering import (
     Decision,
     Finish,
     Launch,
+    Note,
     Publish,
     Remember,
     Resize,
@@ -332,6 +333,8 @@ class _Control:
                 assert decision.at > 0
             case Remember():
                 codec.dumps(replace(self._view.run, memory=decision.memory))
+            case Note():
+                assert decision.text
             case Publish():
                 assert decision.name and decision.origin and decision.slot not in self._published
                 self._published.add(decision.slot)

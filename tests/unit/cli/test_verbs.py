@@ -12,6 +12,7 @@ import yaml
 
 from tests.unit.cli.conftest import Tw
 from tests.unit.sdk.fake import Fake
+from tradewind.base.errors import NotFound
 from tradewind.sdk import catalog, local
 from tradewind.sdk.http import Http
 
@@ -214,6 +215,12 @@ def test_describe_numbers_tries_over_the_whole_run(tw: Tw, fake: Fake) -> None:
     assert "running (superseded)" in rows[0]
 
 
+def test_what_a_run_notes_is_shown(tw: Tw, fake: Fake) -> None:
+    fake.outcome = lambda document: {"state": "succeeded", "notes": ["it never held"]}
+    assert "note: it never held" in tw("run", "train.py").err
+    assert "it never held" in tw("describe", "r001").out
+
+
 def test_a_service_shows_how_many_of_its_replicas_are_ready_and_why_not(tw: Tw, fake: Fake) -> None:
     [run] = fake.client().runs.create([{"spec": {"kind": "service", "name": "web"}}])
     words = "0 of 2 ready: no module named 'x'"
@@ -305,6 +312,33 @@ def test_attach_wait_stop_delete(tw: Tw, fake: Fake) -> None:
     tw("run", "train.py", "-d")
     assert tw("wait", "r003", "--timeout", "0s").status == 4
     assert tw("wait", "r003", "--timeout", "soon").status == 2
+
+
+@pytest.mark.parametrize("kind", ["dataset", "model"])
+def test_versions_stay_and_that_is_said(
+    tw: Tw, fake: Fake, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"name": "late", "versions": [{"number": 1}, {"number": 2}]}
+    monkeypatch.setattr(Fake, f"_{kind}", lambda *_: body)
+    for thing in (f"{kind}/late", f"{kind}s/late", f"{kind}/late@2"):
+        said = tw("delete", thing)
+        assert (said.status, said.out) == (2, "")
+        assert "no stored spec" in said.err and "its 2 versions stay" in said.err
+    fake.specs[kind, "late"] = {"document": {"kind": kind, "name": "late"}}
+    said = tw("delete", f"{kind}/late")
+    assert (said.status, said.out) == (0, f"deleted: {kind}/late\n")
+    assert "its 2 versions stay" in said.err and not fake.specs
+
+
+def test_what_is_nowhere_is_not_deleted(
+    tw: Tw, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: Any) -> Any:
+        raise NotFound("there is no model late")
+
+    monkeypatch.setattr(Fake, "_model", none)
+    assert "there is no model" in tw("delete", "model/late").err
+    assert "did you mean" in tw("delete", "modl/late").err
 
 
 BACK = "waiting until it is back"

@@ -84,6 +84,7 @@ def _run(body: Json, out: Out) -> None:
             ("parameters logged", _logged(body, "params")),
             ("metrics", _logged(body, "metrics")),
             ("why", "\n".join(lines_of(body.get("explain")))),
+            ("note", "\n".join(body.get("notes") or ())),
             ("error", error.get("message")),
             ("hint", error.get("hint")),
         ]

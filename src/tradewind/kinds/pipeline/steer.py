@@ -16,7 +16,16 @@ from tradewind.base.errors import TradewindError, UserError
 from tradewind.base.ids import canonical
 from tradewind.kinds.pipeline import outputs
 from tradewind.records.states import ENDED, RunState
-from tradewind.records.steering import Child, Decision, Finish, StopChild, Submit, View, WakeAt
+from tradewind.records.steering import (
+    Child,
+    Decision,
+    Finish,
+    Note,
+    StopChild,
+    Submit,
+    View,
+    WakeAt,
+)
 from tradewind.specs import PipelineSpec, Reference, Step, fill, from_document, parse_reference
 from tradewind.specs import to_document as document_of
 
@@ -41,6 +50,7 @@ class _Walk:
         self.children = {child.key: child for child in view.children}
         self.steps: dict[str, _Progress] = {}
         self.submits: list[Submit] = []
+        self.notes: list[Note] = []
 
     def lookup(self, item: Any = None) -> Any:
         """What `fill` asks for a reference."""
@@ -93,13 +103,13 @@ def next(view: View, now: float) -> Sequence[Decision]:
     if failed:
         # What runs goes on to its end, since its result may be reused; nothing new begins.
         name, progress = failed[0]
-        return wake if live else [_failure(walk, name, progress.failed)]
+        return [*walk.notes, *(wake if live else [_failure(walk, name, progress.failed)])]
     if all(progress.done for progress in walk.steps.values()):
         try:
-            return [Finish(state=RunState.SUCCEEDED, result=_result(walk))]
+            return [*walk.notes, Finish(state=RunState.SUCCEEDED, result=_result(walk))]
         except TradewindError as error:
             return [Finish(state=RunState.FAILED, error=error.to_json())]
-    return [*walk.submits, *wake]
+    return [*walk.notes, *walk.submits, *wake]
 
 
 def _out_of_time(limit: float) -> Finish:
@@ -169,16 +179,22 @@ def _each(walk: _Walk, step: Step) -> _Progress:
 
 
 def _rounds(walk: _Walk, step: Step) -> _Progress:
-    """Again until its own output says enough, or the bound is reached."""
+    """Again until its own output says enough, or the bound is reached, which is said."""
     assert step.until is not None
-    for index in range(step.until.max):
+    condition, most = step.until.condition, step.until.max
+    for index in range(most):
         part = _of(walk.child(f"{step.name}~{index}", step))
         if not part.done or part.failed:
             return part
-        reference = step.until.condition.reference
-        value = outputs.as_value(outputs.select(part.gives, reference), reference)
-        if step.until.condition.holds(value):
+        value = outputs.as_value(
+            outputs.select(part.gives, condition.reference), condition.reference
+        )
+        if condition.holds(value):
             return part
+    rounds = f"{most} round{'s' if most > 1 else ''}"
+    wanted = condition.model_dump()
+    text = f"step {step.name!r} ended after its {rounds} (`max`): {wanted} never held"
+    walk.notes.append(Note(text=text))
     return part
 
 
