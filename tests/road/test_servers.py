@@ -153,6 +153,25 @@ async def test_a_pool_whose_server_is_gone_is_waited_for_and_taken_over(
     assert one.here.places.leases["far"] > 1
 
 
+@two
+async def test_a_server_that_comes_back_has_its_runs_at_once(one: Town, other: Town) -> None:
+    """The others have looked after them meanwhile."""
+    await other.here.loop.close()
+    for pool, number in other.here.places.leases.items():
+        one.here.store.leases.release(pool, other.here.places.worker, number)
+    one.here.connections.make = _unmade
+    await look(one)
+    run = await one.submit(function("one", pool="far"))
+    await together(one, seconds=1.0)
+    assert "no machines for sale" in one.run(run).waiting
+    await other.up()
+    await look(other)
+    began = one.clock.now()
+    await together(one, other)
+    found = one.run(run)
+    assert found.state is RunState.SUCCEEDED and found.ended - began < 5.0
+
+
 def _unmade(_: object) -> FarEngine:
     raise Unreachable("no machines for sale")
 

@@ -76,12 +76,13 @@ class Places:
         return lease.holder.partition(":")[0]
 
     def notice(self, pool: str) -> None:
-        """A run names this pool. If no server holds it, its runs are stepped here too."""
-        known = not pool or pool in self.leases or pool in self.strays
-        # Asked for every run that comes in: what was held a moment ago is not looked up again.
-        if known or self._held.get(pool, 0.0) > self.clock.now():
+        """A run names this pool. While no server holds it, its runs are stepped here too."""
+        if not pool or pool in self.leases:
             return
-        if not self.holder(pool):
+        # Asked for every run that comes in: what was held a moment ago is not looked up again.
+        if self._held.get(pool, 0.0) > self.clock.now() or self.holder(pool):
+            self.strays.discard(pool)
+        else:
             self.strays.add(pool)
 
     def sweep(self, pools: set[str]) -> None:
