@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from tradewind.records.plans import Plan, Quote
 from tradewind.records.runs import Run
 from tradewind.records.states import RunState
 from tradewind.records.steering import View
+from tradewind.records.tasks import Resources, starting_width
 from tradewind.specs.common import Spec, Workload
 from tradewind.store.rows import Promise, Usage
 
@@ -25,8 +27,7 @@ def charge(draft: Draft, placement: Placement, pool: PoolFacts | None) -> None:
         return
     began = placement.started or placement.ended
     seconds = max(0.0, placement.ended - began)
-    part = price.share(placement.demand, pool.capacity)
-    money = price.cost(seconds, pool.price, part)
+    money = accrued(draft.run, placement, pool, placement.ended)
     draft.usage.append(
         Usage(
             project=draft.run.project,
@@ -37,7 +38,7 @@ def charge(draft: Draft, placement: Placement, pool: PoolFacts | None) -> None:
             at=draft.now,
             detail={
                 "pool": pool.name,
-                "share": part,
+                "share": price.share(placement.demand, pool.capacity),
                 "price": pool.price,
                 "demand": codec.to_json(placement.demand),
             },
@@ -46,6 +47,39 @@ def charge(draft: Draft, placement: Placement, pool: PoolFacts | None) -> None:
     if placement.id not in draft.run.memory.get("billed", ()):
         billed = [*draft.run.memory.get("billed", ()), placement.id]
         draft.set(price=draft.run.price + money, memory={**draft.run.memory, "billed": billed})
+
+
+def accrued(run: Run, placement: Placement, pool: PoolFacts, until: float) -> int:
+    """Nanodollars of a placement up to a moment, by what it held when."""
+    if not placement.started:
+        return 0
+    held = [(placement.started, placement.demand)]
+    held += [(at, _of(placement, width)) for at, width in _steps(run, placement)]
+    ends = [*(at for at, _ in held[1:]), until]
+    return sum(
+        price.cost(max(0.0, end - at), pool.price, price.share(demand, pool.capacity))
+        for (at, demand), end in zip(held, ends, strict=True)
+    )
+
+
+def width(run: Run, placement: Placement) -> int:
+    """How many items an array works on at once now."""
+    steps = _steps(run, placement)
+    return int(steps[-1][1]) if steps else starting_width(placement.task.roles[0].shape)
+
+
+def demand(run: Run, placement: Placement) -> Resources:
+    """What a placement holds now."""
+    steps = _steps(run, placement)
+    return _of(placement, int(steps[-1][1])) if steps else placement.demand
+
+
+def _steps(run: Run, placement: Placement) -> Sequence[Sequence[float]]:
+    return list(run.memory.get("widths", {}).get(placement.id, ()))
+
+
+def _of(placement: Placement, width: float) -> Resources:
+    return price.times(placement.task.roles[0].resources, int(width))
 
 
 def promise(draft: Draft, quote: Quote | None, plan: Plan | None, spec: Spec) -> Promise | None:

@@ -23,7 +23,7 @@ from tradewind import kinds
 from tradewind.base.errors import NotAllowed, Refused, TradewindError, TryAgain
 from tradewind.base.ids import new_id
 from tradewind.compiler.quote import quote as quote_of
-from tradewind.control import bill, explain, places, probing, publish
+from tradewind.control import bill, explain, places, probing, promise, publish
 from tradewind.control.draft import Draft
 from tradewind.control.gather import Batch
 from tradewind.control.parts import Parts
@@ -49,7 +49,7 @@ from tradewind.records.steering import (
     WakeAt,
 )
 from tradewind.records.tasks import Restart, Stop, Task
-from tradewind.scheduler.machine import Machine, Reject, Released, Waiting
+from tradewind.scheduler.machine import Machine, Reject, Released, Waiting, Widened
 from tradewind.specs import KINDS, from_document, to_document
 from tradewind.specs.common import Workload
 from tradewind.store.base import Store
@@ -185,9 +185,14 @@ class Road:
             return
         digest = pinned.digest(made)
         draft.move(RunState.PINNED, pinned=codec.to_json(made), pinned_digest=digest, waiting="")
+        self._reuse(draft, made, batch)
+
+    def _reuse(self, draft: Draft, made: Pinned, batch: Batch) -> None:
+        """End it with an equal earlier result, or remember why there is none."""
+        run = draft.run
         if not kinds.load(run.kind).lower.reuses(made):
             return
-        before = self.store.runs.cached(run.project, digest)
+        before = self.store.runs.cached(run.project, run.pinned_digest)
         if before is not None:
             draft.move(
                 RunState.SUCCEEDED,
@@ -218,19 +223,34 @@ class Road:
             return
         spec = from_document(run.spec)
         plan = None if quote is None else quote.plans[int(run.memory.get("plan", 0))]
-        promise = bill.promise(draft, quote, plan, spec)
-        if promise is not None:
-            draft.promises.append(promise)
+        promised = bill.promise(draft, quote, plan, spec)
+        if promised is not None:
+            draft.promises.append(promised)
         if quote is None or plan is None:
             draft.move(RunState.PLANNED)
             return
         self._may_share(run, plan)
+        self._land(draft, made, plan, batch)
+        if draft.run.state in ENDED:
+            return
         draft.quotes.append(quote)
         draft.move(RunState.PLANNED, plan=codec.to_json(plan), quote=quote.id)
         if "ask" in run.memory:  # `tw quote`: the road ends here
             told = {"quote": {"kind": "quote", "id": quote.id}}
             draft.move(RunState.RUNNING)
             draft.move(RunState.SUCCEEDED, result=told)
+
+    def _land(self, draft: Draft, made: Pinned, plan: Plan, batch: Batch) -> None:
+        """Where no pool was named it was pinned for the one that goes first: pin it for the one
+        that was chosen, where an equal result may be known."""
+        there = self.pinner.landed(made, plan.pool)
+        if there == made or "ask" in draft.run.memory:
+            return
+        memory = {**draft.run.memory, "asked": draft.run.pinned_digest}
+        digest = pinned.digest(there)
+        draft.set(pinned=codec.to_json(there), pinned_digest=digest, memory=memory)
+        if draft.run.state is RunState.PINNED:
+            self._reuse(draft, there, batch)
 
     def _probe_first(self, draft: Draft, wanted: ProbesWanted) -> None:
         """Measure before it is planned, on the pool that would be chosen if all were equal."""
@@ -249,7 +269,7 @@ class Road:
         if placement is None or placement.number < draft.run.number:
             self.place(draft)
             return
-        self._follow(draft, placement)
+        self._follow(draft, view, placement)
         if placement.state not in PLACEMENT_ENDED:
             return
         found = probing.found(view, placement)
@@ -406,14 +426,14 @@ class Road:
         view = batch.views[draft.run.id]
         placement = view.placement
         if placement is not None and placement.number == draft.run.number:
-            self._follow(draft, placement)
+            self._follow(draft, view, placement)
             if probing.is_probe(placement) and placement.state not in PLACEMENT_ENDED:
                 return  # it is being stopped
         view = probing.without(replace(view, run=draft.run))
         for decision in kinds.load(draft.run.kind).steer.next(view, draft.now):
             self._carry_out(draft, view, decision)
 
-    def _follow(self, draft: Draft, placement: Placement) -> None:
+    def _follow(self, draft: Draft, view: View, placement: Placement) -> None:
         """What the newest placement's state means for the run, before the kind decides."""
         if placement.state in PLACEMENT_ENDED:
             self.machine.feed([Released(run=draft.run.id)])
@@ -425,9 +445,23 @@ class Road:
             if draft.run.state is RunState.PLACED:
                 draft.move(RunState.RUNNING)
             draft.set(started=draft.run.started or placement.started)
+            self._keep(draft, view, placement)
         elif placement.state is PlacementState.PLACED:
             # A server that died after the write and before the launch left it so.
             self.actions.append(LaunchPlacement(placement))
+
+    def _keep(self, draft: Draft, view: View, placement: Placement) -> None:
+        """Its budget and its deadline, while it works."""
+        pool = self.places.facts.get(placement.pool)
+        if pool is None or not (draft.run.spec.get("budget") or draft.run.spec.get("performance")):
+            return
+        if (held := bill.demand(draft.run, placement)) != placement.demand:
+            self.machine.feed([Widened(run=draft.run.id, demand=held)])  # also after a restart
+        wider = promise.watch(draft, view, placement, pool, self.machine.free(pool.name))
+        if wider is not None:
+            promise.widened(draft, wider)
+            self.machine.feed([Widened(run=draft.run.id, demand=wider.demand)])
+            self.actions.append(ResizePlacement(placement, wider.width))
 
     def _carry_out(self, draft: Draft, view: View, decision: Decision) -> None:
         match decision:
@@ -503,12 +537,12 @@ class Road:
         self.machine.feed([Released(run=run.id)])
         view = batch.views[run.id] if batch else View(run=run)
         self.abandon(draft, view)
-        promise = next(iter(draft.promises), None)
-        if promise is None and bill.promised(run):
-            promise = self.store.ledger.promise(run.id)
-        if promise is not None and not promise.settled:
+        made = next(iter(draft.promises), None)
+        if made is None and bill.promised(run):
+            made = self.store.ledger.promise(run.id)
+        if made is not None and not made.settled:
             below = 0 if run.plan else self.store.ledger.bill_of_tree(run.id).nanodollars
-            draft.promises[:] = [bill.settled(promise, run, run.price + below, draft.now)]
+            draft.promises[:] = [bill.settled(made, run, run.price + below, draft.now)]
         self.parts.forget(run.id)
 
     def abandon(self, draft: Draft, view: View) -> None:

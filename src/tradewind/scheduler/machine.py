@@ -70,7 +70,15 @@ class Released:
     run: str
 
 
-SchedulerEvent = PoolChanged | PoolGone | Waiting | Withdrawn | Occupied | Released
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widened:
+    """A run holds this much of its pool from now on, in place of what it held."""
+
+    run: str
+    demand: Resources
+
+
+SchedulerEvent = PoolChanged | PoolGone | Waiting | Withdrawn | Occupied | Widened | Released
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +174,8 @@ class Machine:
                     self._waiting.pop(event.run, None)
                 case Occupied():
                     self._hold(event.run, event.pool, event.demand)
+                case Widened():
+                    self._widen(event.run, event.demand)
                 case Released():
                     self._release(event.run)
 
@@ -230,6 +240,18 @@ class Machine:
         """The runs that hold a place there."""
         return {run for run, (held, _) in list(self._held.items()) if held == pool}
 
+    def free(self, pool: str) -> Resources:
+        """How much of a pool nobody holds."""
+        known = self._pools.get(pool)
+        if known is None:
+            return Resources(cpu=0.0)
+        names = known.capacity.accelerators
+        return Resources(
+            cpu=max(0.0, known.capacity.cpu - known.cpu),
+            memory=max(0, known.capacity.memory - known.memory),
+            accelerators={n: max(0, names[n] - known.accelerators.get(n, 0)) for n in names},
+        )
+
     def used(self, pool: str) -> Resources:
         """How much of a pool is held. Asked from other threads, like `why`."""
         counted = _Pool(Resources(), Resources())
@@ -258,6 +280,15 @@ class Machine:
             return
         self._held[run] = (pool, demand)
         if pool in self._pools:
+            self._pools[pool].hold(demand, +1)
+
+    def _widen(self, run: str, demand: Resources) -> None:
+        if run not in self._held:
+            return
+        pool, before = self._held[run]
+        self._held[run] = (pool, demand)
+        if pool in self._pools:
+            self._pools[pool].hold(before, -1)
             self._pools[pool].hold(demand, +1)
 
     def _release(self, run: str) -> None:

@@ -1,0 +1,92 @@
+"""What was promised is kept while it can be, and told at once when it cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.road.town import Town, function, in_town, value
+from tradewind.records.runs import Run
+from tradewind.records.states import RunState
+
+CENT = 10_000_000  # nanodollars
+SECOND = 500_000  # of a core
+
+
+def items(count: int, **fields: Any) -> dict[str, Any]:
+    """Ten seconds an item, one at once, a core each. A core of the town costs $0.0005 a second."""
+    return function("slow", items=list(range(count)), at_once=1, resources={"cpu": 1}, **fields)
+
+
+async def carried_out(town: Town, document: dict[str, Any]) -> Run:
+    town.act("slow", lambda _request, _role, index, _attempt: value(index, seconds=10.0))
+    return await town.result(document)
+
+
+def promised(town: Town, run: Run) -> Any:
+    return town.here.store.ledger.promise(run.id)
+
+
+@in_town
+async def test_an_array_that_would_be_late_takes_more_at_once(town: Town) -> None:
+    run = await carried_out(town, items(10, performance="60s"))
+    assert run.state is RunState.SUCCEEDED
+    assert run.ended - run.created <= 60.0
+    assert "promise.widened" in town.events(run.id)
+    assert promised(town, run).outcome == "kept"
+    # A hundred seconds of a core, and what the second one had nothing to do at the end.
+    assert 100 * SECOND <= run.price <= 112 * SECOND
+
+
+@in_town
+async def test_what_is_in_time_is_left_alone(town: Town) -> None:
+    run = await carried_out(town, items(5, performance="120s"))
+    assert "promise.widened" not in town.events(run.id)
+    assert run.ended - run.created == 50.0
+    assert promised(town, run).outcome == "kept"
+
+
+@in_town
+async def test_where_there_is_no_room_it_is_told_once_and_at_once(town: Town) -> None:
+    town.act("other", value(1, seconds=1000.0))
+    await town.submit(function("other", resources={"cpu": 1}))
+    await town.settle(0.0)
+    run = await carried_out(town, items(10, performance="60s"))
+    assert town.events(run.id).count("promise.at_risk") == 1
+    assert "promise.widened" not in town.events(run.id)
+    assert promised(town, run).outcome == "broken"
+
+
+@in_town
+async def test_the_words_say_when_it_will_end_and_why_not_sooner(town: Town) -> None:
+    town.act("other", value(1, seconds=1000.0))
+    await town.submit(function("other", resources={"cpu": 1}))
+    await town.settle(0.0)
+    town.act("slow", value(1, seconds=10.0))
+    run = await town.submit(items(10, performance="60s"))
+    await town.settle(30.0)
+    waiting = town.run(run).waiting
+    assert "likely late: ends about 1m 40s" in waiting
+    assert "1m were asked for" in waiting
+    assert "no room for more" in waiting
+
+
+@in_town
+async def test_it_is_not_widened_beyond_its_budget(town: Town) -> None:
+    run = await carried_out(town, items(10, performance="60s", budget="$0.02"))
+    assert "promise.widened" not in town.events(run.id)
+    assert run.state is RunState.FAILED
+    assert "budget of $0.020 is spent" in run.error["message"]
+    assert run.price <= 2 * CENT + SECOND
+
+
+@in_town
+async def test_a_widened_array_is_widened_after_a_restart(town: Town) -> None:
+    town.act("slow", value(1, seconds=10.0))
+    run = await town.submit(items(10, performance="60s"))
+    await town.settle(20.0)
+    assert "promise.widened" in town.events(run)
+    await town.down()
+    await town.up()
+    await town.settle()
+    assert town.run(run).state is RunState.SUCCEEDED
+    assert town.here.places.machine.free("local").cpu == 2.0
