@@ -45,9 +45,10 @@ def estimates(
 
 
 def _worth(machines: Sequence[Machine], connected: Sequence[str]) -> list[tuple[Machine, bool]]:
-    """Of machines with equally many cores the cheapest, on demand and on the spot market."""
+    """Of machines with equally many cores the cheapest, on demand and on the spot market. Those
+    with accelerators are for work that names them, and that is not predicted from CPU seconds."""
     best: dict[tuple[float, bool], Machine] = {}
-    for machine in machines:
+    for machine in (each for each in machines if not each.accelerators):
         for spot in (False, True):
             if machine.name in connected or machine.cpu < 1 or (spot and not machine.spot):
                 continue
@@ -112,5 +113,11 @@ def _plan(option: Option, machine: Machine, count: int, spot: bool, model: Model
         cpu=Interval(p50=work.cpu.p50, p90=work.cpu.p90 * STRANGE),
         basis=f"estimate, never run there; {'spot ' if spot else ''}price of {machine.as_of}",
         estimate_only=True,
-        grounds={**grounds(model, work), "machine": machine.name, "count": count, "spot": spot},
+        grounds={
+            **grounds(model, work),
+            "machine": machine.name,
+            "region": machine.region,
+            "count": count,
+            "spot": spot,
+        },
     )

@@ -226,8 +226,7 @@ class Model:
     def _past(self, backend: str, fixed: float, processes: int) -> tuple[list[float], bool] | None:
         """Earlier runs' CPU seconds brought to these rows and processes, newest first; and whether
         they ran on another backend. A run of fewer rows than the probes' says less than they do."""
-        least = self.line.rows if self.line is not None else 0
-        past = [run for run in self.facts.history if run.cpu > 0 and (run.rows or least) >= least]
+        past = [run for run in self._telling if run.cpu > 0]
         own = [run for run in past if run.backend in ("", backend)]
         if not own and self.line is not None:
             return None
@@ -235,6 +234,11 @@ class Model:
         return (
             ([self._scaled(run, fixed, processes) for run in chosen], not own) if chosen else None
         )
+
+    @cached_property
+    def _telling(self) -> list[PastRun]:
+        least = self.line.rows if self.line is not None else 0
+        return [run for run in self.facts.history if (run.rows or least) >= least]
 
     def _scaled(self, run: PastRun, fixed: float, processes: int) -> float:
         scale = self.rows / run.rows if run.rows and self.rows else 1.0
@@ -251,7 +255,7 @@ class Model:
         share = processes if backend == "partitions" else 1
         past = [
             run.memory * (max(1.0, self.rows / run.rows) if run.rows and self.rows else 1.0)
-            for run in self.facts.history[:RUNS]
+            for run in self._telling[:RUNS]
             if run.memory and run.backend in ("", backend)
         ]
         if past:

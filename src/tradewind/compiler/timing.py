@@ -38,7 +38,7 @@ def timed(model: Model, work: Work, option: Option, pool: PoolFacts) -> tuple[In
     start = min(middle, _start(option))
     late = (middle - start) * math.exp(work.spread) * _slowed(model, option, pool)
     held = Interval(p50=middle, p90=start * COLD + late + JITTER)
-    return Interval(p50=middle + BESIDE.p50, p90=late + BESIDE.p90), held
+    return Interval(p50=middle + BESIDE.p50, p90=held.p90 + BESIDE.p90), held
 
 
 def plan(model: Model, option: Option, pool: PoolFacts) -> Plan | None:

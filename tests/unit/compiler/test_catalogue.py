@@ -127,8 +127,9 @@ def test_what_is_no_price_list_is_refused(text: str, said: str) -> None:
 
 
 def test_lines_are_counted_over_quoted_ones_and_blank_ones() -> None:
-    text = listed(ROW | {"source": "two\nlines"}) + "\n" + listed(ROW | {"vcpus": "x"}).split(
-        "\n", 1)[1].replace("big", "other")  # fmt: skip
+    first, second = ROW | {"network_gbps": "two\nlines"}, ROW | {"instance": "x", "vcpus": "x"}
+    head, rest = listed(first, second, columns=(*COLUMNS, "network_gbps")).split("\n", 1)
+    text = f"{head}\n\n{rest}"
     with pytest.raises(InvalidData) as found:
         parse(text)
     assert found.value.where is not None and found.value.where.line == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,6 @@ from tradewind.base.errors import Refused
 from tradewind.compiler import catalogue, price
 from tradewind.compiler.facts import Facts, Machine, PastRun, PoolFacts
 from tradewind.compiler.quote import QUOTE_SECONDS, fits, quote
-from tradewind.control.assemble import _prices
 from tradewind.records.plans import Option, Quote
 from tradewind.records.tasks import Resources
 
@@ -111,7 +111,9 @@ def test_accelerators_of_none_divide_by_nothing() -> None:
 
 
 def test_the_catalogue_is_read_and_compared_with() -> None:
-    machines = catalogue.parse(_prices())
+    machines = catalogue.parse(
+        resources.files("tradewind.compiler").joinpath("prices.csv").read_text("utf-8")
+    )
     assert len(machines) > 10 and all(each.price > 0 for each in machines)
     assert [each.price for each in machines] == sorted(each.price for each in machines)
     assert len(catalogue.compared(machines)) == 2

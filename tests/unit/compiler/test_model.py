@@ -1,0 +1,210 @@
+"""CPU seconds and memory of n rows: two points, earlier runs first, and honest about the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.compiler.samples import FARM, GIB, HERE, call, probed
+from tradewind.compiler import timing
+from tradewind.compiler.facts import Facts, Outcome, PastRun, Probed
+from tradewind.compiler.model import FAR, JITTER, START_CPU, Model, Work, line_of
+from tradewind.records.plans import Option
+from tradewind.records.tasks import Resources
+
+
+def model(found: Probed | None = None, *past: PastRun, rows: int = 0) -> Model:
+    return Model(Facts(pools=(), probed=found, history=past), rows)
+
+
+def work(made: Model, backend: str = "duckdb", processes: int = 1) -> Work:
+    found = made.work(backend, processes)
+    assert found is not None
+    return found
+
+
+@given(st.floats(1e-9, 1e-4), st.floats(0.0, 5.0))
+def test_a_straight_line_is_found_and_the_empty_call_is_no_part_of_it(
+    each: float, base: float
+) -> None:
+    line = line_of(probed(each, base))
+    assert line is not None
+    assert line.each == pytest.approx(each, rel=1e-6, abs=1e-12)
+    assert line.base == pytest.approx(base, abs=1e-6)
+    middle = work(model(probed(each, base))).cpu.p50
+    assert middle == pytest.approx(START_CPU + base + each * 20_000_000, rel=1e-6)
+
+
+def test_it_is_not_in_proportion_to_the_rows() -> None:
+    tenfold = work(model(probed(base=3.0), rows=200_000_000)).cpu.p50
+    assert tenfold < 10 * work(model(probed(base=3.0))).cpu.p50 - 20
+
+
+def test_one_call_that_a_neighbour_slowed_changes_nothing() -> None:
+    found = probed()
+    slow = replace(found.calls[-1], cpu=found.calls[-1].cpu * 5)
+    assert line_of(replace(found, calls=(*found.calls[:-1], slow))) == line_of(found)
+
+
+def test_without_an_empty_call_the_smallest_serves_and_else_all_is_work() -> None:
+    found = probed(1e-6, 0.5)
+    small, big = call(100_000, 0.6), call(500_000, 1.0)
+    line = line_of(replace(found, calls=(small, big)))
+    assert line is not None
+    assert line.each == pytest.approx(1e-6) and line.base == pytest.approx(0.5)
+    alone = line_of(replace(found, calls=(big,)))
+    assert alone is not None
+    assert alone.base == 0.0 and alone.each == pytest.approx(2e-6)
+
+
+def test_without_a_call_with_rows_nothing_is_known() -> None:
+    assert line_of(replace(probed(), calls=(call(0, 1.0),))) is None
+    assert model(replace(probed(), calls=())).work("duckdb") is None
+    assert model().work("duckdb") is None
+
+
+def test_an_input_of_no_rows_takes_its_start() -> None:
+    empty = Probed(rows=0, groups=0, bytes=0, style="sql", backend="duckdb", family="stream",
+                   calls=(call(0, 0.2), call(10, 0.2)))  # fmt: skip
+    assert work(model(empty)).cpu.p50 == pytest.approx(START_CPU + 0.2, abs=1e-3)
+
+
+@given(st.integers(1, 10**10), st.integers(1, 10**10), st.sampled_from(["stream", "hash", "group"]))
+def test_more_rows_never_take_less(one: int, two: int, family: str) -> None:
+    found = probed(family=family, memory=300.0)
+    few, many = (
+        Model(Facts(pools=(), probed=found), rows).work("duckdb", 1, 8 * GIB)
+        for rows in sorted((one, two))
+    )
+    assert few is not None and many is not None
+    assert few.cpu.p50 <= many.cpu.p50 and few.cpu.p90 <= many.cpu.p90
+    assert few.memory <= many.memory
+
+
+@given(st.floats(1e-9, 1e-4), st.integers(1, 10**9), st.sampled_from(["stream", "hash", "table"]))
+def test_the_interval_holds_its_middle(each: float, rows: int, family: str) -> None:
+    cpu = work(model(probed(each, family=family), rows=rows)).cpu
+    assert 0 < cpu.low <= cpu.p50 <= cpu.p90
+
+
+def test_what_is_under_a_second_is_not_predicted_closer() -> None:
+    found = work(model(probed(1e-10, 0.0)))
+    assert found.cpu.p50 < 1.0 < found.cpu.p90 and "under 1 s" in found.basis
+
+
+def test_far_beyond_the_largest_sample_the_interval_is_wider() -> None:
+    near, far = (work(model(probed(), rows=rows)) for rows in (50_000_000, 50_000_000_000))
+    assert near.spread == work(model(probed())).spread < far.spread
+    assert far.spread - near.spread == pytest.approx(0.1 * math.log(1000))
+    assert "100,000 times the largest sample" in far.basis and FAR == 100
+
+
+def test_two_earlier_runs_go_before_any_line_and_one_nearly() -> None:
+    ran = PastRun(seconds=20.0, cpu=40.0, memory=1, rows=20_000_000, backend="duckdb")
+    lined = work(model(probed())).cpu.p50
+    twice = work(model(probed(), ran, ran))
+    assert twice.cpu.p50 == pytest.approx(40.0) and twice.seen and twice.line == 0
+    once = work(model(probed(), ran)).cpu.p50
+    assert (lined + 40) / 2 < once < 40
+    assert twice.spread < work(model(probed())).spread
+
+
+def test_earlier_runs_are_scaled_by_their_rows_but_for_the_start() -> None:
+    ran = PastRun(seconds=5.0, cpu=10.0 + START_CPU, memory=100, rows=1_000_000, backend="duckdb")
+    found = work(model(None, ran, ran, rows=10_000_000))
+    assert found.cpu.p50 == pytest.approx(100 + START_CPU)
+    assert model(None, ran, rows=10_000_000).memory("duckdb") == 1000
+
+
+def test_a_run_smaller_than_the_sample_says_nothing() -> None:
+    tiny = PastRun(seconds=1.0, cpu=50.0, memory=1, rows=1000, backend="duckdb")
+    assert work(model(probed(), tiny, tiny)) == work(model(probed()))
+
+
+def test_runs_on_another_backend_only_stand_in_for_a_line() -> None:
+    ran = PastRun(seconds=20.0, cpu=40.0, memory=1, rows=20_000_000, backend="python")
+    assert work(model(probed(), ran, ran)) == work(model(probed()))
+    alone = work(model(None, ran, ran))
+    assert alone.cpu.p50 == pytest.approx(40.0) and not alone.seen
+    assert alone.spread > work(model(probed())).spread and "another backend" in alone.basis
+
+
+def test_state_beyond_the_memory_may_spill_and_streams_hold_little() -> None:
+    found = probed(family="sort", style="sql", memory=1000.0)
+    made = model(found)
+    fits, spills = made.work("duckdb", 1, 64 * GIB), made.work("duckdb", 1, 8 * GIB)
+    assert fits is not None and spills is not None
+    assert spills.spills and not fits.spills and "may spill" in spills.basis
+    assert spills.cpu.p50 > fits.cpu.p50 and spills.spread > fits.spread
+    assert model(replace(found, family="stream")).memory("duckdb") < GIB
+
+
+def test_outcomes_move_the_line() -> None:
+    slow = tuple(
+        Outcome(backend="duckdb", family="hash", predicted=10.0, actual=20.0, function=f"f{n}")
+        for n in range(30)
+    )
+    found = probed(family="hash")
+    taught = Model(Facts(pools=(), probed=found, outcomes=slow)).work("duckdb")
+    assert taught is not None and taught.cpu.p50 > 1.5 * work(model(found)).cpu.p50
+
+
+# --- seconds -----------------------------------------------------------------------------------
+
+
+def option(backend: str = "partitions", width: int = 1, parts: int = 0, cpu: float = 1) -> Option:
+    return Option(backend=backend, width=width, parts=parts, resources=Resources(cpu=cpu))
+
+
+def seconds(made: Model, asked: Option) -> float:
+    plan = timing.plan(made, asked, FARM)
+    assert plan is not None and plan.seconds is not None
+    return plan.seconds.p50 - timing.BESIDE.p50
+
+
+def test_a_fan_out_runs_in_whole_waves_of_whole_row_groups() -> None:
+    made = model(probed(2e-6, 0.4))
+    part = START_CPU + 0.4 + 40 / 40
+    assert seconds(made, option(width=8, parts=40)) == pytest.approx(5 * part)
+    assert seconds(made, option(width=7, parts=40)) == pytest.approx(6 * part)
+    # 32 parts of 40 row groups: some have two.
+    assert seconds(made, option(width=8, parts=32)) == pytest.approx(4 * (part + 1))
+
+
+def test_a_query_takes_the_cores_and_a_loop_does_not() -> None:
+    query, loop = model(probed(style="sql")), model(probed(style="row"))
+    one, eight = option("duckdb"), option("duckdb", cpu=8)
+    assert seconds(query, eight) < seconds(query, one) / 5
+    assert seconds(loop, eight) == seconds(loop, one)
+
+
+def test_a_function_that_sleeps_takes_its_time_on_any_number_of_cores() -> None:
+    found = probed(1e-7, 0.0)
+    asleep = [replace(each, wall=each.rows * 1e-5) for each in found.calls]
+    made = model(replace(found, calls=tuple(asleep)))
+    assert seconds(made, option("duckdb", cpu=8)) > 190
+    assert seconds(made, option(width=8, parts=40)) < 40
+
+
+def test_a_neighbour_widens_the_promise_and_leaves_the_middle() -> None:
+    quiet, busy = (
+        timing.plan(model(probed(load=load)), option("duckdb", cpu=2), HERE) for load in (0, 1.0)
+    )
+    assert quiet is not None and busy is not None
+    assert quiet.seconds is not None and busy.seconds is not None
+    assert busy.seconds.p50 == quiet.seconds.p50 and busy.cpu == quiet.cpu
+    assert busy.seconds.p90 > 1.5 * quiet.seconds.p90 and "1.0 cores busy" in busy.basis
+
+
+@given(st.floats(1e-8, 1e-4), st.integers(1, 10**9), st.sampled_from([1, 2, 4, 8]))
+def test_seconds_are_no_less_than_the_cores_allow(each: float, rows: int, width: int) -> None:
+    made = model(probed(each), rows=rows)
+    asked = option(width=width, parts=min(made.groups, 4 * width))
+    plan = timing.plan(made, asked, FARM)
+    assert plan is not None and plan.seconds is not None and plan.cpu is not None
+    assert plan.seconds.p50 * width >= plan.cpu.p50 * (1 - 1e-9)
+    assert plan.seconds.p90 >= plan.seconds.p50 + JITTER
