@@ -25,6 +25,11 @@ _LISTEN = (
     "s = socket.create_server(('127.0.0.1', int(os.environ['PORT'])));"
     "time.sleep(600)"
 )
+_RESUME = """
+cd "$TRADEWIND_CHECKPOINTS" && [ -e deep/step ] && exit
+mkdir -p "$TRADEWIND_CHECKPOINTS/deep" && echo 1 >"$TRADEWIND_CHECKPOINTS/deep/step"
+exit 3
+"""
 
 
 class LocalPupil(Pupil):
@@ -42,6 +47,7 @@ class LocalPupil(Pupil):
             "done": f"printf %s {log}",
             "fail": f'[ "$TRADEWIND_ATTEMPT" -gt {options.get("times", 0)} ] || exit 3',
             "rank": '[ "$RANK" != 1 ] || exit 3; exec sleep 600',
+            "resume": _RESUME,
             "stay": f"printf %s {log}; exec sleep 600",
         }
         script = scripts[behaviour]
@@ -76,6 +82,7 @@ class TestLocal(EngineSuite):
 class FakePupil(Pupil):
     def __init__(self) -> None:
         self.world = World(script=self.script)
+        self.checkpoints: set[tuple[str, str, int]] = set()
 
     def engine(self) -> FakeEngine:
         return FakeEngine(self.world)
@@ -84,11 +91,14 @@ class FakePupil(Pupil):
         words = [behaviour, str(options.get("times", 0)), options.get("log", "")]
         return Entry(kind="command", args=(*words, "stubborn" if options.get("stubborn") else ""))
 
-    @staticmethod
-    def script(_request: Request, role: dict[str, Any], index: int, attempt: int) -> Outcome:
+    def script(self, request: Request, role: dict[str, Any], index: int, attempt: int) -> Outcome:
         behaviour, times, log, stubborn = role["entry"]["args"]
         broken = {"reason": "error", "status": 3, "message": "exit status 3"}
         if behaviour == "fail" and attempt <= int(times):
+            return Outcome(seconds=0.1, exit=broken)
+        unit = (request["run"], role["name"], index)
+        if behaviour == "resume" and unit not in self.checkpoints:
+            self.checkpoints.add(unit)
             return Outcome(seconds=0.1, exit=broken)
         if behaviour == "rank" and index == 1:
             return Outcome(seconds=0.1, exit=broken)

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from tradewind.api import work
+from tradewind.api import checkpoints, work
 from tradewind.base.errors import TradewindError
 from tradewind.engines.base import Place, Request
 from tradewind.engines.desk import Desk
@@ -27,6 +27,11 @@ _LISTEN = (
     "s = socket.create_server((os.environ['HOST'], int(os.environ['PORT'])));"
     "time.sleep(600)"
 )
+_RESUME = """
+cd "$TRADEWIND_CHECKPOINTS" && [ -e deep/step ] && exit
+mkdir -p "$TRADEWIND_CHECKPOINTS/deep" && echo 1 >"$TRADEWIND_CHECKPOINTS/deep/step"
+exit 3
+"""
 
 
 def free_port() -> int:
@@ -60,6 +65,7 @@ class ServedEngine(KubernetesEngine):
             app = FastAPI()
             app.state.desk = self._pupil.desk
             app.include_router(work.router, prefix="/api/v1")
+            app.include_router(checkpoints.router, prefix="/api/v1")
             app.add_exception_handler(TradewindError, _told)
             config = uvicorn.Config(
                 app, port=self._pupil.port, log_level="error", timeout_graceful_shutdown=1
@@ -113,6 +119,7 @@ class KubernetesPupil(Pupil):
             "done": f"printf %s {log}",
             "fail": f'[ "$TRADEWIND_ATTEMPT" -gt {options.get("times", 0)} ] || exit 3',
             "rank": '[ "$RANK" != 1 ] || exit 3; exec sleep 600',
+            "resume": _RESUME,
             "stay": f"printf %s {log}; exec sleep 600",
         }
         script = scripts[behaviour]

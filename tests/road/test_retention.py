@@ -7,6 +7,7 @@ import pytest
 from tests.road.town import Town, function, in_town, table, value
 from tradewind.base.errors import Conflict, NotFound
 from tradewind.base.ids import digest_bytes
+from tradewind.blobs.checkpoints import Checkpoints
 from tradewind.control import retention
 
 
@@ -35,7 +36,31 @@ async def test_bytes_that_nothing_names_go_and_others_stay(town: Town) -> None:
     kept = blobs.put_bytes(b"a lock")
     store.settings.put("lock:x", kept)
     town.clock.advance(30 * 365 * 86400.0)  # bytes are put by the machine's clock
-    freed = retention.prune(store, blobs, town.clock, 0.0, 0)
+    freed = retention.prune(store, blobs, Checkpoints(town.here.desk.blobs), town.clock, 0.0, 0)
     assert freed["blobs"] == 1 and freed["bytes"] == len(b"nobody's")
     assert not blobs.exists(stray) and blobs.exists(kept)
     assert stray == digest_bytes(b"nobody's")
+
+
+@in_town
+async def test_checkpoints_go_with_their_run(town: Town) -> None:
+    town.act("one", value(1))
+    run = await town.result(function("one"))
+    checkpoints = Checkpoints(town.here.desk.blobs)
+    kept = [checkpoints.of(name, "t", "main", 0) for name in (run.id, "r-before")]
+    for each in kept:
+        each.claim((1, 1, 1), 0, "pod")
+        digest = each.blobs.put_bytes(b"step 1")
+        one = {"path": "step", "digest": digest, "size": 6, "mtime": 1, "mode": 0o600}
+        each.change(0, "pod", [one], [])
+
+    def left() -> list[bool]:
+        retention.prune(town.here.store, town.here.blobs, checkpoints, town.clock, 100.0, 0)
+        return [each.blobs.exists(digest) for each in kept]
+
+    town.clock.advance(30 * 365 * 86400.0)
+    town.act("one", value(1))
+    later = await town.result(function("one"))
+    kept.append(checkpoints.of(later.id, "t", "main", 0))
+    kept[-1].blobs.put_bytes(b"step 1")
+    assert left() == [False, False, True]

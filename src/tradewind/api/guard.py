@@ -29,7 +29,7 @@ WORK_PATH = f"{PREFIX}/work"
 CODE_SECONDS = 120.0
 SESSION_SECONDS = 7 * 86400
 MAX_JSON = 16 * 2**20
-BYTES_PATHS = (f"{PREFIX}/blobs/", f"{WORK_PATH}/blobs/")
+BYTES_PATHS = (f"{PREFIX}/blobs/", f"{WORK_PATH}/blobs/", f"{WORK_PATH}/checkpoint/")
 BODY_TYPES = ("application/json", "application/octet-stream", "application/gzip")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -14,6 +14,7 @@ from tradewind import __version__
 from tradewind.api import pages
 from tradewind.api.deps import MOST, OWNER, Here
 from tradewind.api.guard import COOKIE, SESSION_SECONDS, Keys
+from tradewind.blobs.checkpoints import Checkpoints
 from tradewind.control import retention
 from tradewind.records import codec
 from tradewind.records.states import LIVE
@@ -102,7 +103,8 @@ def prune(
     keep: Annotated[int, Body(ge=0, le=MOST)] = 10,
 ) -> Any:
     """Delete ended runs older than `older_than` seconds, but the newest `keep` of each name."""
-    return retention.prune(here.store, here.blobs, here.clock, older_than, keep)
+    checkpoints = Checkpoints(here.desk.blobs)
+    return retention.prune(here.store, here.blobs, checkpoints, here.clock, older_than, keep)
 
 
 @router.post("/shutdown")

@@ -71,12 +71,16 @@ def has_blob(desk: TheDesk, whose: Whose, digest: Digest) -> Response:
 @router.put("/blobs/{digest}", status_code=201)
 async def put_blob(desk: TheDesk, whose: Whose, digest: Digest, request: Request) -> Any:
     """Keep the bytes of an output, checked against their digest."""
-    part = desk.blobs / f".part-{os.getpid()}-{new_id('b')}"
-    desk.blobs.mkdir(parents=True, exist_ok=True)
+    return await keep(FolderBlobs(desk.blobs, durable=True), digest, request)
+
+
+async def keep(blobs: FolderBlobs, digest: str, request: Request) -> Any:
+    """Put a request's body there."""
+    part = blobs.root / f".part-{os.getpid()}-{new_id('b')}"
+    blobs.root.mkdir(parents=True, exist_ok=True)
     try:
         size = await _receive(request, part)
-        kept = FolderBlobs(desk.blobs, durable=True)
-        found = await asyncio.to_thread(kept.put_file, part, move=True)
+        found = await asyncio.to_thread(blobs.put_file, part, move=True)
     finally:
         part.unlink(missing_ok=True)
     if found != digest:

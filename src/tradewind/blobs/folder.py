@@ -192,7 +192,7 @@ class FolderBlobs:
         part.rename(target)
         if self.durable:
             for folder in (target.parent, self.root):
-                _flush_folder(folder)
+                flush_folder(folder)
 
     def _flush(self, sink: BinaryIO) -> None:
         sink.flush()
@@ -200,7 +200,8 @@ class FolderBlobs:
             os.fsync(sink.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """What was renamed in it outlives a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tradewind.base.clock import Clock
 from tradewind.blobs.base import Blobs
+from tradewind.blobs.checkpoints import Checkpoints
 from tradewind.records import codec
 from tradewind.records.runs import Run
 from tradewind.store.base import Store
@@ -23,11 +24,19 @@ GRACE_SECONDS = 3600.0
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def prune(store: Store, blobs: Blobs, clock: Clock, older_than: float, keep: int) -> dict[str, int]:
+def prune(
+    store: Store,
+    blobs: Blobs,
+    checkpoints: Checkpoints,
+    clock: Clock,
+    older_than: float,
+    keep: int,
+) -> dict[str, int]:
     """Delete runs that ended more than `older_than` seconds ago, but the newest `keep` of each
-    name; then the bytes that only they named. Counts of what was removed."""
+    name; then the bytes that only they named, and their checkpoints. Counts of what was removed."""
     now = clock.now()
     removed = store.prune(now - older_than, keep)
+    checkpoints.forget(lambda run: not store.runs.get_many([run]))
     keep_bytes = {each for each in named(store) if _DIGEST.fullmatch(each)}
     freed = blobs.prune(keep_bytes, older_than=now - GRACE_SECONDS)
     return {**codec.to_json(removed), "blobs": freed.blobs, "bytes": freed.size}

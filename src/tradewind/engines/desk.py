@@ -35,12 +35,20 @@ class Host(Protocol):
 
 class Desk:
     """One per server. `key` signs attempt tokens: it must outlive the server. `look_up` finds a
-    live placement by id, or None."""
+    live placement by id, or None. `beside` makes, for a token, the host of what other servers of
+    this database place."""
 
-    def __init__(self, key: bytes, blobs: Path, look_up: Callable[[str], Placement | None]) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        blobs: Path,
+        look_up: Callable[[str], Placement | None],
+        beside: Callable[[str], Host] | None = None,
+    ) -> None:
         self._key = key
         self.blobs = blobs
         self._look_up = look_up
+        self._beside = beside
         self._hosts: dict[str, Host] = {}
 
     def serve(self, pool: str, host: Host) -> None:
@@ -82,8 +90,11 @@ class Desk:
 
     async def work(self, placement: Placement, pod: str) -> dict[str, Any]:
         """What the pod has to do."""
-        unit = await self._host(placement).unit(placement, pod)
-        return {"request": request(placement), "unit": unit}
+        return {"request": request(placement), "unit": await self.unit(placement, pod)}
+
+    async def unit(self, placement: Placement, pod: str) -> Unit:
+        """Which unit the pod is."""
+        return await self._host(placement).unit(placement, pod)
 
     async def hear(self, placement: Placement, pod: str, facts: Sequence[Fact]) -> None:
         """Facts from a pod; returns when they are stored."""
@@ -91,6 +102,8 @@ class Desk:
 
     def _host(self, placement: Placement) -> Host:
         host = self._hosts.get(placement.pool)
+        if host is None and self._beside is not None:
+            host = self._beside(self.token(placement.id))
         if host is None:
             raise TryAgain(f"pool {placement.pool!r} is not connected here yet", after=1.0)
         return host

@@ -11,6 +11,7 @@ import io
 import os
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +34,15 @@ POSTED = "posted.json"
 class Delivery(threading.Thread):
     """Follows a journal to its end; `ending` is set when it is over, and `wake` gets a byte."""
 
-    def __init__(self, place: Place, path: str, before: int, wake: int) -> None:
+    def __init__(
+        self, place: Place, path: str, before: int, wake: int, last: Callable[[], None]
+    ) -> None:
+        """`last` returns when all else that the unit left is where it belongs."""
         super().__init__(daemon=True)
         self.ending: ending.Ending | None = None
         self.end: journal.Report | None = None
         self._place, self._path, self._before, self._wake = place, path, before, wake
+        self._last = last
         self._offset = int(place.recall(POSTED, 0))
         self._missing = ending.made("lost", "lost", "the process beside the task was killed")
         self._more = threading.Event()
@@ -141,6 +146,7 @@ class Delivery(threading.Thread):
         except Refused as error:
             ended = {"reason": "output", "message": str(error), "hint": error.hint}
             made |= {"state": "failed", "exit": ended, "outputs": {}}
+        self._last()
         if ending.fits(made):
             return made
         data = ending.encode(made)

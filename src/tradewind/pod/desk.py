@@ -28,6 +28,8 @@ AT_ONCE = 4
 # How often bytes may come wrong before that is said.
 TRIES = 3
 ROOT = "/api/v1/work"
+# Where bytes are, below it: those of inputs and outputs, and those of a unit's checkpoint.
+BLOBS, CHECKPOINT = "/blobs/{}", "/checkpoint/{}"
 _SET = "its operator sets `server:` in the pool's options"
 _CHUNK = 1 << 18
 
@@ -118,9 +120,23 @@ class Desk:
         head = {"Content-Type": "application/json"}
         self._ask("POST", f"{ROOT}/facts", content=data, headers=head)
 
-    def put(self, digest: str, opened: Callable[[], IO[bytes] | io.RawIOBase]) -> None:
+    def claim(self) -> dict[str, Any]:
+        """What earlier tries have kept for this one, which from now on may change it."""
+        found: dict[str, Any] = self._ask(
+            "POST", f"{ROOT}/checkpoint/claim", json={"pod": self.pod}
+        ).json()
+        return found
+
+    def change(self, changed: list[dict[str, Any]], dropped: list[str]) -> None:
+        """Keep these files of the checkpoint, and those no longer."""
+        said = {"pod": self.pod, "changed": changed, "dropped": dropped}
+        self._ask("POST", f"{ROOT}/checkpoint", json=said)
+
+    def put(
+        self, digest: str, opened: Callable[[], IO[bytes] | io.RawIOBase], shelf: str = BLOBS
+    ) -> None:
         """Bring these bytes to the server, unless it has them."""
-        place = f"{ROOT}/blobs/{digest}"
+        place = ROOT + shelf.format(digest)
         if self._ask("HEAD", place).status_code == 200:
             return
 
@@ -131,24 +147,24 @@ class Desk:
 
         self._patiently(send)
 
-    def fetch(self, digest: str, blobs: str) -> None:
+    def fetch(self, digest: str, blobs: str, shelf: str = BLOBS) -> None:
         """Bring a blob here, unless it is here. What has another digest is never used."""
         target = layout.blob(blobs, digest)
         if os.path.exists(target):
             return
         os.makedirs(os.path.dirname(target), exist_ok=True)
         for _try in range(TRIES):
-            if self._patiently(lambda: self._download(digest, target)):
+            if self._patiently(lambda: self._download(digest, target, shelf)):
                 return
         raise Failure("input", f"what {self.server} sends as {digest} is not what was asked for")
 
-    def _download(self, digest: str, target: str) -> bool:
+    def _download(self, digest: str, target: str, shelf: str) -> bool:
         folder, name = os.path.split(target)
         part = os.path.join(folder, f".part-{threading.get_ident()}-{name}")
         seen = hashlib.sha256()
         try:
             with (
-                self._http.stream("GET", f"{ROOT}/blobs/{digest}") as answer,
+                self._http.stream("GET", ROOT + shelf.format(digest)) as answer,
                 open(part, "wb") as file,
             ):
                 if answer.is_error:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tradewind.inside import linux, wire
 from tradewind.pod import alone, ending
+from tradewind.pod.checkpoints import Keeping
 from tradewind.pod.delivery import Delivery
 from tradewind.pod.place import Place
 from tradewind.supervisor import layout
@@ -77,7 +78,8 @@ class _Watch:
         journal = os.path.join(folder, layout.JOURNAL)
         seq = _mend(journal)
         self._link, self._supervisor = self._fork(work, folder, seq, wake)
-        self._delivery = Delivery(place, journal, seq, wake[1])
+        self._keeping = Keeping(place, work)
+        self._delivery = Delivery(place, journal, seq, wake[1], self._keeping.join)
 
     def _fork(
         self, work: dict[str, Any], folder: str, seq: int, wake: tuple[int, int]
@@ -120,6 +122,7 @@ class _Watch:
 
     def live(self) -> ending.Ending:
         """Until the unit has ended and all that it made is on the server."""
+        self._keeping.start()
         self._delivery.start()
         self._loop.watch(self._wake, self._on_wake)
         self._loop.watch(self._link.fileno(), self._on_link)
@@ -168,6 +171,7 @@ class _Watch:
             return
         self._loop.forget(self._link.fileno())
         self._over = True
+        self._keeping.finish()
         if self._delivery.ending is not None:
             self._leave(self._delivery.ending)
         else:
@@ -202,9 +206,10 @@ class _Watch:
         self._loop.after(grace + LEAVE, self._give_up)
 
     def _give_up(self) -> None:
+        self._keeping.give_up()
         end = self._delivery.end
         if end is not None and end["body"]["state"] != "succeeded":
-            self._leave(ending.told(end))  # it made nothing that would be missed
+            self._leave(ending.told(end))  # it made no outputs that would be missed
             return
         text = "stopped on request, before all that it made could be brought to the server"
         self._leave(ending.made("stopped", "stopped", text))

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from tradewind.inside import pack
-from tradewind.pod import alone, ending
+from tradewind.pod import alone, checkpoints, ending
 from tradewind.pod.delivery import NEWER
 from tradewind.pod.desk import Away, Desk, Refused, Superseded, together
 from tradewind.pod.place import Place
@@ -63,6 +63,7 @@ def _bring(place: Place) -> None:
         uv=environments.uv_binary() if request["environment"].get("lock") else "",
     )
     phases |= preparation.prepare(settings, request)["phases"]
+    checkpoints.bring(desk, place, work)
     place.remember("work.json", {**work, "inside": settings.inside, "phases": phases})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from typing import Any
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -51,6 +52,11 @@ class Layout:
     def environment(self, digest: str) -> str:
         """Where the environment of this digest is."""
         return os.path.join(self.environments, safe(digest.rpartition(":")[2]))
+
+    def checkpoint(self, request: dict[str, Any], role: str, index: int) -> str:
+        """Where all tries of a unit find what the earlier ones wrote."""
+        run = safe(f"{request['run']}-{request['task']}")
+        return os.path.join(self.checkpoints, run, f"{role}-{index}")
 
     def zygote(self, python: str) -> str:
         """The socket of the warm interpreter for this python."""

@@ -476,6 +476,4 @@ class Supervisor:
         """A folder that all tries of this unit share, in this placement and later ones. A gang has
         one for all its members."""
         shape = next(r["shape"]["shape"] for r in self.request["roles"] if r["name"] == role)
-        unit = f"{role}-{0 if shape == 'gang' else index}"
-        run = layout.safe(f"{self.request['run']}-{self.request['task']}")
-        return os.path.join(self.places.checkpoints, run, unit)
+        return self.places.checkpoint(self.request, role, 0 if shape == "gang" else index)

@@ -59,6 +59,7 @@ class Pupil(ABC):
         - `rank`: succeeds at being stopped, but the gang's member 1 fails at once.
         - `stay`: writes `log`, goes on until stopped; `stubborn`: ignores the request to end.
         - `serve`: opens its port and goes on until stopped.
+        - `resume`: writes a file into its checkpoint folder and fails; succeeds if it finds that.
         """
 
     @abstractmethod
@@ -97,14 +98,16 @@ def a_role(entry: Entry, shape: Any = None, **fields: Any) -> Role:
     return Role(**{"name": "main", "shape": shape or Gang(), "entry": entry, **fields})
 
 
-def a_placement(name: str, *roles: Role, done: tuple[int, ...] = ()) -> Placement:
+def a_placement(
+    name: str, *roles: Role, done: tuple[int, ...] = (), run: str = "", number: int = 1
+) -> Placement:
     """A placement of the task `t`."""
     task = Task(name="t", roles=roles, environment=Environment(digest="default"))
     return Placement(
         id=name,
-        run="r" + name,
+        run=run or "r" + name,
         task=task,
-        number=1,
+        number=number,
         pool="p",
         engine="e",
         lease=1,
@@ -326,6 +329,30 @@ class EngineSuite:
             await session.reached("running", index=2)
             await session.engine.stop("p1", Stop())
             assert (await session.end("p1")).ends() == {"p1": "stopped"}
+
+        self.sit(pupil, test)
+
+    # -- checkpoints -----------------------------------------------------------------------------
+
+    def test_an_item_goes_on_from_its_checkpoint(self, pupil: Pupil) -> None:
+        async def test(session: Session) -> None:
+            again = Restart(most=1, backoff=0.01)
+            role = a_role(pupil.entry("resume"), Array(count=2), restart=again)
+            await session.launch(a_placement("p1", role))
+            told = await session.end("p1")
+            assert told.ends() == {"p1": "succeeded"}
+            expected = [(1, "running"), (1, "failed"), (2, "running"), (2, "succeeded")]
+            assert told.states(0) == told.states(1) == expected
+
+        self.sit(pupil, test)
+
+    def test_a_gang_goes_on_from_its_checkpoint(self, pupil: Pupil) -> None:
+        async def test(session: Session) -> None:
+            role = a_role(pupil.entry("resume"), Gang(least=2, most=2))
+            for number, ends in ((1, "failed"), (2, "succeeded")):
+                name = f"p{number}"
+                await session.launch(a_placement(name, role, run="r", number=number))
+                assert (await session.end(name)).ends()[name] == ends
 
         self.sit(pupil, test)
 

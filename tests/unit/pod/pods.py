@@ -30,6 +30,8 @@ class Server:
         self.facts: list[dict[str, Any]] = []
         self.posts: list[dict[str, Any]] = []
         self.work: dict[str, Any] = {}
+        self.checkpoint: list[dict[str, Any]] = []  # as a claim finds it
+        self.changes: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self.down: set[str] = set()  # "METHOD what": the connection breaks, unanswered
         self.answers: dict[str, int] = {}  # "METHOD what" → a status instead
@@ -83,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         desk, url = self.server.desk, urlsplit(self.path)
         _empty, _api, _v1, work, *rest = url.path.split("/")
-        what = f"{self.command} {rest[0] if rest else work}"
+        what = f"{self.command} {rest[-1 if self.command == 'POST' else 0] if rest else work}"
         desk.asked.append(what)
         if what in desk.down:
             self.close_connection = True
@@ -101,6 +103,11 @@ class _Handler(BaseHTTPRequestHandler):
             desk.posts.append(told)
             known = {fact["seq"] for fact in desk.facts}
             desk.facts += [fact for fact in told["facts"] if fact["seq"] not in known]
+            self._answer(204)
+        elif what == "POST claim":
+            self._answer(200, json.dumps({"files": desk.checkpoint, "damaged": False}).encode())
+        elif what == "POST checkpoint":
+            desk.changes.append(json.loads(body))
             self._answer(204)
         else:
             self._blob(desk, rest[1], body)

@@ -1,0 +1,131 @@
+"""What has settled in a checkpoint folder outlives the pod and its machine.
+
+Over the double, and over the real control plane that `KUBECONFIG` names, if any; pods are processes
+of this machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kube.home import Site, site
+from tests.kube.pupil import KubernetesPupil
+from tests.kube.puppet import surely
+from tests.kube.runner.fixtures import Cluster
+from tradewind.blobs.checkpoints import Checkpoints
+from tradewind.records.placements import Placement
+from tradewind.records.tasks import Array, Entry, Gang, Restart, Stop
+from tradewind.testing import engine_suite
+from tradewind.testing.engine_suite import EngineSuite, Session, a_placement, a_role
+
+REAL = os.environ.get("KUBECONFIG", "")
+# Its first try writes a step and goes on for ever; a later one ends if that is there.
+GOES_ON = """
+cd "$TRADEWIND_CHECKPOINTS" 2>/dev/null && [ "$(cat deep/step)" = 1 ] && exit
+mkdir -p "$TRADEWIND_CHECKPOINTS/deep" && cd "$TRADEWIND_CHECKPOINTS"
+printf 1 >deep/step
+exec sleep 600
+"""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "double",
+        pytest.param(
+            "real", marks=pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
+        ),
+    ],
+)
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    chosen = Path(REAL) if request.param == "real" else None
+    with site(tmp_path_factory.mktemp("site"), chosen, nodes=2) as found:
+        if found.double is not None:
+            found.double.settings.orphan_grace = 1.0
+        yield found
+
+
+@pytest.fixture
+def pupil(place: Site, tmp_path: Path) -> KubernetesPupil:
+    options = {"kubeconfig": str(place.kubeconfig), "namespace": place.namespace}
+    return KubernetesPupil(tmp_path, options)
+
+
+@pytest.fixture
+def cluster(place: Site) -> Iterator[Cluster]:
+    found = Cluster(place.kubeconfig)
+    yield found
+    found.close()
+
+
+def one(name: str, shape: Array | Gang, number: int = 1) -> Placement:
+    entry = Entry(kind="command", args=("sh", "-c", GOES_ON))
+    role = a_role(entry, shape, restart=Restart(most=2), stop=Stop(way="drain", grace=5.0))
+    return a_placement(name, role, run="r", number=number)
+
+
+async def settled(pupil: KubernetesPupil) -> None:
+    """Until the server has the step."""
+    kept = Checkpoints(pupil.desk.blobs).of("r", "t", "main", 0)
+    manifest = kept.blobs.root / "manifest.json"
+    await surely(lambda: manifest.exists() and "deep/step" in manifest.read_text())
+
+
+def pods(cluster: Cluster, place: Site) -> list[dict[str, str]]:
+    found = cluster.get(f"/api/v1/namespaces/{place.namespace}/pods")["items"]
+    return [{"name": pod["metadata"]["name"], "node": pod["spec"]["nodeName"]} for pod in found]
+
+
+def test_a_pod_deleted_by_hand(pupil: KubernetesPupil, place: Site, cluster: Cluster) -> None:
+    async def test(session: Session) -> None:
+        await session.launch(one("p1", Array(count=1)))
+        await session.reached("running")
+        await settled(pupil)
+        (pod,) = pods(cluster, place)
+        path = f"/api/v1/namespaces/{place.namespace}/pods/{pod['name']}"
+        now = {"gracePeriodSeconds": 0}
+        cluster.http.request("DELETE", path, json=now).raise_for_status()
+        assert (await session.end("p1")).ends() == {"p1": "succeeded"}
+
+    EngineSuite().sit(pupil, test)
+
+
+def test_a_stop_keeps_what_had_no_time_to_settle(pupil: KubernetesPupil) -> None:
+    async def test(session: Session) -> None:
+        await session.launch(one("p1", Gang()))
+        await session.reached("running")
+        assert not await session.engine.observe(0.5)
+        await session.engine.stop("p1", Stop(way="drain", grace=5.0))
+        await session.end("p1")
+        await session.launch(one("p2", Gang(), number=2))
+        assert (await session.end("p2")).ends() == {"p1": "stopped", "p2": "succeeded"}
+
+    EngineSuite().sit(pupil, test)
+
+
+def test_a_machine_that_goes(
+    pupil: KubernetesPupil, place: Site, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The real cluster looks for pods of missing machines twice a minute.
+    monkeypatch.setattr(engine_suite, "PATIENCE", 180.0)
+
+    async def test(session: Session) -> None:
+        await session.launch(one("p1", Array(count=1)))
+        await session.reached("running")
+        await settled(pupil)
+        (pod,) = pods(cluster, place)
+        node = next(node for node in place.nodes if node.settings.node == pod["node"])
+        node.freeze()
+        try:
+            cluster.http.delete(f"/api/v1/nodes/{pod['node']}").raise_for_status()
+            assert (await session.end("p1")).ends() == {"p1": "succeeded"}
+        finally:
+            node.thaw()
+
+    EngineSuite().sit(pupil, test)
