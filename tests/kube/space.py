@@ -23,7 +23,7 @@ ACCOUNTS = Kind("", "v1", "serviceaccounts")
 @contextmanager
 def quick_double(kubeconfig: Path, **node: Any) -> Iterator[tuple[Double, Path]]:
     """A double whose controllers do not wait long, with one node."""
-    double = Double(job_backoff=0.1, create_backoff=0.2)
+    double = Double(job_backoff=0.1, create_backoff=0.2, create_backoff_most=1.0)
     with double.serve():
         path = double.kubeconfig(kubeconfig)
         with Runner(path, node="n1", **QUICK, **node):

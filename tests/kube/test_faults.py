@@ -389,7 +389,9 @@ def test_a_quota_of_pods_is_waited_for(
     async def test(session: Session) -> None:
         await session.launch(task("p1"))
         told = await session.until(lambda told: bool(waits(told)))
-        assert "the quota there is used up" in waits(told)[0] and "small" in waits(told)[0]
+        room = "CPU" if name == "requests.cpu" else name
+        words = f"the namespace's quota for {room} is used up (used 0 of 0)"
+        assert waits(told)[0] == words
         assert told[-1].body["native"]["reason"] == "FailedCreate"
         here.double.delete("resourcequotas", SPACE, "small")
         here.puppet.plan = lambda _: ENDS

@@ -43,6 +43,12 @@ async def work(desk: TheDesk, whose: Whose, pod: str) -> Any:
     return await desk.work(whose, pod)
 
 
+@router.get("/gate")
+async def gate(desk: TheDesk, whose: Whose, pod: str) -> Any:
+    """Whether user code of this member of a gang may begin; the answer may take two seconds."""
+    return {"open": await desk.gate(whose, pod)}
+
+
 @router.post("/facts", status_code=204)
 async def facts(
     desk: TheDesk,

@@ -29,6 +29,10 @@ class Host(Protocol):
     async def unit(self, placement: Placement, pod: str) -> Unit:
         """Which unit the pod of this name is (docs/rooms/pod.md). Raises Gone, TryAgain."""
 
+    async def gate(self, placement: Placement, pod: str) -> bool:
+        """Whether user code of this member of a gang may begin: all members are set up. Answers
+        when they are, or after a short while. Raises Gone, TryAgain."""
+
     async def hear(self, placement: Placement, pod: str, facts: Sequence[Fact]) -> None:
         """Take facts; returns when they are stored. Raises Gone, TryAgain."""
 
@@ -95,6 +99,10 @@ class Desk:
     async def unit(self, placement: Placement, pod: str) -> Unit:
         """Which unit the pod is."""
         return await self._host(placement).unit(placement, pod)
+
+    async def gate(self, placement: Placement, pod: str) -> bool:
+        """Whether the pod's user code may begin; asked again until it may."""
+        return await self._host(placement).gate(placement, pod)
 
     async def hear(self, placement: Placement, pod: str, facts: Sequence[Fact]) -> None:
         """Facts from a pod; returns when they are stored."""

@@ -8,6 +8,7 @@ to us stands in the termination message.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from tradewind.pod import place
@@ -15,6 +16,10 @@ from tradewind.pod import place
 
 def main(argv: list[str]) -> None:
     """Does not return: the status says whether the unit is worth another try (`ending`)."""
+    # The first process of a container does not hear what it has no handler for; until there is more
+    # to be said (`ending`), whoever asks for the end has it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _signal, _frame: os._exit(143))
     # httpx imports a command line of its own where it can, which takes as long as all the rest.
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     here = place.find()

@@ -26,6 +26,12 @@ def role_of(work: dict[str, Any]) -> dict[str, Any]:
     return role
 
 
+def has_others(work: dict[str, Any]) -> bool:
+    """Whether it is one member of several."""
+    gang = role_of(work)["shape"]["shape"] == "gang"
+    return gang and int(work["unit"].get("width", 1)) > 1
+
+
 def request(work: dict[str, Any], blobs: str) -> dict[str, Any]:
     """What the supervisor is asked for: this one unit. It names no tables: the server has them."""
     asked = work["request"]

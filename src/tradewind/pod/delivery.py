@@ -27,7 +27,6 @@ KINDS = ("metric", "param", "progress", "phase")
 EVERY, MOST = 0.2, 1 << 20
 # Who has had nothing to say for so long, in seconds, asks whether this try is over.
 SILENT = 60.0
-NEWER = "a newer try of this has been started"
 POSTED = "posted.json"
 
 
@@ -74,12 +73,8 @@ class Delivery(threading.Thread):
             self._desk.patience_from = self._patience_from
             self._follow(self._desk)
             self.ending = self._whole(self._desk)
-        except desk.Superseded:
-            self.ending = ending.made("lost", "lost", NEWER)
-        except desk.Away as error:
-            self.ending = ending.made("lost", "lost", str(error))
-        except desk.Refused as error:
-            self.ending = ending.made("failed", "environment", str(error), error.hint)
+        except desk.Trouble as error:
+            self.ending = error.ending()
         except BaseException as error:
             self.ending = ending.made("lost", "lost", f"{type(error).__name__}: {error}")
         finally:

@@ -16,6 +16,7 @@ from typing import IO, Any, TypeVar
 
 import httpx
 
+from tradewind.pod import ending
 from tradewind.supervisor import layout
 from tradewind.supervisor.helper import Failure
 
@@ -34,20 +35,36 @@ _SET = "its operator sets `server:` in the pool's options"
 _CHUNK = 1 << 18
 
 
-class Away(Exception):
+class Trouble(Exception):
+    """What was asked is not to be had; `ending` is what that means for the unit."""
+
+    def ending(self) -> ending.Ending:
+        """Worth another try."""
+        return ending.made("lost", "lost", str(self))
+
+
+class Away(Trouble):
     """Nobody answered for as long as we wait."""
 
 
-class Superseded(Exception):
+class Superseded(Trouble):
     """This try is over: it was ended, or there is a newer one."""
 
+    def ending(self) -> ending.Ending:
+        """Whoever hears of it knows it already."""
+        return ending.made("lost", "lost", "a newer try of this has been started")
 
-class Refused(Exception):
+
+class Refused(Trouble):
     """Asking again is of no use. `denied`: all that this task asks is refused."""
 
     def __init__(self, message: str, hint: str = "", denied: bool = False) -> None:
         super().__init__(message)
         self.hint, self.denied = hint, denied
+
+    def ending(self) -> ending.Ending:
+        """Not worth another try."""
+        return ending.made("failed", "environment", str(self), self.hint)
 
 
 class _Busy(Exception):
@@ -112,6 +129,12 @@ class Desk:
             return {"request": found["request"], "unit": found["unit"]}
         except (ValueError, KeyError, TypeError):
             raise Refused(f"what answers at {self.server} is no Tradewind server", _SET) from None
+
+    def gate(self) -> None:
+        """Return when all members of this pod's gang are set up. The server holds back its answer;
+        its patience with us has no end, ours with one that is away has."""
+        while not self._ask("GET", f"{ROOT}/gate", params={"pod": self.pod}).json()["open"]:
+            self._sleep(FIRST)
 
     def post(self, facts: list[dict[str, Any]]) -> None:
         """Tell facts; they are stored when this returns."""

@@ -1,7 +1,8 @@
 """The main container: a supervisor for the one unit, and what is told of it to the server.
 
 This process is the first of its container, so it reaps what others leave. It forks the supervisor
-before it has a thread, and loads what talks to the server only then: user code starts first.
+before it has a thread, and loads what talks to the server only then: user code starts first, but
+for members of a gang, who ask there whether the others are set up.
 """
 
 from __future__ import annotations
@@ -29,17 +30,19 @@ LEAVE = 3.5
 # Standard output has all of the log; this is for the words of an interpreter that cannot start.
 LOG_CAP = 1 << 20
 STARTS = "starts.json"
-STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(place: Place) -> int:
     """Carry out what was staged; the status that it ends with."""
-    wake = _wake_on(*STOPS, signal.SIGCHLD)
+    ending.stop_at_once(place.termination)
     work = place.recall("work.json")
     if work is None:
         missing = ending.made("lost", "lost", "what the task needs was not brought here")
         return ending.write(place.termination, missing)
     try:
+        if alone.has_others(work) and (outside := _gate(place)):
+            return ending.write(place.termination, outside)
+        wake = _wake_on(*ending.STOPS, signal.SIGCHLD)
         return ending.write(place.termination, _Watch(place, work, wake).live())
     except OSError as error:
         ended = alone.disk_exit(error)
@@ -47,6 +50,21 @@ def main(place: Place) -> int:
     except Exception as error:  # our own mistake
         words = f"{type(error).__name__}: {error}"
         return ending.write(place.termination, ending.made("lost", "lost", words))
+
+
+def _gate(place: Place) -> ending.Ending | None:
+    """Wait for the other members of the gang: none begins before all are set up. The end of one
+    that does not begin."""
+    from tradewind.pod import desk
+
+    asking = desk.Desk(place.server, place.token, place.pod)
+    try:
+        asking.gate()
+    except desk.Trouble as error:
+        return error.ending()
+    finally:
+        asking.close()
+    return None
 
 
 def _wake_on(*numbers: int) -> tuple[int, int]:
@@ -110,7 +128,7 @@ class _Watch:
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
-            for number in (*STOPS, signal.SIGCHLD):
+            for number in (*ending.STOPS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             linux.die_with_parent(me)
             os.setsid()
@@ -136,7 +154,7 @@ class _Watch:
 
     def _on_wake(self) -> None:
         woken = os.read(self._wake, 4096)
-        if any(number in STOPS for number in woken):
+        if any(number in ending.STOPS for number in woken):
             self._stop()
         if signal.SIGCHLD in woken:
             with contextlib.suppress(ChildProcessError):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import time
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from tradewind.inside import pack
 from tradewind.pod import alone, checkpoints, ending
-from tradewind.pod.delivery import NEWER
-from tradewind.pod.desk import Away, Desk, Refused, Superseded, together
+from tradewind.pod.desk import Desk, Trouble, together
 from tradewind.pod.place import Place
 from tradewind.supervisor import environments, layout, preparation
 from tradewind.supervisor import main as supervisor
@@ -21,17 +18,12 @@ from tradewind.supervisor.helper import Failure
 
 def main(place: Place) -> int:
     """The status; of a failure the termination message has the words."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _signal, _frame: _stop(place))
+    ending.stop_at_once(place.termination)
     try:
         _bring(place)
         return 0
-    except Superseded:
-        made = ending.made("lost", "lost", NEWER)
-    except Away as error:
-        made = ending.made("lost", "lost", str(error))
-    except Refused as error:
-        made = ending.made("failed", "environment", str(error), error.hint)
+    except Trouble as error:
+        made = error.ending()
     except Failure as error:
         said = error.result
         made = ending.made("failed", said["reason"], said["error"], said["hint"])
@@ -40,11 +32,6 @@ def main(place: Place) -> int:
     except Exception as error:
         made = ending.made("lost", "lost", f"{type(error).__name__}: {error}")
     return ending.write(place.termination, made)
-
-
-def _stop(place: Place) -> NoReturn:
-    made = ending.made("stopped", "stopped", "stopped on request, before it began")
-    os._exit(ending.write(place.termination, made))
 
 
 def _bring(place: Place) -> None:

@@ -32,6 +32,7 @@ class Server:
         self.work: dict[str, Any] = {}
         self.checkpoint: list[dict[str, Any]] = []  # as a claim finds it
         self.changes: list[dict[str, Any]] = []
+        self.open = True  # whether members of a gang may begin
         self.asked: list[str] = []
         self.down: set[str] = set()  # "METHOD what": the connection breaks, unanswered
         self.answers: dict[str, int] = {}  # "METHOD what" → a status instead
@@ -98,6 +99,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif what == "GET work":
             assert parse_qs(url.query) == {"pod": ["pod-1"]}
             self._answer(200, json.dumps(desk.work).encode())
+        elif what == "GET gate":
+            assert parse_qs(url.query) == {"pod": ["pod-1"]}
+            self._answer(200, json.dumps({"open": desk.open}).encode())
         elif what == "POST facts":
             told = json.loads(body)
             desk.posts.append(told)

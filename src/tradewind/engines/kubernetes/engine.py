@@ -363,7 +363,7 @@ class KubernetesEngine:
             return look.wake
         wake = look.wake
         for role, workload in track.workloads.items():
-            if any(pod.role == role for pod in track.pods.values()):
+            if not track.lacks(role):
                 continue
             uid = workload["metadata"]["uid"]
             due, pause = self._asked.setdefault(uid, (now + SLOW, EVERY))

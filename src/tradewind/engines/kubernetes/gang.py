@@ -7,15 +7,30 @@ from typing import Any
 
 from tradewind.engines.kubernetes import names, states
 from tradewind.engines.kubernetes.roles import STOPPED, Order, Role, View
-from tradewind.engines.kubernetes.states import End, Object, Seen
+from tradewind.engines.kubernetes.states import End, Object, Seen, Why
+
+# So many seconds apart all members begin; before, nobody is told that they wait for each other.
+MOMENT = 3.0
 
 
 class Gang(Role):
-    """All members or none, one epoch after the other, as one attempt."""
+    """All members or none, one epoch after the other, as one attempt.
+
+    A member whose process runs has been set up, and waits for the others before it begins user code
+    (`pod/gate.py`). `open` is the last epoch whose members may begin.
+    """
+
+    open = 0
+
+    def lacks(self, pods: list[Seen], workload: Object) -> bool:
+        """Of a gang, each member is wanted."""
+        epoch = _epoch(workload)
+        there = {pod.index for pod in pods if pod.epoch == epoch}
+        return len(there) < int(workload["spec"]["completions"])
 
     def _look(self, view: View) -> None:
         job = view.workload
-        epoch = int(_note(job, names.EPOCH) or 1) if job else int(view.wanted.get("epoch", 1))
+        epoch = _epoch(job) if job else int(view.wanted.get("epoch", 1))
         width = int(job["spec"]["completions"]) if job else int(self.spec["shape"]["least"])
         pods = sorted(
             (pod for pod in view.pods if pod.epoch == epoch and pod.index >= 0),
@@ -26,18 +41,19 @@ class Gang(Role):
         ends = dict(reversed(over))
         live = [pod for pod in view.pods if self._end(view, pod) is None]
         resizing = int(view.wanted.get("epoch", 1)) > epoch and not self._stopping(view)
-        self._members_begun(view, pods, epoch, width)
+        began = self._members_begun(pods, epoch, width)
         failed = _first_failure(
             (rank, end)
             for rank, end in over
             if not ((resizing or self._stopping(view)) and end.state in ("stopped", "lost"))
         )
-        waiting = [(pod.index, pod.why) for pod in live] or [(0, view.blocked)]
-        waiting.sort(key=lambda each: each[0])
-        given_up = [(rank, end) for rank, why in waiting if (end := self._waits(view, why, 0, 1))]
+        given_up = self._wait(view, pods, began, width) if len(began) < width else None
         if given_up and failed is None:
-            failed = given_up[0]
+            failed = given_up
             ends[failed[0]] = failed[1]
+        whole = len(began) == width and not any(_fell(pod, view) for pod in pods)
+        if whole and not resizing and not self._stopping(view):
+            self.open = epoch
         if (
             failed is None
             and len(ends) == width
@@ -61,7 +77,8 @@ class Gang(Role):
             if not live:
                 self._without_pods(view, ends)
 
-    def _members_begun(self, view: View, pods: list[Seen], epoch: int, width: int) -> None:
+    def _members_begun(self, pods: list[Seen], epoch: int, width: int) -> dict[int, float]:
+        """Who has been set up, and when; once all are, the gang runs."""
         began: dict[int, float] = {}
         for pod in pods:
             if pod.started:
@@ -69,6 +86,47 @@ class Gang(Role):
         if len(began) == width:
             wide = {"epoch": epoch, "width": width} if width > 1 or epoch > 1 else {}
             self._begun(0, 1, max(began.values()), wide, epoch)
+        return began
+
+    def _wait(
+        self, view: View, pods: list[Seen], began: dict[int, float], width: int
+    ) -> tuple[int, End] | None:
+        """Tell what the members wait for; the one that is given up, if one is."""
+        held = {pod.index: pod.why for pod in pods if pod.why and self._end(view, pod) is None}
+        absent = set(range(width)) - {pod.index for pod in pods}
+        if absent and view.blocked:
+            held[min(absent)] = view.blocked
+        if began:
+            self._waits_for_others(view, pods, began, width, [held[rank] for rank in sorted(held)])
+        for rank in sorted(held):
+            why = held[rank]
+            if not began:
+                self._says(why, 0, 1)
+            if end := self._hopeless(view, why):
+                return rank, end
+        return None
+
+    def _waits_for_others(
+        self,
+        view: View,
+        pods: list[Seen],
+        began: dict[int, float],
+        width: int,
+        held: list[Why],
+    ) -> None:
+        """Tell that some are there, and what the others lack."""
+        made = [pod.created for pod in pods if pod.index not in began]
+        since = max([*began.values(), *made, *(why.since for why in held)])
+        words = f"waiting for {width - len(began)} of {width} members"
+        if held:
+            words, native = f"{words}: {held[0].words}", held[0].native
+        elif view.now >= since + MOMENT:
+            words, native = f"{words}, which are not set up yet", {}
+        else:
+            self.wake = since + MOMENT
+            return
+        why = Why(words=words, native=native, since=since)
+        self._says(why, 0, 1, 2 * len(began) + bool(held))
 
     def _fail(self, failed: tuple[int, End], ends: dict[int, End], width: int) -> None:
         rank, end = failed
@@ -126,5 +184,10 @@ def _first_failure(ends: Iterable[tuple[int, End]]) -> tuple[int, End] | None:
     return min(bad, key=lambda each: (order[each[1].state], each[1].at, each[0]), default=None)
 
 
-def _note(found: Object, key: str) -> str:
-    return str((found["metadata"].get("annotations") or {}).get(key, ""))
+def _fell(pod: Seen, view: View) -> bool:
+    """Whether a member has ended without having done its work, told or not."""
+    return pod.uid in view.gone if pod.end is None else pod.end.state != "succeeded"
+
+
+def _epoch(job: Object) -> int:
+    return int((job["metadata"].get("annotations") or {}).get(names.EPOCH) or 1)

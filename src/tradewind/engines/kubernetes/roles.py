@@ -18,6 +18,8 @@ from tradewind.records.reports import Report
 
 # A report's number within its attempt's stream: what kind of thing it tells, then when or which.
 PREPARING, RUNNING, ENDED = 10**14, 2 * 10**14, 3 * 10**14
+# What is told with its time has so many numbers for each second.
+STEPS = 1000
 STOPPED: Object = {"reason": "stopped", "message": "stopped"}
 
 
@@ -60,13 +62,15 @@ class View:
 
 
 class Role:
-    """One role. `over` is its outcome once it has one: state and exit."""
+    """One role. `over` is its outcome once it has one: state and exit; `ending` while its pods are
+    being ended."""
 
     finite = True
 
     def __init__(self, placement: str, name: str, spec: Object) -> None:
         self.placement, self.name, self.spec = placement, name, spec
         self.over: tuple[str, Object] | None = None
+        self.ending = False
         self.at = 0.0
         self._told: dict[str, tuple[int, float]] = {}
         self._new: list[Report] = []
@@ -78,10 +82,15 @@ class Role:
         self._new, self._orders, self.wake = [], [], 0.0
         if self.over is None:
             self._look(view)
+            self.ending = any(order.do == "quiet" for order in self._orders)
         return self._new, self._orders
 
     def _look(self, view: View) -> None:
         raise NotImplementedError
+
+    def lacks(self, pods: list[Seen], workload: Object) -> bool:
+        """Whether the cluster should have made pods for it by now and has not."""
+        return not pods
 
     # -- what the shapes share -------------------------------------------------------------------
 
@@ -113,9 +122,18 @@ class Role:
         """Tell why a unit does not run yet; its end, if it is to be given up for it."""
         if why is None:
             return None
+        self._says(why, index, attempt)
+        return self._hopeless(view, why)
+
+    def _says(self, why: Why, index: int, attempt: int, step: int = 0) -> None:
+        """Tell what a unit waits for. A second has one reason for each step of its waiting: what
+        changes faster than that is not worth telling."""
         body = {"state": "preparing", "why": why.words, "native": why.native}
-        # A second has one reason: what changes faster than that is not worth telling.
-        self._tell(index, attempt, PREPARING + int(why.since), why.since, body)
+        seq = PREPARING + int(why.since) * STEPS + min(step, STEPS - 1)
+        self._tell(index, attempt, seq, why.since, body)
+
+    def _hopeless(self, view: View, why: Why) -> End | None:
+        """The end of a unit that has waited for this for too long."""
         if why.fails is None:
             return None
         due = why.since + why.fails

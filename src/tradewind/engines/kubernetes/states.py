@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tradewind.base.units import format_bytes
-from tradewind.engines.kubernetes import names
+from tradewind.engines.kubernetes import names, quota
 
 Object = dict[str, Any]
 State = Literal["succeeded", "failed", "stopped", "lost"]
@@ -384,8 +384,7 @@ def blocked(events: list[Object], since: float) -> Why | None:
     message = str(refused[-1].get("message") or "")
     native = {"reason": "FailedCreate", "message": message}
     if "exceeded quota" in message:
-        words = "the quota there is used up: " + message.partition("exceeded quota: ")[2]
-        return Why(words=words, native=native, since=since)
+        return Why(words=quota.words(message), native=native, since=since)
     if "admission webhook" in message and "denied" in message:
         words = "a rule of the cluster refuses it: " + message.partition("denied the request: ")[2]
     elif "violates PodSecurity" in message:

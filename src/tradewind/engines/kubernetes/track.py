@@ -143,6 +143,11 @@ class Track:
         """The role whose width is meant."""
         return next(iter(self.roles.values()))
 
+    def lacks(self, role: str) -> bool:
+        """Whether the cluster should have made pods for a role by now and has not."""
+        pods = [pod for pod in self.pods.values() if pod.role == role]
+        return role in self.roles and self.roles[role].lacks(pods, self.workloads[role])
+
     # -- what comes out --------------------------------------------------------------------------
 
     def look(self, now: float) -> Look:

@@ -11,6 +11,7 @@ from tradewind.engines.desk import Fact, Unit
 from tradewind.engines.kubernetes import names, states, template
 from tradewind.engines.kubernetes.api import Api
 from tradewind.engines.kubernetes.array import Array
+from tradewind.engines.kubernetes.gang import Gang
 from tradewind.engines.kubernetes.settle import Settler
 from tradewind.engines.kubernetes.states import Seen
 from tradewind.engines.kubernetes.track import Track
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # A pod may ask before the cluster has told us of it; facts may wait so long for the store.
 MEET, STORE = 3.0, 20.0
+# So long a member that waits for the others has no answer: less than a server takes to end.
+HELD = 2.0
 EVERY = 0.1
 FACTS = ("metric", "param", "progress", "phase")
 
@@ -79,6 +82,20 @@ class Units:
             "master": names.master(placement.id, name, seen.epoch, space) if width > 1 else "",
             "ports": _ports(placement, name),
         }
+
+    async def gate(self, placement: Placement, pod: str) -> bool:
+        limit = asyncio.get_running_loop().time() + HELD
+        while True:
+            track, seen = await self._meet(placement, pod)
+            role = track.roles[seen.role]
+            if not isinstance(role, Gang) or role.open >= seen.epoch:
+                return True
+            if role.ending:
+                # A process that has just been started may not have heard that it should end.
+                raise Gone(f"{placement.id} is being ended")
+            if asyncio.get_running_loop().time() >= limit:
+                return False
+            await asyncio.sleep(EVERY)
 
     async def _meet(self, placement: Placement, pod: str) -> tuple[Track, Seen]:
         limit = asyncio.get_running_loop().time() + MEET
