@@ -8,6 +8,7 @@ from typing import Any
 
 from tradewind.compiler import price
 from tradewind.compiler.facts import Machine
+from tradewind.inside import profiling
 from tradewind.records import codec
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.runs import Run
@@ -23,7 +24,11 @@ def of(store: Store, machines: Sequence[Machine], run: Run, why: Why) -> dict[st
     several runs waits for."""
     told = store.reports.all_attempts(run.id)
     placements = store.placements.of([run.id])[run.id]
-    phases = [codec.to_json(each) for each in store.reports.phases(run.id)]
+    phases = [
+        codec.to_json(each)
+        for each in store.reports.phases(run.id)
+        if not each.name.startswith(profiling.MARK)
+    ]
     last = store.reports.last_metrics([run.id])[run.id]
     children = store.runs.children([run.id])[run.id]
     waits = why(children)

@@ -16,7 +16,7 @@ import time
 import traceback
 from typing import Any, Callable, Dict
 
-from . import inputs, outputs, tracking
+from . import inputs, outputs, profiling, tracking
 
 Exit = Dict[str, Any]
 _LONGEST = 20_000
@@ -107,7 +107,8 @@ def _script(start: dict[str, Any], phases: dict[str, float]) -> None:
     sys.path.insert(0, os.path.dirname(path))
     began = time.perf_counter()
     try:
-        runpy.run_path(path, run_name="__main__")
+        with profiling.watching(start["bundle"], tracking.post):
+            runpy.run_path(path, run_name="__main__")
     finally:
         phases["call"] = time.perf_counter() - began
 
@@ -121,7 +122,8 @@ def _call(start: dict[str, Any], phases: dict[str, float], stored: dict[str, Any
     bound = time.perf_counter()
     phases["inputs"] = bound - loaded
     try:
-        result = function(*args, **kwargs)
+        with profiling.watching(start.get("bundle", ""), tracking.post):
+            result = function(*args, **kwargs)
     finally:
         called = time.perf_counter()
         phases["call"] = called - bound

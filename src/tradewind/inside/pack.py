@@ -12,8 +12,8 @@ import os
 import zipfile
 
 _MODULES = (
-    "__init__", "entry", "inputs", "keeper", "linux", "outputs", "process", "serving", "staged",
-    "start", "tables", "tracking", "wire", "zygote",
+    "__init__", "entry", "inputs", "keeper", "linux", "outputs", "places",
+    "process", "profiling", "serving", "staged", "start", "tables", "tracking", "wire", "zygote",
 )  # fmt: skip
 _MAIN = """\
 import sys

@@ -218,6 +218,9 @@ def _progress(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folde
 
 def _phase(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded) -> None:
     _spent(report.body.get("name"), report.body.get("seconds"), report, fact, out)
+    if not report.body.get("rank"):  # the lines of a gang's code are those of its first member
+        for name, seconds in _dict(report.body.get("phases")).items():
+            _spent(name, seconds, report, fact, out)
 
 
 def _spent(name: object, seconds: object, report: Report, fact: Facts, out: Folded) -> None:
