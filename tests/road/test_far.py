@@ -254,6 +254,41 @@ async def test_the_default_interpreter_differs_from_pool_to_pool(town: Town) -> 
     assert town.here.store.settings.get(f"environment:{digests['a']}") == {"image": "x"}
 
 
+@in_town
+async def test_a_run_without_a_pool_has_the_environment_of_the_one_it_lands_on(town: Town) -> None:
+    town.act("one", table())
+    await town.here.apply([far(options={"image": "x"})], "me")
+    wide = function("one", cache=True, resources={"cpu": 4})  # this machine has two cores
+    landed = await town.result(wide)
+    assert landed.plan["pool"] == "far"
+    digest = landed.pinned["environment"]["digest"]
+    assert town.here.store.settings.get(f"environment:{digest}") == {"image": "x"}
+    task = town.placements(landed.id)[0].task
+    assert task.environment.digest == digest
+    [version] = town.here.store.registry.made_by(landed.id)[0]
+    assert version.spec_digest == landed.pinned_digest
+    named = await town.result({**wide, "pool": "far"})
+    assert named.cached_from == landed.id, "where it ran is where its result is found"
+    again = await town.result(wide)
+    assert (again.cached_from, again.state) == (landed.id, RunState.SUCCEEDED)
+    assert not town.placements(again.id)
+    await town.here.apply([far(options={"image": "y"})], "me")
+    anew = await town.result(wide)
+    assert not anew.cached_from
+    assert "environment" in anew.memory["changed"]
+    here = await town.result(function("one", cache=True))
+    assert not here.cached_from and here.plan["pool"] == "local"
+
+
+@in_town
+async def test_a_quote_that_lands_elsewhere_is_held_to(town: Town) -> None:
+    await town.here.apply([far(options={"image": "x"})], "me")
+    wide = function("one", resources={"cpu": 4})
+    quote = town.here.offers.quote(wide, "me")
+    run = await town.result(wide, quote=quote.id)
+    assert (run.state, run.quote, run.plan["pool"]) == (RunState.SUCCEEDED, quote.id, "far")
+
+
 def test_a_server_without_a_machine_of_its_own(tmp_path: Path) -> None:
     import asyncio
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -97,6 +97,12 @@ class Pinner:
             environment=self._environment(spec, bundle),
             inputs={**self._inputs(run, children), **nested},
         )
+
+    def landed(self, made: Pinned, pool: str) -> Pinned:
+        """The same with the default interpreter of this pool, unless it brings its own packages."""
+        if made.environment.lock:
+            return made
+        return replace(made, environment=Environment(digest=self.ground.environment(pool)))
 
     def _embedded(self, run: Run) -> tuple[dict[str, Any], dict[str, Input]]:
         """A pipeline's spec with what its steps use by name written out; a pipeline that a step

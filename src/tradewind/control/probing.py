@@ -78,7 +78,8 @@ def found(view: View, placement: Placement) -> dict[str, Any] | None:
 def before(run: Run, history: Sequence[Run]) -> dict[str, Any] | None:
     """What a probe of the same pinned spec has found, in this run or in an earlier one."""
     for each in (run, *history):
-        if each.memory.get("probes") and each.pinned_digest == run.pinned_digest:
+        asked = each.memory.get("asked", each.pinned_digest)  # before it had a place
+        if each.memory.get("probes") and asked == run.pinned_digest:
             return dict(each.memory["probes"])
     return None
 
