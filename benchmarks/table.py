@@ -14,7 +14,17 @@ from harness import RESULTS, Figure, show
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- results: written by table.py -->", "<!-- end of results -->"
-ORDER = ("startup", "runs", "steps", "logs", "api", "render", "kubernetes", "kubernetes-real")
+ORDER = (
+    "startup",
+    "runs",
+    "steps",
+    "logs",
+    "api",
+    "render",
+    "pollux",
+    "kubernetes",
+    "kubernetes-real",
+)
 
 
 def rows(result: dict[str, Any]) -> list[str]:

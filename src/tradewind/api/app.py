@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tradewind import __version__
-from tradewind.api import checkpoints, runs, server, services, stored, work
+from tradewind.api import checkpoints, prices, runs, server, services, stored, work
 from tradewind.api.guard import PREFIX, Guard, Keys
 from tradewind.base.errors import Bug, Location, NotFound, TradewindError, UserError
 from tradewind.control.assemble import Assembly
@@ -38,6 +38,7 @@ def create_app(
     app.state.replicas = httpx.AsyncClient(timeout=services.CALL_SECONDS, trust_env=False)
     app.include_router(runs.router, prefix=PREFIX)
     app.include_router(stored.router, prefix=PREFIX)
+    app.include_router(prices.router, prefix=PREFIX)
     app.include_router(server.router, prefix=PREFIX)
     app.include_router(services.router, prefix=PREFIX)
     app.include_router(services.gateway)

@@ -36,6 +36,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "status": ("status", "how the server is"),
         "open": ("open", "open the console in the browser, signed in"),
         "doctor": ("doctor", "check this machine and say what to mend"),
+        "catalog": ("catalog", "what machines cost in clouds; import other prices"),
         "prune": ("prune", "free what nothing needs"),
         "completion": ("completion", "completion for bash, zsh or fish"),
     },

@@ -57,6 +57,11 @@ def parse(text: str, file: str = "") -> tuple[Machine, ...]:
             hint=f"at most {MOST_TEXT:,}; leave out what you do not use",
             where=Location(file=file) if file else None,
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise InvalidData("this is no text", where=Location(file=file, line=line)) from None
     lines: dict[tuple[str, str, str], int] = {}
     found = []
     for row in _rows(text, file):
@@ -185,6 +190,12 @@ class _Row:
             raise self.fault(column, said, "letters, digits and . _ - + : only")
         return text
 
+    def text(self, column: str) -> str:
+        text = self.cells.get(column, "")
+        if len(text) > 200 or not text.isprintable():
+            raise self.fault(column, "a line of at most 200 printable characters is expected")
+        return text
+
     def day(self) -> str:
         text = self.cells["as_of"]
         if not text:
@@ -220,7 +231,7 @@ def _machine(row: _Row) -> Machine:
         accelerator_memory=round((row.number("accelerator_memory_gib") or 0.0) * GIB),
         zones=int(row.number("zones") or 0),
         spot=0 if spot is None else _nanodollars(row, "spot_usd_per_hour", spot),
-        source=row.cells.get("source", "")[:200],
+        source=row.text("source"),
     )
 
 

@@ -15,7 +15,6 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from tradewind.base.clock import Clock, SystemClock
 from tradewind.base.ids import digest_json, new_id
 from tradewind.blobs.base import Blobs
 from tradewind.blobs.folder import FolderBlobs
-from tradewind.compiler import catalogue
-from tradewind.compiler.facts import Machine as CatalogueMachine
 from tradewind.control import keys, pools
 from tradewind.control.connect import Connections
 from tradewind.control.front import Front
@@ -33,6 +30,7 @@ from tradewind.control.parts import Parts
 from tradewind.control.pin import Pinner, Resolver
 from tradewind.control.places import Places
 from tradewind.control.pools import LOCAL, Maker
+from tradewind.control.prices import Prices
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
 from tradewind.control.services import Services
@@ -76,7 +74,7 @@ class Assembly:
     desk: Desk
     places: Places
     connections: Connections
-    machines: tuple[CatalogueMachine, ...]
+    prices: Prices
     loop: Loop
     pulse: Pulse
     front: Front
@@ -185,7 +183,7 @@ def _assembled(
     key = keys.attempt_key(store, places.worker, clock.now())
     desk = Desk(key, folder, keys.live(store))
     token = keys.service_token(store, settings.data, places.worker, clock.now())
-    machines = catalogue.parse(_prices())
+    prices = Prices(store, clock)
 
     def make(spec: PoolSpec) -> Engine:
         if spec.name in engines:
@@ -214,12 +212,12 @@ def _assembled(
     parts = Parts(settings.data / "tables", blobs)
     road = Road(store, pinner, parts, places.machine, places, begin=lambda *_: None)
     pulse = Pulse()
-    stepper = Stepper(store, road, clock, places.worker, catalogue.compared(machines))
+    stepper = Stepper(store, road, clock, places.worker, prices.compared)
     loop = Loop(stepper, pulse)
     connections = Connections(
         places=places,
         loop=loop,
-        machines=machines,
+        machines=prices.all,
         makers=makers,
         make=make,
         local=PoolSpec(name=LOCAL) if settings.local else None,
@@ -234,7 +232,7 @@ def _assembled(
         desk=desk,
         places=places,
         connections=connections,
-        machines=machines,
+        prices=prices,
         loop=loop,
         pulse=pulse,
         front=Front(store, blobs, road, stepper, loop, pulse, clock, kept),
@@ -272,10 +270,6 @@ def _resolver() -> Resolver:
         return run_resolver(requirements, python)
 
     return resolve
-
-
-def _prices() -> str:
-    return resources.files("tradewind.compiler").joinpath("prices.csv").read_text("utf-8")
 
 
 def _remembered(store: Store, python: str) -> Callable[[], str]:

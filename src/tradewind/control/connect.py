@@ -61,7 +61,7 @@ class Connections:
 
     places: Places
     loop: Loop
-    machines: tuple[Machine, ...]
+    machines: Sequence[Machine]
     makers: Mapping[str, Maker]
     make: Callable[[PoolSpec], Engine]
     local: PoolSpec | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +36,7 @@ class Offers:
     """One per server. Every call blocks, for as long as resolving dependencies takes."""
 
     def __init__(
-        self, store: Store, road: Road, machines: tuple[Machine, ...], clock: Clock
+        self, store: Store, road: Road, machines: Sequence[Machine], clock: Clock
     ) -> None:
         self._store = store
         self._road = road

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -79,7 +79,7 @@ class Stepper:
     road: Road
     clock: Clock
     worker: str
-    machines: tuple[CatalogueMachine, ...]
+    machines: Sequence[CatalogueMachine]
     failures: dict[str, TradewindError] = field(default_factory=dict)
     latest: float = 0.0
 

@@ -12,6 +12,7 @@ import httpx
 from tradewind.sdk.catalog import Datasets, Models, Pools, Services
 from tradewind.sdk.events import Events
 from tradewind.sdk.http import Http
+from tradewind.sdk.prices import Prices
 from tradewind.sdk.runs import Runs
 from tradewind.sdk.server import Server
 from tradewind.sdk.stored import Blobs, Quotes, Specs
@@ -34,6 +35,7 @@ class Client:
         self.models = Models(self.http)
         self.pools = Pools(self.http)
         self.services = Services(self.http)
+        self.prices = Prices(self.http)
         self.server = Server(self.http)
 
     @property
