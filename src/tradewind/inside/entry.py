@@ -118,6 +118,12 @@ def _call(start: dict[str, Any], phases: dict[str, float], stored: dict[str, Any
     function = load(start)
     loaded = time.perf_counter()
     phases["import"] = loaded - began
+    if start["entry"].get("call"):
+        from . import styles  # on use: most functions are called once, with whole tables
+
+        with profiling.watching(start.get("bundle", ""), tracking.post):
+            stored.update(styles.carry_out(function, start, phases))
+        return
     args, kwargs = inputs.bind(function, start)
     bound = time.perf_counter()
     phases["inputs"] = bound - loaded
@@ -208,11 +214,17 @@ def _of_exception(error: BaseException, start: dict[str, Any]) -> Exit:
     name = kind.__qualname__ if known else kind.__module__ + "." + kind.__qualname__
     ended = {"reason": "error", "status": 1, "type": name, "traceback": text[-_LONGEST:]}
     ended["message"] = _message(error)
+    place = getattr(error, "tradewind_place", "")
+    if place:  # `failing`: the row, batch or group that it was raised for
+        ended["message"] = f"{ended['message']} (at {place})"
+        ended["hint"] = getattr(error, "tradewind_hint", "")
     if ours:
         ended.update(_ours_said(error))
     elif isinstance(error, MemoryError):
         ended["reason"] = "memory"
-        ended["message"] = str(error) or "there was no memory left for it"
+        if not str(error):
+            at = f" (at {place})" if place else ""
+            ended["message"] = "there was no memory left for it" + at
         ended["hint"] = "raise resources.memory or read the data in parts"
     elif isinstance(error, ModuleNotFoundError) and error.name:
         ended["hint"] = "add {!r} to the dependencies".format(error.name.partition(".")[0])

@@ -12,8 +12,9 @@ import os
 import zipfile
 
 _MODULES = (
-    "__init__", "entry", "inputs", "keeper", "linux", "outputs", "places",
-    "process", "profiling", "serving", "staged", "start", "tables", "tracking", "wire", "zygote",
+    "__init__", "convert", "entry", "expression", "failing", "groups", "inputs", "keeper",
+    "keys", "linux", "outputs", "places", "process", "profiling", "serving", "sink", "staged",
+    "start", "styles", "tables", "tracking", "wire", "zygote",
 )  # fmt: skip
 _MAIN = """\
 import sys

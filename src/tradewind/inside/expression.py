@@ -1,0 +1,72 @@
+"""Carry out a function of the style `expression`: Ibis tables in, an Ibis table out, on DuckDB.
+
+Every table input is a table of one connection, so that they can be joined.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any, Callable
+
+from . import convert, groups, inputs, outputs, tables
+from .sink import Sink, fit
+
+
+def carry_out(function: Callable[..., Any], start: dict[str, Any], out: str) -> dict[str, Any]:
+    """What was staged in the folder `out`. Memory holds a few batches, and what DuckDB does not
+    spill."""
+    with Lazily(start) as lazily:
+        made = lazily.made(function)
+        # DuckDB's own types are wider here and there: a sum of int64 is a decimal.
+        schema = made.schema().to_pyarrow()
+        sink = Sink(out)
+        try:
+            with warnings.catch_warnings():  # Ibis calls what newer DuckDBs deprecate
+                warnings.simplefilter("ignore", DeprecationWarning)
+                for batch in made.to_pyarrow_batches(chunk_size=groups.ROWS):
+                    table = fit(convert.table_of(batch), schema)
+                    sink.write(table, convert.MEANT, "a batch")
+            if sink.schema is None:
+                sink.write(schema.empty_table(), convert.MEANT, "no rows")
+            return sink.close()
+        except BaseException:
+            sink.discard()
+            raise
+
+
+class Lazily:
+    """Ibis tables over the inputs, on one connection that ends with this."""
+
+    def __init__(self, start: dict[str, Any]) -> None:
+        """`cores` of the call limits its threads."""
+        cores = int(start["entry"]["call"].get("cores") or 0)
+        settings = {"threads": cores} if cores else {}
+        self._start = start
+        self.connection = tables._use("ibis").duckdb.connect(**settings)
+        self.connection.raw_sql("SET TimeZone = 'UTC'")
+        spill = os.path.join(start["out"], "spill")
+        self.connection.raw_sql("SET temp_directory = '{}'".format(spill.replace("'", "''")))
+
+    def __enter__(self) -> Lazily:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.connection.disconnect()
+
+    def made(self, function: Callable[..., Any]) -> Any:
+        """What the function returns: an Ibis table."""
+        given = dict(self._start.get("inputs", {}))
+        for name, slot in given.items():
+            if slot["kind"] == "table":
+                table = self.connection.read_parquet(slot["files"], table_name="tw_" + name)
+                given[name] = {"kind": "value", "value": table}
+        args, kwargs = inputs.bind(function, {**self._start, "inputs": given})
+        made = function(*args, **kwargs)
+        if not hasattr(made, "to_pyarrow_batches"):
+            raise outputs.Unstorable(
+                f"the function returned {convert.described(made)}",
+                "a function of the style 'expression' returns an Ibis table: what it makes of its "
+                "inputs, not yet carried out",
+            )
+        return made.as_table()
