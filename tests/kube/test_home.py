@@ -78,6 +78,16 @@ for _ in range(1200):
     time.sleep(0.05)
 print("done", flush=True)
 """
+RESUME = """
+import sys
+import tradewind as tw
+
+kept = tw.checkpoint_dir() / "step"
+if not kept.exists():
+    kept.write_text("7")
+    sys.exit(3)
+print("went on from", kept.read_text())
+"""
 
 
 @pytest.fixture(
@@ -141,6 +151,9 @@ def test_the_road(place: tuple[Home, Site, int]) -> None:
         "echo.py": ECHO,
         "echo.yaml": "kind: service\nname: echo\nentry: echo.py:echo\npool: cluster\n",
         "stay.py": STAY,
+        "resume.py": RESUME,
+        "resume.yaml": "kind: training\nname: resume\nentry: resume.py\npool: cluster\n"
+        "workers: 2\nretries: 1\n",
         "broken.py": "import sys\nprint('oh')\nsys.exit(3)\n",
     })  # fmt: skip
 
@@ -167,6 +180,8 @@ def test_the_road(place: tuple[Home, Site, int]) -> None:
     failed = home.tw("run", "broken.py", "--pool", POOL)
     assert failed.status == 1 and "oh" in failed.out and "status 3" in failed.err
     assert not NATIVE.search(failed.out + failed.err)
+
+    assert "went on from 7" in home.good("run", "resume.yaml").out
 
     home.good("apply", "echo.yaml")
     with home.client() as client:
