@@ -10,11 +10,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import Field
 
 from tradewind.api.deps import MOST, OWNER, Digest, Here, Number, Whole
 from tradewind.base.errors import NotFound, TradewindError, UserError
 from tradewind.base.ids import digest_bytes
-from tradewind.control.offers import WorkFirst
+from tradewind.compiler.frontier import curve
+from tradewind.control.offers import WorkFirst, ask
 from tradewind.records import codec
 from tradewind.records.states import RunState
 from tradewind.store.rows import RunFilter
@@ -23,6 +25,8 @@ router = APIRouter()
 MAX_BLOB = 512 * 2**20
 WAIT_SECONDS = 60.0
 KEEP_SECONDS = 2.0
+# A century is no deadline that anybody means.
+Deadline = Annotated[float, Field(gt=0, le=3e9)]
 
 
 @router.post("/runs", status_code=201)
@@ -217,20 +221,38 @@ async def events(
 
 
 @router.post("/quotes")
-async def quote(here: Here, spec: Annotated[dict[str, Any], Body(embed=True)]) -> Any:
-    """What a run of this spec would take and cost. Where something must be measured or imported
-    first, `{"run": ID}`: a run that ends at its plan, with the quote's id as its result."""
+async def quote(
+    here: Here,
+    spec: Annotated[dict[str, Any], Body(embed=True)],
+    rows: Annotated[int, Body(embed=True, ge=0, le=MOST)] = 0,
+    deadlines: Annotated[tuple[Deadline, ...], Body(embed=True, max_length=100)] = (),
+) -> Any:
+    """What a run of this spec would take and cost, on `rows` rows (0: all of its inputs). For each
+    of `deadlines` (s) `curve` numbers the cheapest of `plans` that keeps to it, and of `elsewhere`
+    the cheapest estimate, or null. Where something must be measured or imported first, `{"run":
+    ID}`: a run that ends at its plan, with the quote's id as its result."""
     try:
-        return codec.to_json(await asyncio.to_thread(here.offers.quote, spec, OWNER))
+        found = await asyncio.to_thread(here.offers.quote, spec, OWNER, rows, deadlines)
     except WorkFirst:
-        [run] = await here.front.accept([{"spec": spec, "ask": {}}], OWNER)
+        order = {"spec": spec, "ask": ask(rows, deadlines)}
+        [run] = await here.front.accept([order], OWNER)
         return {"run": run.id}
+    return {**codec.to_json(found), "curve": curve(found, deadlines)}
 
 
 @router.get("/quotes/{quote_id}")
-def stored_quote(here: Here, quote_id: str) -> Any:
-    """A quote that was made."""
-    return codec.to_json(here.store.ledger.quote(quote_id))
+def stored_quote(
+    here: Here, quote_id: str, deadline: Annotated[tuple[Deadline, ...], Query()] = ()
+) -> Any:
+    """A quote that was made, with its `curve` for these deadlines (s)."""
+    found = here.store.ledger.quote(quote_id)
+    return {**codec.to_json(found), "curve": curve(found, deadline)}
+
+
+@router.get("/promises")
+def promises(here: Here, project: str = "") -> Any:
+    """How often quotes were right, by function and backend; the last line is all of them."""
+    return [codec.to_json(each) for each in here.offers.promises(project)]
 
 
 @router.post("/render")

@@ -10,8 +10,9 @@ from tradewind import kinds
 from tradewind.base.clock import Clock
 from tradewind.base.errors import Unreachable, UserError
 from tradewind.base.ids import new_id
+from tradewind.compiler.accounts import Account
 from tradewind.compiler.facts import Machine
-from tradewind.control import gather, places
+from tradewind.control import gather, places, promises
 from tradewind.control.pin import ImportFirst, NotYet
 from tradewind.control.places import NoPlace
 from tradewind.control.road import Road
@@ -32,22 +33,29 @@ class WorkFirst(Exception):
     """Something must be imported or measured before there is a quote: that takes a run."""
 
 
+def ask(rows: int = 0, deadlines: Sequence[float] = ()) -> dict[str, Any]:
+    """What a run that ends at its plan remembers of the question."""
+    asked: dict[str, Any] = {"rows": rows} if rows else {}
+    return {**asked, "deadlines": list(deadlines)} if deadlines else asked
+
+
 class Offers:
     """One per server. Every call blocks, for as long as resolving dependencies takes."""
 
-    def __init__(
-        self, store: Store, road: Road, machines: Sequence[Machine], clock: Clock
-    ) -> None:
+    def __init__(self, store: Store, road: Road, machines: Sequence[Machine], clock: Clock) -> None:
         self._store = store
         self._road = road
         self._machines = machines
         self._clock = clock
 
-    def quote(self, document: Any, user: str) -> Quote:
-        """The quote of a spec, kept so that a run can be held to it. Raises UserError, and
+    def quote(
+        self, document: Any, user: str, rows: int = 0, deadlines: Sequence[float] = ()
+    ) -> Quote:
+        """The quote of a spec for so many rows (0: all of its inputs), kept so that a run can be
+        held to it. For `deadlines` it is measured what the work takes. Raises UserError, and
         WorkFirst."""
         try:
-            run, quote = self._quoted(document, user)
+            run, quote = self._quoted(document, user, ask(rows, deadlines))
         except ImportFirst:
             raise WorkFirst from None
         if isinstance(quote, ProbesWanted):
@@ -59,9 +67,16 @@ class Offers:
         self._store.ledger.put_quote(run.project, quote)
         return quote
 
-    def _quoted(self, document: Any, user: str) -> tuple[Run, Quote | ProbesWanted | None]:
+    def promises(self, project: str = "") -> list[Account]:
+        """How often quotes were right, by function and backend; last all together."""
+        return promises.kept(self._store, project)
+
+    def _quoted(
+        self, document: Any, user: str, asked: dict[str, Any] | None = None
+    ) -> tuple[Run, Quote | ProbesWanted | None]:
         now = self._clock.now()
         run = Road.accept(to_document(from_document(document)), now=now, user=user)
+        run = run if asked is None else replace(run, memory={"ask": asked})
         claim = Claim(run=run, token="", until=0.0, pokes=0)
         made = self._pinned(run)
         batch = gather.batch(self._store, [claim], self._machines)

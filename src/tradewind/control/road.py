@@ -326,6 +326,7 @@ class Road:
         pool = str(made.spec.get("pool") or "")
         elastic = any(each.elastic for each in options)
         known = probing.before(run, batch.history(run)) if elastic else None
+        asked = run.memory.get("ask") or {}
         return quote_of(
             options,
             replace(
@@ -339,6 +340,8 @@ class Road:
             pool=pool,
             first=self.places.first(),
             budget=budget,
+            rows=int(asked.get("rows", 0)),
+            probe=bool(asked),
         )
 
     # --- place -------------------------------------------------------------------------------

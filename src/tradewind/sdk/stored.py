@@ -42,22 +42,31 @@ class Specs:
 
 
 class Quotes:
-    """`POST /quotes` and `POST /render`: what it would cost, what would be sent."""
+    """`/quotes`, `/promises` and `/render`: what it would cost, what it did, what would be sent."""
 
     def __init__(self, http: Http) -> None:
         """Made by the client."""
         self._http = http
 
-    def ask(self, document: Json) -> Json:
-        """The plans worth choosing between, with an id to hold the server to. What must be measured
-        or imported for it is waited for."""
-        quote: Json = self._http.call("POST", path_of("quotes"), body={"spec": document})
+    def ask(self, document: Json, rows: int = 0, deadlines: Sequence[float] = ()) -> Json:
+        """The plans worth choosing between, with an id to hold the server to: for so many rows (0:
+        all of its inputs), and in `curve` what each deadline (in seconds) would cost. What must be
+        measured or imported for it is waited for."""
+        body = {"spec": document, "rows": rows, "deadlines": list(deadlines)}
+        sent = {key: value for key, value in body.items() if value or key == "spec"}
+        quote: Json = self._http.call("POST", path_of("quotes"), body=sent)
         if "run" not in quote:
             return quote
         run = Runs(self._http).wait(quote["run"])
         if run["state"] != "succeeded":
             raise errors.from_json(run["error"] or {"message": f"{run['id']} was {run['state']}"})
-        found: Json = self._http.get(path_of("quotes", run["result"]["quote"]["id"]))
+        path = path_of("quotes", run["result"]["quote"]["id"])
+        found: Json = self._http.get(path, {"deadline": list(deadlines)} if deadlines else None)
+        return found
+
+    def promises(self, project: str = "") -> list[Json]:
+        """How often quotes were right, by function and backend; the last line is all of them."""
+        found: list[Json] = self._http.get(path_of("promises"), {"project": project})
         return found
 
     def render(self, document: Json, pool: str = "") -> list[Json]:

@@ -137,6 +137,22 @@ async def test_a_quote_and_a_rendered_request(made: House, client: httpx.AsyncCl
     order = {"runs": [{"spec": ONE, "quote": quote["id"], "plan": 0}]}
     [run] = (await client.post("/api/v1/runs", json=order)).json()["runs"]
     assert (await ended(client, run["id"]))["quote"] == quote["id"]
+    body = {"spec": ONE, "rows": 10, "deadlines": [60, 3600]}
+    asked = (await client.post("/api/v1/quotes", json=body)).json()
+    assert asked["curve"] == [
+        {"deadline": seconds, "plan": 0, "estimate": 0} for seconds in (60.0, 3600.0)
+    ]
+    path = f"/api/v1/quotes/{asked['id']}"
+    again = (await client.get(path, params={"deadline": [60, 3600]})).json()
+    assert again == asked
+    for wrong in ({"rows": -1}, {"deadlines": [0]}, {"deadlines": ["soon"]}):
+        answer = await client.post("/api/v1/quotes", json={"spec": ONE, **wrong})
+        assert answer.status_code == 400, wrong
+    [kept, whole] = (await client.get("/api/v1/promises")).json()
+    assert (kept["function"], kept["backend"], kept["promises"]) == ("one", "python", 1)
+    assert kept["kept"] + kept["broken"] == 1
+    assert whole == {**kept, "function": "", "backend": ""}
+    assert (await client.get("/api/v1/promises", params={"project": "x"})).json()[0]["kept"] == 0
     unknown = {"runs": [{"spec": ONE, "quote": "qnone"}]}
     assert (await client.post("/api/v1/runs", json=unknown)).status_code == 404
     [request] = (await client.post("/api/v1/render", json={"spec": ONE})).json()["requests"]
