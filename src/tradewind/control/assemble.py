@@ -23,6 +23,7 @@ from tradewind.base.ids import digest_json, new_id
 from tradewind.blobs.base import Blobs
 from tradewind.blobs.folder import FolderBlobs
 from tradewind.control import keys, pools
+from tradewind.control.beside import Beside
 from tradewind.control.connect import Connections
 from tradewind.control.front import Front
 from tradewind.control.offers import Offers
@@ -181,7 +182,7 @@ def _assembled(
     blobs = FolderBlobs(folder, durable=True)
     places = _places(settings, store, clock)
     key = keys.attempt_key(store, places.worker, clock.now())
-    desk = Desk(key, folder, keys.live(store))
+    desk = Desk(key, folder, keys.live(store), partial(Beside, places.beside))
     token = keys.service_token(store, settings.data, places.worker, clock.now())
     prices = Prices(store, clock)
 
@@ -258,6 +259,7 @@ def _places(settings: Settings, store: Store, clock: Clock) -> Places:
         store=store,
         clock=clock,
         worker=worker,
+        url=settings.url,
         machine=Machine(),
         interpreter=_remembered(store, settings.python),
     )

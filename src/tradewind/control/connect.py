@@ -290,7 +290,7 @@ class Connections:
             places.troubles.pop(name, None)
             places.strays.discard(name)
             places.machine.feed([places.event(name)])
-            pools.remember(places.store, facts, environment)
+            pools.remember(places.store, facts, environment, places.url)
 
         await self.loop.between(change)
         self.loop.follow(name, ready.engine)
@@ -441,7 +441,7 @@ class Connections:
             places.facts[LOCAL] = facts
             if places.leases.get(LOCAL):
                 places.machine.feed([places.event(LOCAL)])
-            pools.remember(places.store, facts, places.interpreter())
+            pools.remember(places.store, facts, places.interpreter(), places.url)
 
         await self.loop.between(change)
 

@@ -16,7 +16,7 @@ from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, TradewindError, TryAgain, Unreachable
 from tradewind.base.ids import digest_json
 from tradewind.compiler.facts import PoolFacts
-from tradewind.control.pools import LOCAL
+from tradewind.control.pools import LOCAL, server
 from tradewind.engines.base import Engine
 from tradewind.records import codec
 from tradewind.scheduler.machine import Machine, PoolChanged
@@ -37,15 +37,16 @@ class NoPlace(Exception):
 
 @dataclass(slots=True)
 class Places:
-    """One per server. `facts` are of every pool of which anything is known; `leases` and `engines`
-    of those served here; `specs` of all that were applied but this machine's. Changed between two
-    passes of the loop only."""
+    """One per server, which others reach at `url`. `facts` are of every pool of which anything is
+    known; `leases` and `engines` of those served here; `specs` of all that were applied but this
+    machine's. Changed between two passes of the loop only."""
 
     store: Store
     clock: Clock
     worker: str
     machine: Machine
     interpreter: Callable[[], str]
+    url: str = ""
     facts: dict[str, PoolFacts] = field(default_factory=dict)
     leases: dict[str, int] = field(default_factory=dict)
     engines: dict[str, Engine] = field(default_factory=dict)
@@ -74,6 +75,12 @@ class Places:
         self.shared = True
         self._held[pool] = lease.expires
         return lease.holder.partition(":")[0]
+
+    def beside(self, pool: str) -> str:
+        """The address of the other server that places there, as far as it is known. Blocks on the
+        store."""
+        found = server(self.store, pool) if self.holder(pool) else ""
+        return "" if found == self.url else found
 
     def notice(self, pool: str) -> None:
         """A run names this pool. While no server holds it, its runs are stepped here too."""

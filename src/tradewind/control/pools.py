@@ -147,12 +147,18 @@ def _limited(pool: PoolFacts, spec: PoolSpec) -> PoolFacts:
     return replace(pool, capacity=capacity, largest=capacity if alone else pool.largest)
 
 
-def remember(store: Store, pool: PoolFacts, environment: str) -> None:
+def remember(store: Store, pool: PoolFacts, environment: str, server: str) -> None:
     """Keep what is known of a pool, for a start without it and for the other servers of this
-    database. `environment` is the digest of its default interpreter."""
-    told = {"facts": codec.to_json(pool), "environment": environment}
+    database. `environment` is the digest of its default interpreter, `server` the address of the
+    one that places there."""
+    told = {"facts": codec.to_json(pool), "environment": environment, "server": server}
     if store.settings.get(f"pool:{pool.name}") != told:
         store.settings.put(f"pool:{pool.name}", told)
+
+
+def server(store: Store, pool: str) -> str:
+    """The address of the server that placed on a pool last, or nothing."""
+    return str((store.settings.get(f"pool:{pool}") or {}).get("server", ""))
 
 
 def remembered(store: Store) -> dict[str, tuple[PoolFacts, str]]:
