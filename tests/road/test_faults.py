@@ -104,14 +104,14 @@ async def test_a_fault_of_ours_in_one_run_stops_what_goes_on_for_it(town: Town) 
     road = town.here.loop._stepper.road
     follow = road._follow
 
-    def broken(draft: Any, placement: Any) -> None:
+    def broken(draft: Any, view: Any, placement: Any) -> None:
         if draft.run.id == bad:
             raise KeyError("ours")
-        follow(draft, placement)
+        follow(draft, view, placement)
 
     # Slots keep a method from being replaced on the object.
     original = type(road)._follow
-    swap(type(road), "_follow", lambda self, draft, placement: broken(draft, placement))
+    swap(type(road), "_follow", lambda self, *given: broken(*given))
     try:
         town.here.store.runs.poke([bad])
         await town.turn()
@@ -238,12 +238,12 @@ async def test_without_the_lease_nothing_is_placed_until_it_is_ours_again(town: 
     here = town.here
     town.clock.advance(LEASE_SECONDS + 1)
     assert here.store.leases.take("local", "thief", town.clock.now(), LEASE_SECONDS) == 2
-    here.connections.keep_lease("local")
+    here.connections.leases.renew("local")
     run = await town.submit(function("one"))
     await town.settle(5.0)
     assert town.run(run).waiting == "pool 'local': another server places there"
     town.clock.advance(LEASE_SECONDS + 1)
-    here.connections.keep_lease("local")
+    here.connections.leases.renew("local")
     assert here.places.leases["local"] == 3
     await town.settle()
     assert town.run(run).state is RunState.SUCCEEDED

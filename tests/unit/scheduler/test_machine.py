@@ -181,7 +181,16 @@ class Machinery(RuleBasedStateMachine):
         return total([demand for at, demand in self.held.values() if at == pool])
 
     def with_(self, waiting: Waiting) -> Resources:
-        return total([self.used(waiting.pool), waiting.demand])
+        """What would be held of all that it asks for: a pool that shrank may lack the rest."""
+        asked, used = waiting.demand, self.used(waiting.pool)
+        return Resources(
+            cpu=used.cpu + asked.cpu,
+            memory=used.memory + asked.memory if asked.memory else 0,
+            accelerators={
+                name: count + used.accelerators.get(name, 0)
+                for name, count in asked.accelerators.items()
+            },
+        )
 
 
 def total(demands: list[Resources]) -> Resources:
