@@ -142,6 +142,26 @@ def form(about: Json) -> str:
     return words.get(about.get("type", ""), "any JSON")
 
 
+# --- backends -----------------------------------------------------------------------------------
+
+
+def backends() -> str:
+    """Styles by backends; below, the reason of every gap."""
+    from tradewind.kinds.function.matrix import BACKENDS, MATRIX, STYLES
+
+    head = ("style", "the function gets", *(f"`{name}`" for name in BACKENDS))
+    rows = [head]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for style, cells in MATRIX.items():
+        rows.append((f"`{style}`", STYLES[style], *(cells[name].state for name in BACKENDS)))
+        for name, cell in cells.items():
+            if cell.state != "yes":
+                reasons.setdefault((name, cell.why), []).append(f"`{style}`")
+    gaps = [f"- {', '.join(styles)} on `{name}`: {why}." for (name, why), styles in reasons.items()]
+    about = [f"- `{name}`: {words}." for name, words in BACKENDS.items()]
+    return "\n".join([*about, "", table(*rows), "", *sorted(gaps)])
+
+
 # --- the API -------------------------------------------------------------------------------------
 
 
@@ -332,6 +352,7 @@ def metrics() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "specs": specs,
+    "backends": backends,
     "api": api,
     "errors": errors,
     "transitions": transitions,

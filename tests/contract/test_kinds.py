@@ -24,6 +24,13 @@ class TestFunction(KindSuite):
     documents = (
         {"kind": "function", "name": "clean", "entry": "flows.py:clean"},
         {"kind": "function", "name": "q", "sql": "SELECT 1", "output": "other"},
+        {"kind": "function", "name": "rows", "entry": "flows.py:one", "style": "row",
+         "on_error": "skip"},
+        {"kind": "function", "name": "keys", "entry": "flows.py:one", "style": "group", "by": "k",
+         "backend": "partitions", "resources": {"cpu": 2}},
+        {"kind": "function", "name": "lazy", "entry": "flows.py:one", "style": "expression",
+         "performance": "60s"},
+        {"kind": "function", "name": "no", "entry": "flows.py:one", "backend": "spark"},
         {"kind": "function", "name": "split", "entry": "tradewind.components:split"},
         {"kind": "function", "name": "many", "entry": "flows.py:one", "items": [1, 2, 3],
          "at_once": 2, "retries": 2},

@@ -29,10 +29,10 @@ Json = dict[str, Any]
 _OBJECTIVE = ("performance", "budget", "availability", "consistency")
 _WORKLOAD = (
     "name", "project", "labels", "description", *_OBJECTIVE, "dependencies", "resources",
-    "timeout", "retries", "env", "queue", "pool", "cache", "params",
+    "value", "timeout", "retries", "env", "queue", "pool", "cache", "params",
 )  # fmt: skip
 FIELDS = {
-    "function": (*_WORKLOAD, "input", "output", "at_once", "backend"),
+    "function": (*_WORKLOAD, "input", "output", "at_once", "style", "by", "on_error", "backend"),
     "training": (*_WORKLOAD, "input", "model", "workers", "metric", "mode"),
     "service": (*_WORKLOAD, "model", "replicas", "ports", "ready_timeout"),
     "pipeline": _WORKLOAD,

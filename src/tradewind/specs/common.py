@@ -242,6 +242,11 @@ class Workload(Objective, Spec):
     resources: Resources | None = Field(
         default=None, description="A pin of the size. Left out, the compiler sizes the work."
     )
+    value: Money | None = Field(
+        default=None,
+        description="What the result is worth: $5. A run whose quote is higher is asked about "
+        "first. In nanodollars.",
+    )
     timeout: Duration | None = Field(
         default=None, description="The longest that one try may take: 10m. In seconds."
     )

@@ -19,11 +19,9 @@ from pydantic_core import CoreSchema
 
 from tradewind.specs.common import Frozen, Spec
 from tradewind.specs.faults import fault, shown
-from tradewind.specs.fields import Flag, Name, Text, one_or_many
+from tradewind.specs.fields import Column, Columns, Flag, Name, Text, one_or_many
 
 Format = Literal["auto", "csv", "parquet", "jsonl", "arrow"]
-Column = Annotated[str, Field(strict=True, min_length=1)]
-Columns = Annotated[tuple[Column, ...], BeforeValidator(one_or_many)]
 
 
 def _paths(value: object) -> object:

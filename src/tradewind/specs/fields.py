@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    Field,
     PlainSerializer,
     PlainValidator,
     Strict,
@@ -422,3 +423,7 @@ Digest = Annotated[
     BeforeValidator(_digest),
     WithJsonSchema({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
 ]
+
+
+Column = Annotated[str, Field(strict=True, min_length=1)]
+Columns = Annotated[tuple[Column, ...], BeforeValidator(one_or_many)]

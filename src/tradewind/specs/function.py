@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from tradewind.specs.common import Workload
-from tradewind.specs.faults import fault, shown
-from tradewind.specs.fields import DataRefs, Entry, Integer, Json, Name, Text
+from tradewind.specs.faults import Path, fault, faults, shown
+from tradewind.specs.fields import Columns, DataRefs, Entry, Integer, Json, Name, Text
 
 _SKIPPED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -29,6 +30,12 @@ def _select(value: object) -> str:
     return value
 
 
+# What is given a table piece by piece, and what reads no items.
+_BY_ROWS = ("batch", "row", "group")
+_STREAMED = ("expression", *_BY_ROWS)
+
+Style = Literal["table", "expression", "sql", "batch", "row", "group"]
+Backend = Literal["python", "duckdb", "partitions", "spark"]
 Select = Annotated[str, BeforeValidator(_select)]
 
 
@@ -58,8 +65,24 @@ class FunctionSpec(Workload):
     at_once: Annotated[Integer, Field(ge=1)] | None = Field(
         default=None, description="How many items may run at the same time."
     )
-    backend: Name | None = Field(
-        default=None, description="A pin of what carries the logic out: duckdb, partitions, …"
+    style: Style | None = Field(
+        default=None,
+        description="How it is written: over whole tables, as an expression of Ibis tables, as "
+        "SQL; or called with some rows at a time (batch), one row, or all rows of one key (group). "
+        "Left out: sql if it is given, else table.",
+    )
+    by: Columns | None = Field(
+        default=None, description="Of the style group: the columns whose values are the key."
+    )
+    on_error: Literal["fail", "skip"] | None = Field(
+        default=None,
+        description="Of the styles batch, row and group, when the function raises. fail (also if "
+        "left out): the run fails and names the row. skip: rows (of group: groups) that raise are "
+        "left out and counted.",
+    )
+    backend: Backend | None = Field(
+        default=None,
+        description="A pin of what carries the logic out. Not every one can carry out every style.",
     )
 
     @model_validator(mode="after")
@@ -79,9 +102,31 @@ class FunctionSpec(Workload):
             )
         if self.sql is not None and self.items is not None:
             raise fault("sql reads tables and takes no items", "drop items", ("items",))
+        if found := [*self._style_faults()]:
+            raise faults(found)
         if self.at_once is not None and self.items is None:
             raise fault("at_once belongs to items, and there are none", "", ("at_once",))
         return self
+
+    def _style_faults(self) -> Iterator[tuple[str, str, Path]]:
+        style = self.style or ("sql" if self.sql is not None else "table")
+        if (style == "sql") != (self.sql is not None):
+            what = "sql" if self.sql is not None else "an entry"
+            hint = "drop style" if self.sql is not None else "write sql: SELECT …, or drop style"
+            yield f"the style {style!r} does not go with {what}", hint, ("style",)
+        if self.items is not None and style in _STREAMED:
+            hint = "drop one of them: a style is given the rows of a table, not items"
+            yield f"the style {style!r} takes no items", hint, ("items",)
+        if style == "group" and not self.by:
+            text = "the style 'group' needs the columns whose values are the key"
+            yield text, "write by: [column]", ("style",)
+        if style != "group" and self.by is not None:
+            yield "by belongs to the style group", "write style: group, or drop by", ("by",)
+        if len(set(self.by or ())) < len(self.by or ()):
+            yield "by names a column twice", "", ("by",)
+        if self.on_error is not None and style not in _BY_ROWS:
+            hint = "write style: batch, row or group; a function of another style fails as a whole"
+            yield f"on_error has no meaning for the style {style!r}", hint, ("on_error",)
 
     @property
     def result(self) -> str:

@@ -51,7 +51,7 @@ def test_the_examples_show_every_field_of_every_kind() -> None:
     for document in FULL:
         model = KINDS[document["kind"]]
         names = {info.alias or name for name, info in model.model_fields.items()}
-        left_out = {"sql"}
+        left_out = {"sql", "by", "on_error"}  # they do not go with what is shown
         shared = set() if "bundle" in names and document["kind"] != "pipeline" else names
         missing = names - left_out - set(document) - shared
         assert not missing, document["kind"]
@@ -135,6 +135,7 @@ def test_shorthands() -> None:
         path=["a.csv", "b.csv"]
     )
     assert DatasetSpec(name="d", keys="id").keys == ("id",)
+    assert FunctionSpec(name="f", entry="f.py:f", style="group", by="id").by == ("id",)
     source = Source(path="a.csv", schema={"a": "string"})
     assert source.columns == {"a": "string"}
 
@@ -197,6 +198,24 @@ FAULTS: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("function", {"entry": None, "sql": "SELECT 1; SELECT 2"}, "sql", "several statements", ""),
     ("function", {"entry": None, "sql": "SELECT 1", "items": [1]}, "items", "takes no items", ""),
     ("function", {"at_once": 2}, "at_once", "belongs to items", ""),
+    ("function", {"style": "bach"}, "style", "expected table, expression, sql, batch, row or group",
+     "did you mean 'batch'?"),
+    ("function", {"style": "sql"}, "style", "'sql' does not go with an entry", "write sql: SELECT"),
+    ("function", {"entry": None, "sql": "SELECT 1", "style": "row"}, "style",
+     "'row' does not go with sql", "drop style"),
+    ("function", {"style": "group"}, "style", "needs the columns", "write by: [column]"),
+    ("function", {"style": "group", "by": []}, "style", "needs the columns", ""),
+    ("function", {"style": "group", "by": ["a", "b", "a"]}, "by", "a column twice", ""),
+    ("function", {"style": "group", "by": ["a", 1]}, "by.1", "expected text", ""),
+    ("function", {"style": "batch", "by": "a"}, "by", "belongs to the style group", "drop by"),
+    ("function", {"by": "a"}, "by", "belongs to the style group", "write style: group"),
+    ("function", {"on_error": "skip"}, "on_error", "no meaning for the style 'table'", "batch"),
+    ("function", {"style": "expression", "on_error": "fail"}, "on_error", "'expression'", ""),
+    ("function", {"style": "row", "on_error": "skp"}, "on_error", "expected fail or skip",
+     "'skip'"),
+    ("function", {"style": "row", "items": [1]}, "items", "'row' takes no items", "drop one"),
+    ("function", {"backend": "duckdbb"}, "backend", "expected python, duckdb", "'duckdb'"),
+    ("function", {"value": "5"}, "value", "an amount of money", ""),
     ("function", {"items": 5}, "items", "expected a list", ""),
     ("function", {"params": {"a": float("nan")}}, "params.a", "finite", ""),
     ("function", {"params": {"a": {1: 2}}}, "params.a", "expected text as a key", 'quotes: "1"'),

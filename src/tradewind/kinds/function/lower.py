@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from tradewind.components import catalog
 from tradewind.kinds import sizing
+from tradewind.kinds.function import matrix
 from tradewind.records.pinned import Pinned
 from tradewind.records.plans import Option, Plan
 from tradewind.records.tasks import Array, Entry, Gang, Output, Role, Task
@@ -19,6 +21,14 @@ FIRST_CPU = 0.125
 # How many items run together when nobody says.
 FIRST_WIDTH = 2
 
+# A probe measures CPU seconds of one process. It keeps its own time; if it cannot (the function is
+# stuck in a library), the task is ended after its start and so many times that time.
+PROBE_CPU = 1.0
+PROBE_START, PROBE_PATIENCE = 60.0, 4.0
+
+# What a part returns is nothing by itself: the parts of a table are published together.
+_PART = Output()
+
 
 def reuses(pinned: Pinned) -> bool:
     """Only where the spec, or its pipeline, says so: who types `tw run` wants it to run."""
@@ -26,33 +36,46 @@ def reuses(pinned: Pinned) -> bool:
 
 
 def options(pinned: Pinned) -> Sequence[Option]:
-    """One process, or one for each item with `at_once` of them together."""
+    """One for each backend that can carry it out and that the spec allows; of several the first is
+    the plainest. What says no style stays as it is written: one process, or one for each item with
+    `at_once` of them together."""
     spec = _spec(pinned)
-    width = min(len(spec.items), spec.at_once or FIRST_WIDTH) if spec.items else 1
-    backend = "duckdb" if spec.sql else "python"
+    backends = matrix.chosen(_style(spec), spec.backend)
+    sized = sizing.free(spec)
+    resources = sizing.resources(spec, FIRST_CPU)
+    if spec.items:
+        width = min(len(spec.items), spec.at_once or FIRST_WIDTH)
+        return [Option(backend=backends[0], width=width, resources=resources, sized=sized)]
+    if spec.style in (None, "table"):
+        return [Option(backend=backends[0], resources=resources, sized=sized)]
     return [
         Option(
             backend=backend,
-            width=width,
-            resources=sizing.resources(spec, FIRST_CPU),
-            sized=sizing.free(spec),
+            resources=resources,
+            sized=sized,
+            parts=1 if backend == "partitions" else 0,
+            elastic=True,
         )
+        for backend in backends
     ]
 
 
 def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
     """One task with one role."""
-    spec = _spec(pinned)
-    items = spec.items or ()
+    spec, option = _spec(pinned), plan.option
+    items = list(spec.items or ())
+    if option.backend == "partitions":
+        parts = max(option.parts, option.width)
+        items = [{"part": part, "of": parts} for part in range(parts)]
     role = Role(
         name="main",
-        shape=Array(count=len(items), at_once=plan.option.width) if items else Gang(),
-        entry=_entry(spec),
-        resources=plan.option.resources,
-        params={**spec.params, **({"sql": spec.sql} if spec.sql else {})},
+        shape=Array(count=len(items), at_once=option.width) if items else Gang(),
+        entry=_entry(spec, _call(spec, option)),
+        resources=option.resources,
+        params=_params(spec),
         items=tuple(items),
         inputs=pinned.inputs,
-        outputs=_outputs(spec),
+        outputs={"output": _PART} if option.backend == "partitions" else _outputs(spec),
         env={**sizing.trusted(pinned.inputs), **spec.env},
         restart=sizing.restart(spec),
         timeout=spec.timeout or 0.0,
@@ -60,14 +83,68 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
     return [Task(name="main", roles=(role,), environment=pinned.environment, bundle=pinned.bundle)]
 
 
+def probe(pinned: Pinned, seconds: float, share: float) -> Task:
+    """Measure calls on samples: at most the share `share` of the input's row groups, for at most
+    about so many seconds. What is found is the output `output`, JSON (see `inside.probing`)."""
+    spec = _spec(pinned)
+    style = _style(spec)
+    backend = matrix.able(style)[0]
+    measured: dict[str, Any] = {"seconds": seconds, "share": share}
+    if spec.items:
+        measured["item"] = spec.items[0]
+    option = Option(backend=backend, resources=sizing.resources(spec, PROBE_CPU))
+    call = {**_called(spec, style, option), "probe": measured}
+    role = Role(
+        name="main",
+        shape=Gang(),
+        entry=_entry(spec, call),
+        resources=option.resources,
+        params=_params(spec),
+        inputs=pinned.inputs,
+        outputs={"output": Output()},
+        env={**sizing.trusted(pinned.inputs), **spec.env},
+        timeout=PROBE_START + PROBE_PATIENCE * seconds,
+    )
+    return Task(name="probe", roles=(role,), environment=pinned.environment, bundle=pinned.bundle)
+
+
+def _style(spec: FunctionSpec) -> str:
+    return spec.style or ("sql" if spec.sql else "table")
+
+
+def _call(spec: FunctionSpec, option: Option) -> dict[str, Any]:
+    """Nothing for what is called once with whole tables, as everything is that says no style."""
+    style = _style(spec)
+    return {} if style in ("table", "sql") else _called(spec, style, option)
+
+
+def _called(spec: FunctionSpec, style: str, option: Option) -> dict[str, Any]:
+    call: dict[str, Any] = {"style": style, "backend": option.backend}
+    if spec.by:
+        call["by"] = list(spec.by)
+    if spec.on_error:
+        call["on_error"] = spec.on_error
+    # Less than a core is a guess, or a share of one: libraries keep their own number of threads.
+    if option.resources.cpu >= 1:
+        call["cores"] = math.ceil(option.resources.cpu)
+    if option.resources.memory:
+        call["memory"] = option.resources.memory
+    return call
+
+
+def _params(spec: FunctionSpec) -> dict[str, Any]:
+    return {**spec.params, **({"sql": spec.sql} if spec.sql else {})}
+
+
 def _spec(pinned: Pinned) -> FunctionSpec:
     return cast(FunctionSpec, from_document(pinned.spec))
 
 
-def _entry(spec: FunctionSpec) -> Entry:
+def _entry(spec: FunctionSpec, call: dict[str, Any]) -> Entry:
     if spec.entry is None:
-        return Entry(kind="module", target="tradewind.kinds.function.work:run_sql")
-    return Entry(kind=sizing.entry_kind(spec.entry), target=spec.entry)
+        target = "tradewind.kinds.function.work:run_sql"
+        return Entry(kind="module", target=target, call=call)
+    return Entry(kind=sizing.entry_kind(spec.entry), target=spec.entry, call=call)
 
 
 def _outputs(spec: FunctionSpec) -> dict[str, Output]:

@@ -1,0 +1,102 @@
+"""A function's style and pins, as options and tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tradewind.base.errors import Refused
+from tradewind.kinds.function import lower, matrix
+from tradewind.records.pinned import Pinned
+from tradewind.records.plans import Option, Plan
+from tradewind.records.tasks import Array, Gang, Input, Resources, Role
+from tradewind.testing.kind_suite import pinned_of
+
+TABLE = Input(kind="table", source="flights@1", digest="sha256:" + "3" * 64)
+
+
+def pinned(**fields: Any) -> Pinned:
+    body = {} if "sql" in fields else {"entry": "f.py:f"}
+    return pinned_of({"kind": "function", "name": "f", **body, **fields}, {"data": TABLE})
+
+
+def role(made: Pinned, option: Option) -> Role:
+    plan = Plan(pool="here", engine="local", option=option)
+    return lower.tasks(made, plan)[0].roles[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "backend"),
+    [({}, "python"), ({"style": "table"}, "python"), ({"sql": "SELECT 1"}, "duckdb"),
+     ({"performance": "60s"}, "python"), ({"backend": "python"}, "python")],
+)  # fmt: skip
+def test_what_says_no_style_is_one_option_that_nobody_changes(
+    fields: dict[str, Any], backend: str
+) -> None:
+    (option,) = lower.options(pinned(**fields))
+    assert (option.backend, option.elastic, option.parts, option.width) == (backend, False, 0, 1)
+    assert role(pinned(**fields), option).entry.call == {}
+
+
+@pytest.mark.parametrize("style", ["batch", "row", "group"])
+def test_a_style_offers_duckdb_first_and_parts_at_any_width(style: str) -> None:
+    made = pinned(style=style, **({"by": "k"} if style == "group" else {}))
+    first, second = lower.options(made)
+    assert (first.backend, first.parts, first.width) == ("duckdb", 0, 1)
+    assert (second.backend, second.parts, second.width) == ("partitions", 1, 1)
+    assert first.elastic and second.elastic
+
+
+def test_a_call_says_what_the_function_is_owed() -> None:
+    made = pinned(style="group", by=["a", "b"], on_error="skip",
+                  resources={"cpu": 1.5, "memory": "1GiB"})  # fmt: skip
+    one = role(made, lower.options(made)[0])
+    assert isinstance(one.shape, Gang) and one.items == ()
+    assert one.entry.call == {
+        "style": "group", "backend": "duckdb", "by": ["a", "b"], "on_error": "skip", "cores": 2,
+        "memory": 2**30,
+    }  # fmt: skip
+    assert one.outputs["output"].target == "f"
+
+
+def test_parts_are_an_array_that_publishes_nothing_by_itself() -> None:
+    made = pinned(style="row")
+    option = Option(backend="partitions", width=2, parts=5, resources=Resources(cpu=1.0))
+    several = role(made, option)
+    assert several.shape == Array(count=5, at_once=2)
+    assert several.items == tuple({"part": part, "of": 5} for part in range(5))
+    assert several.outputs["output"].target == "" and several.entry.call["backend"] == "partitions"
+
+
+def test_a_pin_is_kept_or_refused_with_what_can() -> None:
+    (option,) = lower.options(pinned(style="row", backend="partitions"))
+    assert option.backend == "partitions"
+    with pytest.raises(Refused, match="does not carry out the style 'table'") as caught:
+        lower.options(pinned(backend="duckdb"))
+    assert "called once, with all of them" in caught.value.message
+    assert caught.value.hint == "what can: python; write backend: python, or leave it out"
+
+
+def test_a_probe_is_one_process_that_publishes_nothing() -> None:
+    made = pinned(style="group", by="k", retries=3, timeout="1s")
+    task = lower.probe(made, 3.0, 0.03)
+    (one,) = task.roles
+    assert task.name == "probe" and isinstance(one.shape, Gang) and one.inputs == made.inputs
+    assert one.entry.call == {
+        "style": "group", "backend": "duckdb", "by": ["k"], "cores": 1,
+        "probe": {"seconds": 3.0, "share": 0.03},
+    }  # fmt: skip
+    assert one.outputs["output"].target == "" and one.restart.most == 0 and one.timeout > 3.0
+    query = lower.probe(pinned(sql="SELECT 1"), 3.0, 0.03).roles[0]
+    assert query.params == {"sql": "SELECT 1"} and query.entry.call["style"] == "sql"
+    each = lower.probe(pinned(items=[7, 8]), 3.0, 0.03).roles[0]
+    assert each.items == () and each.entry.call["probe"]["item"] == 7
+
+
+def test_the_matrix_is_whole_and_every_gap_has_a_reason() -> None:
+    assert set(matrix.MATRIX) == set(matrix.STYLES)
+    for style, cells in matrix.MATRIX.items():
+        assert set(cells) == set(matrix.BACKENDS) and matrix.able(style), style
+        for cell in cells.values():
+            assert (cell.state == "yes") == (not cell.why)
