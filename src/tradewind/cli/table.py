@@ -10,6 +10,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("run", "run a spec, a stored spec or any Python script, once"),
         "quote": ("quote", "what it would cost and take, with an id to hold us to"),
         "plan": ("plan", "where and how it would be carried out, and why"),
+        "promises": ("promises", "how often quotes were right"),
         "render": ("render", "the native requests that would be sent"),
         "bundle": ("bundle", "which files would travel, which not, and why"),
     },

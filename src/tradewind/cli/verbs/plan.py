@@ -14,7 +14,7 @@ from tradewind.base import units
 from tradewind.cli import target
 from tradewind.cli.parsing import target_arguments
 from tradewind.cli.show import Out
-from tradewind.cli.verbs.quote import interval
+from tradewind.cli.verbs.quote import interval, money
 from tradewind.sdk import local
 
 
@@ -53,15 +53,23 @@ def facts(plan: dict[str, Any]) -> list[tuple[str, Any]]:
         ("engine", plan.get("engine")),
         ("backend", option.get("backend")),
         ("processes", option.get("width")),
+        ("parts", option.get("parts")),
         ("layout", option.get("layout")),
         ("cores each", resources.get("cpu")),
+        ("CPU time", interval(plan["cpu"], units.format_duration) if plan.get("cpu") else None),
         ("memory each", units.format_bytes(memory) if memory else "no limit of its own"),
+        ("memory expected", _expected(plan)),
         ("accelerators", ", ".join(f"{n}: {c}" for n, c in _accelerators(resources).items())),
         ("time", interval(plan.get("seconds"), units.format_duration)),
-        ("price", interval(plan.get("price"), lambda n: units.format_money(int(n)))),
+        ("price", money(plan)),
         ("known from", plan.get("basis")),
         ("because", plan.get("chosen_because")),
     ]
+
+
+def _expected(plan: dict[str, Any]) -> str | None:
+    memory = (plan.get("grounds") or {}).get("memory")
+    return f"about {units.format_bytes(int(memory))}" if memory else None
 
 
 def _accelerators(resources: dict[str, Any]) -> dict[str, int]:

@@ -1,57 +1,142 @@
 """What it would cost and take: the plans worth choosing between.
 
 tw quote flow.yaml
+tw quote flow.yaml --rows 100M --deadline 60s,10m,1h     what each deadline would cost
 tw run flow.yaml --quote ID        holds us to it until it expires
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from tradewind.base import units
-from tradewind.cli import target
+from tradewind.base.errors import UserError
+from tradewind.cli import plot, target
 from tradewind.cli.parsing import target_arguments
 from tradewind.cli.show import Out, moment
 from tradewind.sdk import local
+
+Json = dict[str, Any]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     target_arguments(parser, "a spec, FILE:NAME, a Python file, or a stored spec")
+    parser.add_argument("--rows", metavar="COUNT", help="for so many rows instead: 100M")
+    parser.add_argument(
+        "--deadline",
+        action="append",
+        metavar="TIME[,TIME…]",
+        help="what each would cost: 60s,10m,1h (repeatable)",
+    )
 
 
 def main(args: argparse.Namespace, out: Out) -> None:
     """Ask, show."""
+    rows = read(units.parse_count, args.rows, "--rows") if args.rows else 0
+    texts = [part for text in args.deadline or () for part in text.split(",") if part.strip()]
+    deadlines = [read(units.parse_duration, text.strip(), "--deadline") for text in texts]
     with local.connect() as client:
         work = target.work_of(args, client)
-        quote = client.quotes.ask(target.document(args, client, work))
+        quote = client.quotes.ask(target.document(args, client, work), rows, deadlines)
     if not out.text:
         out.value(quote)
         return
-    out.facts([("quote", quote["id"]), ("holds until", moment(quote["expires"]))])
+    out.facts([
+        ("quote", quote["id"]), ("holds until", moment(quote["expires"])),
+        ("rows", f"{rows:,}" if rows else None),
+    ])  # fmt: skip
     out.line()
+    if deadlines:
+        show_curve(quote, out)
+        out.line()
+    show_plans(quote, out)
+
+
+def read(parse: Callable[[str], Any], text: str, what: str) -> Any:
+    """A figure of the command line. Raises UserError."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UserError(f"{what}: {error}") from None
+
+
+def show_curve(quote: Json, out: Out) -> None:
+    """A line for each deadline, and the plot."""
+    rows = []
+    for point in quote.get("curve") or ():
+        plan = _numbered(quote["plans"], point["plan"])
+        other = _numbered(quote.get("elsewhere") or [], point["estimate"])
+        rows.append([
+            units.format_duration(point["deadline"]),
+            money(plan) if plan else "cannot be met",
+            f"plan {point['plan']}: {size(plan)} on {plan['pool']}" if plan else "",
+            f"{money(other)}: {other['pool']}" if other else "",
+        ])  # fmt: skip
+    out.table(["within", "price", "by", "estimate elsewhere"], rows)
+    lines = plot.price_curve(_points(quote["plans"]), _points(quote.get("elsewhere") or []))
+    if lines:
+        out.line()
+    for line in lines:
+        out.line(line)
+    if lines:
+        out.note("● a plan, ○ an estimate for machines that are not connected")
+
+
+def show_plans(quote: Json, out: Out) -> None:
+    """All plans, then the estimates, then why the first one is."""
+    elsewhere = quote.get("elsewhere") or ()
     rows = [_row(str(number), plan) for number, plan in enumerate(quote["plans"])]
-    rows += [_row("-", plan) for plan in quote.get("elsewhere") or ()]
-    out.table(["plan", "pool", "backend", "width", "time", "price", "known from"], rows)
-    if quote.get("elsewhere"):
+    rows += [_row("-", plan) for plan in elsewhere]
+    out.table(["plan", "pool", "backend", "size", "time", "price", "known from"], rows)
+    if why := quote["plans"][0].get("chosen_because"):
+        out.line()
+        out.line(f"plan 0: {why}")
+    if elsewhere:
         out.note("plans without a number are estimates for other machines")
 
 
-def _row(number: str, plan: dict[str, Any]) -> list[str]:
-    option = plan["option"]
+def _numbered(plans: list[Json], number: int | None) -> Json | None:
+    return None if number is None else plans[number]
+
+
+def _points(plans: list[Json]) -> list[plot.Point]:
+    """The upper figures: they are what a deadline is compared with."""
+    return [
+        (plan["seconds"]["p90"], plan["price"]["p90"])
+        for plan in plans
+        if plan.get("seconds") and plan.get("price")
+    ]
+
+
+def _row(number: str, plan: Json) -> list[str]:
     basis = str(plan.get("basis") or "")
     if plan.get("estimate_only") and not basis.startswith("estimate"):
         basis = f"estimate: {basis}"
-    return [number, plan["pool"], option["backend"], str(option.get("width", 1)),
-            interval(plan.get("seconds"), units.format_duration),
-            interval(plan.get("price"), lambda amount: units.format_money(int(amount))),
+    return [number, plan["pool"], plan["option"]["backend"], size(plan),
+            interval(plan.get("seconds"), units.format_duration), money(plan),
             basis]  # fmt: skip
 
 
-def interval(figure: dict[str, float] | None, text: Any) -> str:
+def size(plan: Json) -> str:
+    """How many processes of how many cores: `4 x 1 core, 16 parts`."""
+    option = plan["option"]
+    cpu, width = (option.get("resources") or {}).get("cpu", 1.0), option.get("width", 1)
+    cores = f"{cpu:g} core{'' if cpu == 1 else 's'}"
+    parts = f", {option['parts']} parts" if option.get("parts") else ""
+    return f"{width} x {cores}{parts}" if width > 1 or parts else cores
+
+
+def money(plan: Json) -> str:
+    """Its price with its spread."""
+    return interval(plan.get("price"), lambda amount: units.format_money(round(amount)))
+
+
+def interval(figure: dict[str, float] | None, text: Callable[[float], str]) -> str:
     """A figure with its spread."""
     if figure is None:
         return "unknown"
     low, high = text(figure["p50"]), text(figure["p90"])
-    return str(low) if low == high else f"{low} ≤ {high}"
+    return low if low == high else f"{low} ≤ {high}"

@@ -1,0 +1,162 @@
+"""`tw quote`, `tw plan` and `tw promises` against the routes and the compiler."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.cli.conftest import Tw
+from tests.unit.compiler.samples import ask, probed
+from tests.unit.sdk.asgi import AsgiTransport
+from tradewind.api.app import create_app
+from tradewind.api.guard import Keys
+from tradewind.base.units import parse_duration
+from tradewind.cli.plot import HEIGHT, WIDTH, price_curve
+from tradewind.compiler.accounts import Account, Settled, accounts
+from tradewind.compiler.quote import Objective
+from tradewind.records.plans import Interval, Quote
+from tradewind.sdk import local
+from tradewind.sdk.client import Client
+
+SPEC = "kind: function\nname: score\nentry: code.py:score\n"
+
+
+class Offers:
+    """Quotes as the server makes them, of one function that was probed."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, tuple[float, ...]]] = []
+        self.settled: list[Settled] = []
+
+    def quote(self, document: Any, user: str, rows: int, deadlines: Sequence[float]) -> Quote:
+        self.asked.append((rows, tuple(deadlines)))
+        within = document.get("performance")
+        objective = Objective(seconds=parse_duration(within)) if within else None
+        return ask(probed(1e-5), objective, rows=rows)
+
+    def promises(self, project: str) -> list[Account]:
+        return accounts(self.settled)
+
+
+@pytest.fixture
+def offers(tw: Tw, monkeypatch: pytest.MonkeyPatch) -> Offers:
+    made = Offers()
+    parts = cast(Any, SimpleNamespace(offers=made, desk=None))
+    app = create_app(parts, Keys("t", lambda: 1.0), frozenset({"127.0.0.1"}), lambda: None)
+
+    def connect(**_: Any) -> Client:
+        return Client("http://127.0.0.1:1", "t", AsgiTransport(app))
+
+    monkeypatch.setattr(local, "connect", connect)
+    Path("spec.yaml").write_text(SPEC)
+    Path("code.py").write_text("def score(data):\n    return data\n")
+    monkeypatch.setattr("tradewind.sdk.loading.finish", lambda client, work, changes: {
+        **work.document, **changes,
+    })  # fmt: skip
+    return made
+
+
+def test_a_curve_is_a_table_a_plot_and_the_plans(tw: Tw, offers: Offers) -> None:
+    said = tw("quote", "spec.yaml", "--rows", "100M", "--deadline", "1s,60s", "--deadline", "1h")
+    assert said.status == 0
+    assert offers.asked == [(100_000_000, (1.0, 60.0, 3600.0))]
+    lines = said.out.splitlines()
+    rows = [line.split() for line in lines if line.startswith(("1s ", "1m ", "1h "))]
+    assert rows[0][:4] == ["1s", "cannot", "be", "met"]
+    assert rows[2][0] == "1h" and "x/" in rows[2][-2] + rows[2][-1]
+    assert any("●" in line for line in lines) and any("○" in line for line in lines)
+    assert "rows         100,000,000" in said.out
+    assert sum("estimate, never run there" in line for line in lines) >= 3
+    assert "plan 0: the fastest of what costs at most 5%" in said.out
+    assert "; the runner-up, " in said.out
+
+
+def test_as_json_it_is_what_the_api_says(tw: Tw, offers: Offers) -> None:
+    body = json.loads(tw("quote", "spec.yaml", "--deadline", "10s,10m", "-o", "json").out)
+    assert [point["deadline"] for point in body["curve"]] == [10.0, 600.0]
+    last = body["curve"][-1]
+    assert body["plans"][last["plan"]]["seconds"]["p90"] <= 600
+    assert all(plan["estimate_only"] for plan in body["elsewhere"])
+
+
+def test_without_deadlines_there_is_no_curve(tw: Tw, offers: Offers) -> None:
+    said = tw("quote", "spec.yaml")
+    assert offers.asked == [(0, ())] and "within" not in said.out
+    assert json.loads(tw("quote", "spec.yaml", "-o", "json").out)["curve"] == []
+
+
+def test_what_cannot_be_met_says_what_can(tw: Tw, offers: Offers) -> None:
+    said = tw("quote", "spec.yaml", "--performance", "2s")
+    assert said.status == 2
+    assert "no plan gives the result within 2s: the nearest is " in said.err
+    [written] = [word for word in said.err.split("`") if word.startswith("performance: ")]
+    assert tw("quote", "spec.yaml", "--performance", written.partition(": ")[2]).status == 0
+    body = json.loads(tw("quote", "spec.yaml", "--performance", "2s", "-o", "json").out)
+    [need] = body["error"]["needs"]
+    assert need["performance"] == parse_duration(written.partition(": ")[2])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [("--rows", "many", "expected a count"), ("--deadline", "60", "expected a duration"),
+     ("--deadline", "1h,soon", "expected a duration"), ("--deadline", "0s", "deadlines")],
+)  # fmt: skip
+def test_a_figure_that_is_none_is_told(
+    tw: Tw, offers: Offers, option: str, value: str, told: str
+) -> None:
+    said = tw("quote", "spec.yaml", option, value)
+    assert said.status == 2 and told in said.err and not offers.asked
+
+
+def test_a_plan_says_its_sizes_and_why(tw: Tw, offers: Offers) -> None:
+    said = tw("plan", "spec.yaml", "--performance", "30s").out
+    for name in ("backend", "processes", "parts", "cores each", "CPU time", "memory expected"):
+        assert any(line.startswith(name) for line in said.splitlines()), name
+    assert "because          the cheapest within 30s; the runner-up, " in said
+
+
+def test_promises_by_function_and_backend(tw: Tw, offers: Offers) -> None:
+    assert "nothing was promised yet" in tw("promises").err
+    said = Interval(p50=10.0, p90=20.0)
+    offers.settled = [
+        Settled(function="f", backend="duckdb", outcome="kept", predicted=said, actual=actual)
+        for actual in (5.1, 10.0, 19.0, 40.0)
+    ]
+    offers.settled.append(Settled(function="g", backend="python", outcome="broken"))
+    offers.settled.append(Settled(function="g", backend="python", outcome="none"))
+    lines = [line.split() for line in tw("promises").out.splitlines()[1:]]
+    assert lines[0] == ["f", "duckdb", "4", "4", "0", "3", "of", "4", "61.2%"]
+    assert lines[1] == ["g", "python", "2", "0", "1", "0", "of", "0", "-"]
+    assert lines[2] == ["all", "-", "6", "4", "1", "3", "of", "4", "61.2%"]
+    assert json.loads(tw("promises", "-o", "json").out)[0]["inside"] == 3
+
+
+POINTS = st.lists(st.tuples(st.floats(1e-3, 1e6), st.floats(0, 1e13)), max_size=20)
+
+
+@given(POINTS, POINTS)
+def test_a_plot_stays_in_its_frame(
+    plans: list[tuple[float, float]], estimates: list[tuple[float, float]]
+) -> None:
+    lines = price_curve(plans, estimates)
+    if len({*plans, *estimates}) < 2:
+        assert lines == []
+        return
+    assert len(lines) == HEIGHT + 2
+    margin = len(lines[0].partition("┤")[0])
+    assert all(len(line) <= margin + 1 + WIDTH for line in lines)
+    assert ("●" in "".join(lines)) == bool(plans)
+
+
+def test_along_a_plot_the_cheapest_goes_on_until_another_is() -> None:
+    lines = price_curve([(1.0, 1e9), (100.0, 1e7)])
+    assert lines[0].startswith(" $1.00 ┤●───") and lines[0].endswith("─")
+    assert lines[HEIGHT - 1].endswith("●") and lines[HEIGHT - 1].startswith("$0.010 ┤ ")
+    assert lines[-1].split() == ["1s", "1m", "40s"]
