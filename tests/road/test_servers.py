@@ -134,7 +134,7 @@ async def test_a_pool_whose_server_is_gone_is_waited_for_and_taken_over(
     one.cloud.down = None
     await other.here.loop.close()  # it dies: nothing is released
     one.clock.advance(LEASE_SECONDS + 1)
-    one.here.connections.keep_lease("local")
+    one.here.connections.leases.renew("local")
     refuse = one.here.connections.make
     one.here.connections.make = _unmade
     await look(one)

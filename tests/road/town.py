@@ -257,7 +257,7 @@ class Town:
             await self.settle(min(LOOK_SECONDS, until - self.clock.now()))
             self.clock.advance(LOOK_SECONDS)
             for pool in tuple(self.here.places.leases):
-                self.here.connections.keep_lease(pool)
+                self.here.connections.leases.renew(pool)
             await self.here.connections.look()
             await self.settle(0.0)
 

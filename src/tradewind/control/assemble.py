@@ -88,7 +88,7 @@ class Assembly:
 
     def start(self) -> None:
         """Begin to step."""
-        works = (self.loop.run(), self.connections.keep(), self.connections.watch())
+        works = (self.loop.run(), self.connections.leases.keep(), self.connections.watch())
         self._tasks = [asyncio.create_task(work) for work in works]
 
     def stepping(self) -> bool:

@@ -1,4 +1,4 @@
-"""Connections to pools: makes engines, keeps leases, counts machines, puts to work and lets go.
+"""Connections to pools: makes engines, counts machines, puts to work and lets go.
 
 This machine's pool is there from the start. Every other one is connected in the background, and
 tried again when it cannot be reached; what `apply` and `delete` change is changed while the server
@@ -15,20 +15,19 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 from tradewind.base.errors import Bug, Conflict, Refused, TradewindError, Unreachable
 from tradewind.base.ids import digest_json
 from tradewind.compiler.facts import Machine
 from tradewind.control import pools
+from tradewind.control.leases import Leases
 from tradewind.control.places import Places, said
 from tradewind.control.pools import LOCAL, Maker
 from tradewind.control.step import LEASE_SECONDS, Loop
 from tradewind.engines.base import Capacity, Elsewhere, Engine
 from tradewind.records.placements import Placement
-from tradewind.records.states import RunState
 from tradewind.records.tasks import Resources
-from tradewind.scheduler.machine import Occupied, PoolGone, Released
+from tradewind.scheduler.machine import PoolGone
 from tradewind.specs import PoolSpec
 
 log = logging.getLogger("tradewind.control")
@@ -65,9 +64,13 @@ class Connections:
     makers: Mapping[str, Maker]
     make: Callable[[PoolSpec], Engine]
     local: PoolSpec | None
+    leases: Leases = field(init=False)
     _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _counted: dict[str, float] = field(default_factory=dict)
     _failed: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.leases = Leases(self.places, self.loop)
 
     def begin(self) -> None:
         """Before the loop's first step: this machine is there at once, of all other pools what was
@@ -87,10 +90,9 @@ class Connections:
 
     def _begin_local(self, spec: PoolSpec) -> None:
         places = self.places
-        leases, now = places.store.leases, places.clock.now()
-        number = leases.take(LOCAL, places.worker, now, LEASE_SECONDS)
+        number = self.leases.take(LOCAL)
         if number is None:
-            holder = leases.current(LOCAL)
+            holder = places.store.leases.current(LOCAL)
             raise Conflict(
                 f"another server places on pool {LOCAL!r} ({holder.holder if holder else '?'})",
                 hint=f"stop it, or wait {LEASE_SECONDS:.0f}s if it died; of several servers of one "
@@ -120,54 +122,6 @@ class Connections:
         await self._read()
         await asyncio.gather(*(self._visit(name) for name in tuple(self.places.specs)))
 
-    async def keep(self) -> None:
-        """Renew the leases, for ever; nothing else may hold that up."""
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            for pool in tuple(self.places.leases):
-                try:
-                    await self.loop.between(partial(self.keep_lease, pool), look=False)
-                except TradewindError as error:
-                    log.warning("the lease on pool %s was not renewed: %s", pool, error.message)
-
-    def keep_lease(self, pool: str) -> None:
-        """Renew a pool's lease. Without it nothing is placed there until it is ours again."""
-        places, now = self.places, self.places.clock.now()
-        leases, number = places.store.leases, places.leases.get(pool)
-        if number is None:
-            return
-        if number and leases.renew(pool, places.worker, number, now, LEASE_SECONDS):
-            return
-        fresh = leases.take(pool, places.worker, now, LEASE_SECONDS)
-        if fresh is None:
-            log.error("pool %s is placed by another server now", pool)
-            places.machine.feed([PoolGone(pool=pool, why="another server places there")])
-            if pool == LOCAL:
-                places.leases[pool] = 0
-            else:
-                del places.leases[pool]
-            return
-        self._settle(pool)
-        places.leases[pool] = fresh
-        places.machine.feed([places.event(pool)])
-        self.loop.recover()
-
-    def _settle(self, pool: str) -> None:
-        """What others may have placed and ended there while it was not ours."""
-        places = self.places
-        held = places.machine.holders(pool)
-        live = {each.run: each for each in places.store.placements.live(pool)}
-        runs = places.store.runs.get_many(held - live.keys())
-        free = [
-            run
-            for run in held - live.keys()
-            if run not in runs or runs[run].state is not RunState.QUEUED
-        ]
-        places.machine.feed(Released(run=run) for run in free)
-        places.machine.feed(
-            Occupied(run=each.run, pool=pool, demand=each.demand) for each in live.values()
-        )
-
     async def _read(self) -> None:
         """What other servers of this database have applied, deleted, counted."""
         places = self.places
@@ -193,7 +147,7 @@ class Connections:
             places.sweep(due)
             if places.shared:
                 for pool in places.leases:
-                    self._settle(pool)
+                    self.leases.settle(pool)
 
         await self.loop.between(change, look=False)
 
@@ -224,7 +178,7 @@ class Connections:
         it, and lets go of what was only now taken."""
         name, places = spec.name, self.places
         had = places.leases.get(name, 0)
-        lease = had or await self._take(name)
+        lease = had if had else await asyncio.to_thread(self.leases.take, name)
         if lease is None:
             return None
         known = places.engines.get(name)
@@ -239,23 +193,12 @@ class Connections:
                 if engine is not None:
                     await _close(engine)
                 if not had:
-                    await self._release(name, lease)
+                    await asyncio.to_thread(self.leases.release, name, lease)
             if isinstance(error, TradewindError) or not isinstance(error, Exception):
                 raise
             log.exception("pool %s cannot be connected", name)
             raise Bug(f"{type(error).__name__}: {error}") from error
         return Ready(spec, engine, found, lease)
-
-    async def _take(self, pool: str) -> int | None:
-        places = self.places
-        now = places.clock.now()
-        return await asyncio.to_thread(
-            places.store.leases.take, pool, places.worker, now, LEASE_SECONDS
-        )
-
-    async def _release(self, pool: str, lease: int) -> None:
-        leases = self.places.store.leases
-        await asyncio.to_thread(leases.release, pool, self.places.worker, lease)
 
     async def _trouble(self, pool: str, error: TradewindError) -> None:
         places = self.places
@@ -283,7 +226,7 @@ class Connections:
 
         def change() -> None:
             if name not in places.leases:
-                self._settle(name)
+                self.leases.settle(name)
             places.specs[name], places.facts[name] = spec, facts
             places.environments[name] = environment
             places.engines[name], places.leases[name] = ready.engine, ready.lease
@@ -324,7 +267,7 @@ class Connections:
         if engine is not None:
             await _close(engine)
         if lease:
-            await self._release(pool, lease)
+            await asyncio.to_thread(self.leases.release, pool, lease)
 
     async def _forget(self, pool: str) -> None:
         await self._leave(pool)
@@ -399,7 +342,7 @@ class Connections:
         """It is not to be. What served the pool before is connected again at the next look."""
         if self.places.engines.get(ready.spec.name) is not ready.engine:
             await _close(ready.engine)
-            await self._release(ready.spec.name, ready.lease)
+            await asyncio.to_thread(self.leases.release, ready.spec.name, ready.lease)
 
     async def _check_idle(self, pool: str, why: str) -> None:
         live: list[Placement] = await asyncio.to_thread(self.places.store.placements.live, pool)
@@ -450,7 +393,7 @@ class Connections:
         for engine in self.places.engines.values():
             await _close(engine)
         for pool, number in self.places.leases.items():
-            self.places.store.leases.release(pool, self.places.worker, number)
+            self.leases.release(pool, number)
 
 
 async def _count(engine: Engine, spec: PoolSpec, anew: bool) -> Capacity:
