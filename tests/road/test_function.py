@@ -279,9 +279,10 @@ async def test_a_pool_that_is_not_there_is_refused_with_those_that_are(town: Tow
 async def test_what_is_known_to_cost_too_much_is_refused_before_it_runs(town: Town) -> None:
     town.act("one", value(1, seconds=3600.0))
     first = await town.result(function("one", budget="$0.01"))
-    assert first.state is RunState.SUCCEEDED, "of a first run nothing is known"
+    assert first.state is RunState.FAILED and "is spent" in first.error["message"]
     promise = town.here.store.ledger.promise(first.id)
     assert promise is not None and promise.outcome == "broken"
+    await town.result(function("one"))
     second = await town.result(function("one", budget="$0.01"))
     assert (second.state, second.error["code"]) == (RunState.FAILED, "refused")
     assert "over the budget of $0.01" in second.error["message"]

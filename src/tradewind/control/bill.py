@@ -116,9 +116,12 @@ def settled(promise: Promise, run: Run, spent: int, now: float) -> Promise:
     late = promise.seconds is not None and seconds > promise.seconds
     dear = promise.price is not None and spent > promise.price
     outcome = "broken" if late or dear else "kept"
+    if run.state is not RunState.SUCCEEDED:
+        # What was ended because its budget was spent was promised for that budget.
+        outcome = "broken" if promise.price is not None and spent >= promise.price else "none"
     return replace(
         promise,
-        outcome=outcome if run.state is RunState.SUCCEEDED else "none",
+        outcome=outcome,
         actual_seconds=seconds,
         actual_price=spent,
         settled=now,

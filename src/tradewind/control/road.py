@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tradewind import kinds
-from tradewind.base.errors import NotAllowed, Refused, TradewindError, TryAgain
+from tradewind.base.errors import NotAllowed, Refused, TradewindError, TryAgain, from_json
 from tradewind.base.ids import new_id
 from tradewind.compiler.quote import quote as quote_of
 from tradewind.control import bill, explain, places, probing, promise, publish
@@ -432,6 +432,9 @@ class Road:
             self._follow(draft, view, placement)
             if probing.is_probe(placement) and placement.state not in PLACEMENT_ENDED:
                 return  # it is being stopped
+            ended = placement.state is PlacementState.STOPPED
+            if ended and "spent" in draft.run.memory and draft.run.state is RunState.RUNNING:
+                raise from_json(draft.run.memory["spent"])
         view = probing.without(replace(view, run=draft.run))
         for decision in kinds.load(draft.run.kind).steer.next(view, draft.now):
             self._carry_out(draft, view, decision)
@@ -460,7 +463,13 @@ class Road:
             return
         if (held := bill.demand(draft.run, placement)) != placement.demand:
             self.machine.feed([Widened(run=draft.run.id, demand=held)])  # also after a restart
-        wider = promise.watch(draft, view, placement, pool, self.machine.free(pool.name))
+        try:
+            wider = promise.watch(draft, view, placement, pool, self.machine.free(pool.name))
+        except Refused as spent:
+            # Its end is told when its processes have ended: until then they are on the bill.
+            draft.set(memory={**draft.run.memory, "spent": spent.to_json()})
+            self.actions.append(StopPlacement(placement, Stop(way="kill")))
+            return
         if wider is not None:
             promise.widened(draft, wider)
             self.machine.feed([Widened(run=draft.run.id, demand=wider.demand)])
