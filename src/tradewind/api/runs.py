@@ -195,6 +195,14 @@ def results(here: Here, run: str) -> Any:
     return here.front.find(run).result
 
 
+@router.get("/runs/{run}/cost")
+def cost(here: Here, run: str, against: str = "") -> Any:
+    """Its bill in the margin of its code: buckets, then lines, in nanodollars that sum up to
+    `price`. With `against` (another run) also what of the difference is whose."""
+    found = here.front.find(run)
+    return here.front.cost(found, here.front.find(against) if against else None)
+
+
 @router.get("/runs/{run}/results/{slot:path}/files/{number}")
 def result_file(here: Here, run: str, slot: str, number: Number) -> FileResponse:
     """One file of an output: Parquet of a table, or the file itself."""

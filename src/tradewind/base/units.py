@@ -8,6 +8,7 @@ that says what was expected.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 NANODOLLARS = 1_000_000_000
@@ -144,3 +145,29 @@ def format_money(nanodollars: int) -> str:
         return f"${dollars:.2f}"
     digits = -dollars.copy_abs().adjusted() + 1
     return f"${dollars:.{digits}f}"
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """Parts of `total` in proportion to the weights that sum up to it exactly: each is rounded
+    down, and what is left goes to the largest remainders (Hamilton's method). Weights are not
+    negative, and not all 0."""
+    whole = sum(weights)
+    parts = [total * weight // whole for weight in weights]
+    order = sorted(range(len(weights)), key=lambda n: (-(total * weights[n] % whole), n))
+    for number in order[: total - sum(parts)]:
+        parts[number] += 1
+    return parts
+
+
+def format_parts(nanodollars: Sequence[int]) -> tuple[list[str], str]:
+    """Amounts in one precision that add up as they are shown, and their sum."""
+    total = sum(nanodollars)
+    digits = min(9, max(2, 3 - (Decimal(total) / NANODOLLARS).adjusted())) if total else 2
+    unit = NANODOLLARS // 10**digits
+    shown = round(total / unit)
+    parts = apportion(shown, nanodollars) if total else [0] * len(nanodollars)
+
+    def text(count: int) -> str:
+        return f"${Decimal(count).scaleb(-digits):.{digits}f}"
+
+    return [text(part) for part in parts], text(shown)

@@ -17,6 +17,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Watch and steer runs": {
         "get": ("get", "list runs, datasets, models, services, pools, specs"),
         "describe": ("describe", "all about one of them: time, price, reasons"),
+        "cost": ("cost", "dollars in the margin of a run's own code"),
         "logs": ("logs", "what a run said (-f to follow)"),
         "exec": ("exec", "run a command beside a running unit"),
         "attach": ("attach", "follow a run as `tw run` does"),

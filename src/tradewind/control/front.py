@@ -16,7 +16,7 @@ from typing import Any
 from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, NotFound, TradewindError, TryAgain, UserError
 from tradewind.blobs.base import Blobs
-from tradewind.control import details
+from tradewind.control import costs, details
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
 from tradewind.control.services import readiness
@@ -191,6 +191,11 @@ class Front:
     def details(self, run: Run) -> dict[str, Any]:
         """A run with everything that hangs on it, for people and machines."""
         return details.of(self._store, self._stepper.machines, run, self._why)
+
+    def cost(self, run: Run, before: Run | None = None) -> dict[str, Any]:
+        """A run's bill in the margin of its code, and what changed since another run of it."""
+        known = costs.Costs(self._store, self._blobs, self._road.places.facts)
+        return known.of(run, self._clock.now(), before)
 
     async def wait(self, run_id: str, seconds: float) -> Run:
         """The run when it has ended, or as it is after that long."""

@@ -30,10 +30,11 @@ from typing import Any, Callable, Dict, Iterator, Tuple
 from . import places
 
 # What a name of a phase begins with that is a line: MARK file TAB line TAB callee. Without a file
-# the last part is one of the buckets below, or SAMPLES, whose seconds are how often was looked.
+# the last part is one of the buckets below; or SAMPLES, whose seconds are how often was looked, or
+# WAITED, how much of all the time was waiting.
 MARK = "at\t"
-SAMPLES, IDLE, OUTSIDE, IMPORTS, INPUTS, OUTPUTS, REST = (
-    *("samples", "idle", "outside", "imports", "inputs", "outputs", "rest"),
+SAMPLES, WAITED, IDLE, OUTSIDE, IMPORTS, INPUTS, OUTPUTS, REST = (
+    *("samples", "waited", "idle", "outside", "imports", "inputs", "outputs", "rest"),
 )  # fmt: skip
 
 FIRST = 0.25
@@ -94,6 +95,7 @@ class Sampler:
         self._began = self._last = 0.0
         self._active, self._due, self._missed = 0.0, 0.0, 0
         self._aimed: tuple[Place, float] = (("", REST, ""), 0.0)
+        self._idle = 0.0
         self._waited, self._measured, self._crowd = (0, 0), 0.0, 1.0
         self._feeds: dict[tuple[CodeType, int], CodeType] = {}
         self._next_tell = TELL
@@ -257,6 +259,7 @@ class Sampler:
     # -- whose time it is ------------------------------------------------------------------------
 
     def _add(self, place: Place, seconds: float, waits: bool = False) -> None:
+        self._idle += seconds if waits else 0.0
         if waits and place[0]:
             place = (place[0], place[1], place[2] or WAITS)
         elif waits:
@@ -307,7 +310,10 @@ class Sampler:
         """The lines that took most, the rest of them as one, and the buckets."""
         lines: dict[tuple[str, int, str], float] = {}
         codes: dict[CodeType, dict[int, float]] = {}
-        made: Told = {MARK + "\t\t" + SAMPLES: float(self._looks)}
+        made: Told = {
+            f"{MARK}\t\t{SAMPLES}": float(self._looks),
+            f"{MARK}\t\t{WAITED}": round(self._idle, 6),
+        }
         for (what, number, called), seconds in list(self._seen.items()):
             if isinstance(what, CodeType) and not called:
                 codes.setdefault(what, {})[number] = seconds

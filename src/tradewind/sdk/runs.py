@@ -121,6 +121,12 @@ class Runs:
         found: Points = self._http.get(path_of("runs", run, "metrics"))
         return found
 
+    def cost(self, run: str, *, against: str = "") -> Json:
+        """Its bill in the margin of its code; `against` another run also what changed and where."""
+        asked = {"against": against} if against else None
+        found: Json = self._http.get(path_of("runs", run, "cost"), asked)
+        return found
+
     def results(self, run: str) -> Json:
         """Output slot → what it became."""
         found: Json = self._http.get(path_of("runs", run, "results"))

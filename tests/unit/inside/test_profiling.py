@@ -123,7 +123,8 @@ class Looking:
         for name, seconds in self.sampler.told().items():
             file, line, called = name.removeprefix(profiling.MARK).split("\t")
             found[file, line, called] = seconds
-        found.pop(("", "", profiling.SAMPLES))
+        for name in (profiling.SAMPLES, profiling.WAITED):
+            found.pop(("", "", name))
         return found
 
 
