@@ -25,6 +25,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from tradewind.compiler.algebra import Matrix, lower, solve
 from tradewind.compiler.facts import Outcome
 from tradewind.records.plans import Plan
 
@@ -33,7 +34,6 @@ COVER = 0.9
 ENOUGH = 20
 # How many functions a first figure weighs as much as: of both together, of a backend or family.
 PAIR, ALONE = 2.0, 4.0
-SWEEPS = 30
 # Below this many CPU seconds a figure is "under 1 s": nothing is learned from its ratio.
 TELLING = 1.0
 # A run that took less than its starts were thought to take says no more than this.
@@ -55,6 +55,8 @@ SEEN = 0.22
 SPARK_SPREAD = 0.9
 
 _Pair = tuple[str, str]
+# A backend, a family (the other is empty), or both together.
+_Effect = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +70,26 @@ class _Case:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What is known of a backend and a family."""
+    """What is known of a backend and a family: `effects` in logs, by backend, family and pair."""
 
-    shifts: dict[_Pair, float] = field(default_factory=dict)
-    backends: dict[str, float] = field(default_factory=dict)
-    families: dict[str, float] = field(default_factory=dict)
+    effects: dict[_Effect, float] = field(default_factory=dict)
     spreads: dict[tuple[str, bool], float] = field(default_factory=dict)
     scale: float = 1.0
 
     def factor(self, backend: str, family: str) -> float:
         """What to multiply the probes' line with."""
-        pair = backend, family
-        return math.exp(first_factor(*pair) + self.shift(pair))
-
-    def shift(self, pair: _Pair) -> float:
-        """What was learned of a pair, in logs, on top of its first factor."""
-        backend, family = pair
-        alone = self.backends.get(backend, 0.0) + self.families.get(family, 0.0)
-        return alone + self.shifts.get(pair, 0.0)
+        learned = (self.effects.get(each, 0.0) for each in _effects((backend, family)))
+        return math.exp(first_factor(backend, family) + sum(learned))
 
     def spread(self, backend: str, family: str, *, seen: bool) -> float:
         """Half the width of the interval, in logs; `seen`: earlier runs are what is known."""
         own = self.spreads.get((family, seen))
         return first_spread(backend, family, seen=seen) * self.scale if own is None else own
+
+
+def _effects(pair: _Pair) -> tuple[_Effect, _Effect, _Effect]:
+    """What adds up to the shift of a pair."""
+    return (pair[0], ""), ("", pair[1]), pair
 
 
 def first_factor(backend: str, family: str) -> float:
@@ -111,21 +110,16 @@ def learn(outcomes: Sequence[Outcome]) -> Learned:
     """Factors and spreads from what came of earlier predictions."""
     telling = [each for each in outcomes if _tells(each)]
     cases = _cases(telling)
-    made = _ridge(cases)
-    residuals = _residuals(telling, cases)
+    effects, strange = _ridge(cases)
+    residuals = _residuals(telling, strange)
     scores = [abs(left) / first for _, first, left in residuals]
     spreads = {}
     for key in {key for key, _, _ in residuals}:
         own = [abs(left) for mine, _, left in residuals if mine == key]
         if len(own) >= ENOUGH:
             spreads[key] = quantile(own)
-    return Learned(
-        shifts=made.shifts,
-        backends=made.backends,
-        families=made.families,
-        spreads=spreads,
-        scale=quantile(scores) if len(scores) >= ENOUGH else 1.0,
-    )
+    scale = quantile(scores) if len(scores) >= ENOUGH else 1.0
+    return Learned(effects=effects, spreads=spreads, scale=scale)
 
 
 def quantile(values: Iterable[float], cover: float = COVER) -> float:
@@ -160,58 +154,74 @@ def _name(outcome: Outcome, number: int) -> str:
     return outcome.function or f"\0{number}"
 
 
-def _ridge(cases: Sequence[_Case]) -> Learned:
-    """Least squares with a penalty on every effect, by going through the effects in turn."""
-    sums: defaultdict[_Pair, float] = defaultdict(float)
-    counts: defaultdict[_Pair, int] = defaultdict(int)
+def _ridge(cases: Sequence[_Case]) -> tuple[dict[_Effect, float], dict[tuple[_Pair, str], float]]:
+    """Least squares with a penalty on every effect. With it, for every pair and function, the shift
+    that all other functions teach: what is left of its cases, over what of it is its own doing."""
+    pairs = list(dict.fromkeys(case.pair for case in cases))
+    columns = {each: number for number, each in enumerate(
+        dict.fromkeys(effect for pair in pairs for effect in _effects(pair))
+    )}  # fmt: skip
+    if not columns:
+        return {}, {}
+    places = {pair: [columns[each] for each in _effects(pair)] for pair in pairs}
+    normal = [[0.0] * len(columns) for _ in columns]
+    sums = [0.0] * len(columns)
+    for (backend, family), column in columns.items():
+        normal[column][column] = PAIR if backend and family else ALONE
     for case in cases:
-        sums[case.pair] += case.ratio
-        counts[case.pair] += 1
-    made = Learned()
-    for _ in range(SWEEPS if counts else 0):
-        for place, effects in ((0, made.backends), (1, made.families)):
-            for name in {pair[place] for pair in counts}:
-                mine = [pair for pair in counts if pair[place] == name]
-                effects[name] = _effect(mine, sums, counts, made, effects.get(name, 0.0), ALONE)
-        for pair in counts:
-            made.shifts[pair] = _effect(
-                [pair], sums, counts, made, made.shifts.get(pair, 0.0), PAIR
-            )
-    return made
+        for one in places[case.pair]:
+            sums[one] += case.ratio
+            for other in places[case.pair]:
+                normal[one][other] += 1.0
+    triangle = lower(normal)
+    effects = dict(zip(columns, solve(triangle, sums), strict=True))
+    leverage = _leverage(triangle, places)
+    return effects, _strange(cases, effects, leverage)
 
 
-def _effect(
-    pairs: Sequence[_Pair],
-    sums: dict[_Pair, float],
-    counts: dict[_Pair, int],
-    made: Learned,
-    now: float,
-    weight: float,
-) -> float:
-    """The best value of one effect while all others stay."""
-    left = sum(sums[pair] - counts[pair] * (made.shift(pair) - now) for pair in pairs)
-    return left / (sum(counts[pair] for pair in pairs) + weight)
+def _leverage(triangle: Matrix, places: dict[_Pair, list[int]]) -> dict[tuple[_Pair, _Pair], float]:
+    """How much a case of one pair moves the shift of another."""
+    found = {}
+    for pair, mine in places.items():
+        moved = solve(triangle, [float(column in mine) for column in range(len(triangle))])
+        for other, theirs in places.items():
+            found[pair, other] = sum(moved[column] for column in theirs)
+    return found
+
+
+def _strange(
+    cases: Sequence[_Case],
+    effects: dict[_Effect, float],
+    leverage: dict[tuple[_Pair, _Pair], float],
+) -> dict[tuple[_Pair, str], float]:
+    by_function: defaultdict[str, list[_Case]] = defaultdict(list)
+    for case in cases:
+        by_function[case.function].append(case)
+    found = {}
+    for name, mine in by_function.items():
+        left = [case.ratio - sum(effects[each] for each in _effects(case.pair)) for case in mine]
+        own = [
+            [float(one is other) - leverage[one.pair, other.pair] for other in mine] for one in mine
+        ]
+        for case, residual in zip(mine, solve(lower(own), left), strict=True):
+            found[case.pair, name] = case.ratio - residual
+    return found
 
 
 def _residuals(
-    outcomes: Sequence[Outcome], cases: Sequence[_Case]
+    outcomes: Sequence[Outcome], strange: dict[tuple[_Pair, str], float]
 ) -> list[tuple[tuple[str, bool], float, float]]:
     """(family, seen), its first spread, log(truth / predicted): predicted by what the other
     functions teach. What was predicted from earlier runs is taken as it was said."""
-    without: dict[str, Learned] = {}
     found = []
     for number, each in enumerate(outcomes):
-        name = _name(each, number)
-        if each.seen:
-            left = math.log(each.actual / each.predicted)
-        else:
-            if name not in without:
-                without[name] = _ridge([case for case in cases if case.function != name])
-            varying = (each.line or each.predicted) - each.fixed
-            factor = without[name].factor(each.backend, each.family)
-            left = math.log(each.actual / (each.fixed + varying * factor))
+        said = each.predicted
+        if not each.seen:
+            pair = each.backend, each.family
+            shift = first_factor(*pair) + strange[pair, _name(each, number)]
+            said = each.fixed + ((each.line or each.predicted) - each.fixed) * math.exp(shift)
         first = first_spread(each.backend, each.family, seen=each.seen)
-        found.append(((each.family, each.seen), first, left))
+        found.append(((each.family, each.seen), first, math.log(each.actual / said)))
     return found
 
 

@@ -120,6 +120,21 @@ def test_nine_of_ten_new_outcomes_lie_inside(sigma: float) -> None:
     assert 0.85 <= inside / tried <= 0.95
 
 
+def test_a_residual_is_of_a_factor_that_had_not_seen_its_function() -> None:
+    generator = random.Random(3)
+    met = [
+        outcome(math.exp(generator.gauss(0.3, 0.4)), f"f{n % 9}", backend, family)
+        for n in range(40)
+        for backend, family in [generator.choice([("a", "x"), ("a", "y"), ("b", "x")])]
+    ]
+    cases = learning._cases(met)
+    _, shifts = learning._ridge(cases)
+    for case in cases:
+        others, _ = learning._ridge([each for each in cases if each.function != case.function])
+        alone = sum(others.get(each, 0.0) for each in learning._effects(case.pair))
+        assert shifts[case.pair, case.function] == pytest.approx(alone, abs=1e-9)
+
+
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=200))
 def test_the_quantile_leaves_at_most_a_tenth_above(values: list[float]) -> None:
     above = sum(value > quantile(values) for value in values)
