@@ -90,3 +90,25 @@ async def test_a_widened_array_is_widened_after_a_restart(town: Town) -> None:
     await town.settle()
     assert town.run(run).state is RunState.SUCCEEDED
     assert town.here.places.machine.free("local").cpu == 2.0
+
+
+@in_town
+async def test_what_costs_more_than_it_is_worth_asks_first(town: Town) -> None:
+    town.act("one", value(1, seconds=3600.0))
+    await town.result(function("one", resources={"cpu": 2}))
+    run = await town.submit(function("one", resources={"cpu": 2}, value="$1"))
+    await town.settle(600.0)
+    asked = town.run(run)
+    assert asked.state is RunState.PINNED and not town.placements(run)
+    assert f"worth $1.00: `tw approve {run}`" in asked.waiting
+    await town.here.front.approve(run, "me")
+    await town.settle()
+    assert town.run(run).state is RunState.SUCCEEDED
+
+
+@in_town
+async def test_what_is_worth_it_is_not_asked(town: Town) -> None:
+    town.act("one", value(1, seconds=3600.0))
+    await town.result(function("one", resources={"cpu": 2}))
+    run = await town.result(function("one", resources={"cpu": 2}, value="$10"))
+    assert run.state is RunState.SUCCEEDED

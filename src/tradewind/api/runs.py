@@ -93,6 +93,12 @@ async def stop(here: Here, run: str) -> Any:
     return codec.to_json(await here.front.stop(run, OWNER))
 
 
+@router.post("/runs/{run}/approve")
+async def approve(here: Here, run: str) -> Any:
+    """Let it run although it is expected to cost more than the `value` of its spec."""
+    return codec.to_json(await here.front.approve(run, OWNER))
+
+
 @router.delete("/runs/{run}")
 def forget(here: Here, run: str) -> Any:
     """Delete an ended run with its children, logs and results; what it published stays."""

@@ -22,6 +22,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "exec": ("exec", "run a command beside a running unit"),
         "attach": ("attach", "follow a run as `tw run` does"),
         "wait": ("wait", "wait for runs to end"),
+        "approve": ("approve", "let runs go on that cost more than their value"),
         "stop": ("stop", "stop runs"),
         "delete": ("delete", "delete ended runs or stored specs"),
         "events": ("events", "what happened, and what happens (-f)"),

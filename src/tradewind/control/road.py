@@ -22,6 +22,8 @@ from typing import Any
 from tradewind import kinds
 from tradewind.base.errors import NotAllowed, Refused, TradewindError, TryAgain, from_json
 from tradewind.base.ids import new_id
+from tradewind.base.units import format_money
+from tradewind.compiler.quote import Objective
 from tradewind.compiler.quote import quote as quote_of
 from tradewind.control import bill, explain, places, probing, promise, publish
 from tradewind.control.draft import Draft
@@ -51,7 +53,7 @@ from tradewind.records.steering import (
 from tradewind.records.tasks import Restart, Stop, Task
 from tradewind.scheduler.machine import Machine, Reject, Released, Waiting, Widened
 from tradewind.specs import KINDS, from_document, to_document
-from tradewind.specs.common import Workload
+from tradewind.specs.common import Spec, Workload
 from tradewind.store.base import Store
 
 # A child of these kinds gets the code that travels with its parent.
@@ -223,6 +225,9 @@ class Road:
             return
         spec = from_document(run.spec)
         plan = None if quote is None else quote.plans[int(run.memory.get("plan", 0))]
+        if plan is not None and (question := self._worth(run, plan, spec)):
+            draft.set(waiting=question, wake=draft.now + GUARD_SECONDS)
+            return
         promised = bill.promise(draft, quote, plan, spec)
         if promised is not None:
             draft.promises.append(promised)
@@ -251,6 +256,19 @@ class Road:
         draft.set(pinned=codec.to_json(there), pinned_digest=digest, memory=memory)
         if draft.run.state is RunState.PINNED:
             self._reuse(draft, there, batch)
+
+    def _worth(self, run: Run, plan: Plan, spec: Spec) -> str:
+        """What its people are asked before it costs more than they said that it is worth."""
+        value = spec.value if isinstance(spec, Workload) else None
+        if value is None or plan.price is None or plan.price.p90 <= value or run.quote:
+            return ""
+        if "ask" in run.memory or self.store.settings.get(f"approved:{run.id}"):
+            return ""
+        return (
+            f"expected to cost {format_money(round(plan.price.p50))} to "
+            f"{format_money(round(plan.price.p90))}, and worth {format_money(value)}: "
+            f"`tw approve {run.id}` lets it run, `tw stop {run.id}` does not"
+        )
 
     def _probe_first(self, draft: Draft, wanted: ProbesWanted) -> None:
         """Measure before it is planned, on the pool that would be chosen if all were equal."""
@@ -321,8 +339,6 @@ class Road:
         options = kinds.load(made.kind).lower.options(made)
         if not options:
             return None
-        spec = from_document(made.spec)
-        budget = (spec.budget or 0) if isinstance(spec, Workload) else 0
         pool = str(made.spec.get("pool") or "")
         elastic = any(each.elastic for each in options)
         known = probing.before(run, batch.history(run)) if elastic else None
@@ -339,7 +355,7 @@ class Road:
             now=now,
             pool=pool,
             first=self.places.first(),
-            budget=budget,
+            objective=_objective(made, now - run.created),
             rows=int(asked.get("rows", 0)),
             probe=bool(asked),
         )
@@ -566,3 +582,12 @@ class Road:
             draft.stops += [
                 each.id for each in view.children if not each.ended and each.kind != "service"
             ]
+
+
+def _objective(made: Pinned, passed: float) -> Objective:
+    """How well, from now on: what passed since it was accepted counts, waiting and probes too."""
+    spec = from_document(made.spec)
+    if not isinstance(spec, Workload):
+        return Objective()
+    seconds = None if spec.performance is None else max(0.001, spec.performance - passed)
+    return Objective(seconds=seconds, budget=spec.budget, value=spec.value)

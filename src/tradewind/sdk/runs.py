@@ -75,6 +75,11 @@ class Runs:
         found: Json = self._http.call("POST", path_of("runs", run, "stop"), repeat=True)
         return found
 
+    def approve(self, run: str) -> Json:
+        """Let it run although it is expected to cost more than its `value`."""
+        found: Json = self._http.call("POST", path_of("runs", run, "approve"), repeat=True)
+        return found
+
     def delete(self, run: str) -> None:
         """Forget an ended run with its logs and results."""
         self._http.call("DELETE", path_of("runs", run))
