@@ -40,11 +40,13 @@ SPILL = 1.5
 SPILLS = frozenset({"duckdb", "spark"})
 # The share of a machine's memory that an engine gives its state before it spills.
 ROOM = 0.8
-# Families whose state grows with their rows; the others hold a few row groups at a time.
-GROWING = frozenset({"hash", "sort", "group", "table"})
+# Families whose state grows with their rows; the others hold a few row groups, or a bucket of
+# keys, at a time.
+GROWING = frozenset({"hash", "sort", "table"})
 MEMORY_SPREAD = math.log(1.5)
-# A part of a group array reads all rows to find its keys: CPU seconds per byte of Parquet.
-READ = 1.5e-9
+# A part of a group array reads all rows to find its keys: CPU seconds per byte, not compressed
+# (1.07 for 143 MB in 16 columns, whichever share of the keys is kept).
+READ = 7.5e-9
 MOST_GROUP_PARTS = 64
 
 
@@ -174,7 +176,7 @@ class Model:
         where nothing is known."""
         fixed = SPARK_CPU if backend == "spark" else START_CPU + self._base
         fixed += self._read(backend)
-        drawn, past = self._drawn(backend, fixed * processes), self._past(backend, fixed, processes)
+        drawn, past = self._drawn(backend, fixed, processes), self._past(backend, fixed, processes)
         if drawn is None and past is None:
             return None
         runs = len(past[0]) if past else 0
@@ -195,7 +197,7 @@ class Model:
             varying=middle - start,
             waits=self.line.waits * self.rows if self.line is not None else 0.0,
             memory=memory,
-            line=0.0 if seen and runs > 1 else self._raw(fixed * processes),
+            line=0.0 if seen and runs > 1 else self._line(backend, fixed, processes),
             start=fixed * processes,
             spread=spread,
             basis=self._basis(middle, runs, seen, spills),
@@ -213,15 +215,19 @@ class Model:
             return 0.0
         return READ * probed.bytes * self.rows / probed.rows
 
-    def _raw(self, fixed: float) -> float:
-        return 0.0 if self.line is None else fixed + self.line.each * self.rows
+    def _varying(self, backend: str) -> float:
+        """What the rows take by the line; what every part reads again is in it once."""
+        return max(0.0, self.line.each * self.rows - self._read(backend)) if self.line else 0.0
 
-    def _drawn(self, backend: str, fixed: float) -> float | None:
+    def _line(self, backend: str, fixed: float, processes: int) -> float:
+        return fixed * processes + self._varying(backend) if self.line is not None else 0.0
+
+    def _drawn(self, backend: str, fixed: float, processes: int) -> float | None:
         """By the probes' line and what was learned of it."""
         if self.line is None:
             return None
         factor = self.learned.factor(backend, self.family)
-        return fixed + self.line.each * self.rows * factor
+        return fixed * processes + self._varying(backend) * factor
 
     def _past(self, backend: str, fixed: float, processes: int) -> tuple[list[float], bool] | None:
         """Earlier runs' CPU seconds brought to these rows and processes, newest first; and whether
