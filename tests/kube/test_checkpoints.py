@@ -16,6 +16,7 @@ from tests.kube.home import Site, site
 from tests.kube.pupil import KubernetesPupil
 from tests.kube.puppet import surely
 from tests.kube.runner.fixtures import Cluster
+from tests.kube.space import namespace
 from tradewind.blobs.checkpoints import Checkpoints
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Array, Entry, Gang, Restart, Stop
@@ -27,7 +28,7 @@ REAL = os.environ.get("KUBECONFIG", "")
 GOES_ON = """
 cd "$TRADEWIND_CHECKPOINTS" 2>/dev/null && [ "$(cat deep/step)" = 1 ] && exit
 mkdir -p "$TRADEWIND_CHECKPOINTS/deep" && cd "$TRADEWIND_CHECKPOINTS"
-printf 1 >deep/step
+printf 1 >deep/step && echo written
 exec sleep 600
 """
 
@@ -52,9 +53,9 @@ def place(
 
 
 @pytest.fixture
-def pupil(place: Site, tmp_path: Path) -> KubernetesPupil:
-    options = {"kubeconfig": str(place.kubeconfig), "namespace": place.namespace}
-    return KubernetesPupil(tmp_path, options)
+def pupil(place: Site, tmp_path: Path) -> Iterator[KubernetesPupil]:
+    with namespace(place.kubeconfig) as name:
+        yield KubernetesPupil(tmp_path, {"kubeconfig": str(place.kubeconfig), "namespace": name})
 
 
 @pytest.fixture
@@ -77,18 +78,19 @@ async def settled(pupil: KubernetesPupil) -> None:
     await surely(lambda: manifest.exists() and "deep/step" in manifest.read_text())
 
 
-def pods(cluster: Cluster, place: Site) -> list[dict[str, str]]:
-    found = cluster.get(f"/api/v1/namespaces/{place.namespace}/pods")["items"]
-    return [{"name": pod["metadata"]["name"], "node": pod["spec"]["nodeName"]} for pod in found]
+def only_pod(cluster: Cluster, pupil: KubernetesPupil) -> tuple[str, str]:
+    """Its path, and the name of its machine."""
+    path = f"/api/v1/namespaces/{pupil.options['namespace']}/pods"
+    (pod,) = cluster.get(path)["items"]
+    return f"{path}/{pod['metadata']['name']}", pod["spec"]["nodeName"]
 
 
-def test_a_pod_deleted_by_hand(pupil: KubernetesPupil, place: Site, cluster: Cluster) -> None:
+def test_a_pod_deleted_by_hand(pupil: KubernetesPupil, cluster: Cluster) -> None:
     async def test(session: Session) -> None:
         await session.launch(one("p1", Array(count=1)))
         await session.reached("running")
         await settled(pupil)
-        (pod,) = pods(cluster, place)
-        path = f"/api/v1/namespaces/{place.namespace}/pods/{pod['name']}"
+        path, _node = only_pod(cluster, pupil)
         now = {"gracePeriodSeconds": 0}
         cluster.http.request("DELETE", path, json=now).raise_for_status()
         assert (await session.end("p1")).ends() == {"p1": "succeeded"}
@@ -99,8 +101,7 @@ def test_a_pod_deleted_by_hand(pupil: KubernetesPupil, place: Site, cluster: Clu
 def test_a_stop_keeps_what_had_no_time_to_settle(pupil: KubernetesPupil) -> None:
     async def test(session: Session) -> None:
         await session.launch(one("p1", Gang()))
-        await session.reached("running")
-        assert not await session.engine.observe(0.5)
+        await session.log("p1", b"written")
         await session.engine.stop("p1", Stop(way="drain", grace=5.0))
         await session.end("p1")
         await session.launch(one("p2", Gang(), number=2))
@@ -119,11 +120,11 @@ def test_a_machine_that_goes(
         await session.launch(one("p1", Array(count=1)))
         await session.reached("running")
         await settled(pupil)
-        (pod,) = pods(cluster, place)
-        node = next(node for node in place.nodes if node.settings.node == pod["node"])
+        _path, name = only_pod(cluster, pupil)
+        node = next(node for node in place.nodes if node.settings.node == name)
         node.freeze()
         try:
-            cluster.http.delete(f"/api/v1/nodes/{pod['node']}").raise_for_status()
+            cluster.http.delete(f"/api/v1/nodes/{name}").raise_for_status()
             assert (await session.end("p1")).ends() == {"p1": "succeeded"}
         finally:
             node.thaw()
