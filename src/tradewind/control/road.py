@@ -355,7 +355,7 @@ class Road:
             now=now,
             pool=pool,
             first=self.places.first(),
-            objective=_objective(made, now - run.created),
+            objective=_objective(made, 0.0 if "ask" in run.memory else now - run.created),
             rows=int(asked.get("rows", 0)),
             probe=bool(asked),
         )
