@@ -1,7 +1,7 @@
 """What is said when nothing that is known keeps to an objective: the nearest that something does.
 
 Every `needs` of such a refusal is a pair of `performance` (seconds) and `budget` (nanodollars)
-which, written into the spec, is met. It is rounded up to what people write.
+which, written into the spec, is met: rounded up to what people write, with time left to plan.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from tradewind.base.errors import Refused
 from tradewind.base.units import NANODOLLARS, format_duration, format_money, parse_duration
 from tradewind.compiler.frontier import Objective, known
 from tradewind.records.plans import Plan
+
+# A deadline counts from acceptance: so much may pass until the plan is made.
+PASSES = 0.5
 
 
 def unmet(plans: Sequence[Plan], objective: Objective) -> Refused:
@@ -50,7 +53,7 @@ def _cheapest(points: Sequence[_Point], objective: Objective) -> _Point | None:
 
 def _need(point: _Point) -> _Need:
     seconds, price, _ = point
-    return {"performance": writable_seconds(seconds), "budget": writable_money(price)}
+    return {"performance": writable_seconds(seconds + PASSES), "budget": writable_money(price)}
 
 
 def _message(points: Sequence[_Point], objective: Objective, needs: Sequence[_Need]) -> str:
@@ -61,7 +64,7 @@ def _message(points: Sequence[_Point], objective: Objective, needs: Sequence[_Ne
             f"over the budget of {format_money(objective.budget)}"
         )
     assert objective.seconds is not None
-    asked = f"within {format_duration(objective.seconds)}"
+    asked = f"within {format_duration(max(0.0, objective.seconds))}"
     asked += f" for {format_money(objective.budget)}" if objective.budget is not None else ""
     nearest = " or ".join(_said(need) for need in needs)
     return f"no plan gives the result {asked}: the nearest is {nearest}"

@@ -40,6 +40,14 @@ FOLLOW_SECONDS = 0.5
 KEEP_ALIVE_SECONDS = 15.0
 
 
+def _asked(question: Any) -> dict[str, Any]:
+    """What a run that ends at its plan is asked. Raises UserError."""
+    rows = question.get("rows", 0) if isinstance(question, dict) else None
+    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
+        raise UserError("`ask` is what a quote is asked: {} or {rows: a whole number}")
+    return dict(question)
+
+
 class Front:
     """One per server."""
 
@@ -95,7 +103,7 @@ class Front:
         run = Road.accept(document, now=self._clock.now(), user=user, key=key)
         self._places.notice(str(document.get("pool") or ""))
         if "ask" in request:
-            return replace(run, memory={"ask": request["ask"]})
+            return replace(run, memory={"ask": _asked(request["ask"])})
         chosen, plan = request.get("quote"), request.get("plan") or 0
         if not chosen:
             return run

@@ -148,6 +148,9 @@ async def test_a_quote_and_a_rendered_request(made: House, client: httpx.AsyncCl
     for wrong in ({"rows": -1}, {"deadlines": [0]}, {"deadlines": ["soon"]}):
         answer = await client.post("/api/v1/quotes", json={"spec": ONE, **wrong})
         assert answer.status_code == 400, wrong
+    for question in ("all", {"rows": "all"}, {"rows": -1}, {"rows": True}):
+        order = {"runs": [{"spec": ONE, "ask": question}]}
+        assert (await client.post("/api/v1/runs", json=order)).status_code == 400, question
     [kept, whole] = (await client.get("/api/v1/promises")).json()
     assert (kept["function"], kept["backend"], kept["promises"]) == ("one", "python", 1)
     assert kept["kept"] + kept["broken"] == 1
