@@ -47,14 +47,17 @@ TheKept = Annotated[Kept, Depends(_kept)]
 
 
 @router.post("/claim")
-async def claim(desk: TheDesk, whose: Whose, pod: Annotated[str, Body(embed=True)]) -> Any:
-    """What earlier tries of the pod's unit have kept; from now on the pod keeps it."""
+async def claim(desk: TheDesk, whose: Whose, pod: Pod, begin: Annotated[bool, Body()]) -> Any:
+    """What earlier tries of the pod's unit have kept; from now on the pod keeps it. Without `begin`
+    nothing is begun for a unit that has kept nothing: most never do."""
     unit = await desk.unit(whose, pod)
     newest = whose.number, int(unit["epoch"]), int(unit["attempt"])
     everything = Checkpoints(desk.blobs)
     kept = _unit(desk, whose, unit["role"], unit["index"])
 
     def take() -> Any:
+        if not begin and not kept.begun:
+            return [], False
         with _refused():
             everything.use(whose.run, whose.id)
             everything.shrink(lambda placement: desk.find(placement) is not None)

@@ -53,6 +53,11 @@ class Kept:
         self._folder = folder
         self.blobs = FolderBlobs(folder, durable=True)
 
+    @property
+    def begun(self) -> bool:
+        """Whether anybody has claimed it."""
+        return (self._folder / _MANIFEST).exists()
+
     def claim(self, newest: Try, rank: int, holder: str) -> tuple[list[File], bool]:
         """Its files, which from now on this holder may change; and whether some were damaged, so
         that there are none. Raises Gone if a later try has claimed it."""

@@ -109,7 +109,7 @@ def bring(desk: Desk, place: Place, work: dict[str, Any]) -> None:
     root, files, said = folder(place, work), [], ""
     brought = place.file("brought")
     try:
-        answer = desk.claim()
+        answer = desk.claim(begin=False)
         files = answer["files"]
         if answer["damaged"]:
             said = "the checkpoint of earlier tries is damaged: this one starts without it"
@@ -173,7 +173,7 @@ class Keeping(threading.Thread):
         self._dirty_since = 0.0
         self._not_before = 0.0
         self._scanning = 0.0
-        self._unclaimed = self._superseded = False
+        self._unclaimed, self._superseded = not self._kept, False
         self._desk: Desk | None = None
         self._over = threading.Event()
         self._patience_from = float("inf")
@@ -282,8 +282,8 @@ class Keeping(threading.Thread):
             if self._over.is_set():
                 desk.patience_from = self._patience_from
         anew = self._unclaimed
-        if anew:  # it may be that the server has none of it any more
-            desk.claim()
+        if anew:  # it may be that the server has none of it yet, or no longer
+            desk.claim(begin=True)
         files = {path: self._file(path, here[path]) for path in changed}
         where = shelf(self._work)
         together(

@@ -143,11 +143,11 @@ class Desk:
         head = {"Content-Type": "application/json"}
         self._ask("POST", f"{ROOT}/facts", content=data, headers=head)
 
-    def claim(self) -> dict[str, Any]:
-        """What earlier tries have kept for this one, which from now on may change it."""
-        found: dict[str, Any] = self._ask(
-            "POST", f"{ROOT}/checkpoint/claim", json={"pod": self.pod}
-        ).json()
+    def claim(self, begin: bool) -> dict[str, Any]:
+        """What earlier tries have kept for this one, which from now on may change it; if there is
+        nothing, only with `begin`."""
+        said = {"pod": self.pod, "begin": begin}
+        found: dict[str, Any] = self._ask("POST", f"{ROOT}/checkpoint/claim", json=said).json()
         return found
 
     def change(self, changed: list[dict[str, Any]], dropped: list[str]) -> None:
