@@ -292,8 +292,15 @@ async def test_what_is_known_to_cost_too_much_is_refused_before_it_runs(town: To
 @in_town
 async def test_promises_are_kept_or_broken_and_always_settled(town: Town) -> None:
     town.act("one", value(1, seconds=50.0))
+    town.act("two", value(1, seconds=50.0))
     kept = await town.result(function("one", performance="60s"))
-    broken = await town.result(function("one", performance="20s"))
+    broken = await town.result(function("two", performance="20s"))
+    known = await town.result(function("one", performance="20s"))
+    assert (known.state, known.error["code"]) == (RunState.FAILED, "refused")
+    assert "the nearest is 50.5s" in known.error["message"] and not town.placements(known.id)
+    nearest = known.error["needs"][0]["performance"]
+    again = await town.result(function("one", performance=f"{nearest}s"))
+    assert again.state is RunState.SUCCEEDED
     town.act("one", failure())
     failed = await town.result(function("one", performance="60s"))
     refused = await town.result(function("one", performance="60s", resources={"cpu": 99}))
