@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import inspect
 import os
 import signal
@@ -96,6 +97,7 @@ class Sampler:
         self._active, self._due, self._missed = 0.0, 0.0, 0
         self._aimed: tuple[Place, float] = (("", REST, ""), 0.0)
         self._idle = 0.0
+        self._replaced: dict[str, Callable[..., Any]] = {}
         self._waited, self._measured, self._crowd = (0, 0), 0.0, 1.0
         self._feeds: dict[tuple[CodeType, int], CodeType] = {}
         self._next_tell = TELL
@@ -106,25 +108,41 @@ class Sampler:
         os.register_at_fork(
             before=self._halt, after_in_parent=self._resume, after_in_child=self._forget
         )
-        if signal.getsignal(signal.SIGPROF) == signal.SIG_DFL:
+        found = signal.getsignal(signal.SIGPROF)
+        if found == signal.SIG_DFL or isinstance(getattr(found, "__self__", None), Sampler):
             signal.signal(signal.SIGPROF, self._shot)
             signal.siginterrupt(signal.SIGPROF, False)
+            for name in ("execv", "execve"):  # a timer would go on in what takes our place
+                self._replaced[name] = getattr(os, name)
+                setattr(os, name, self._unseen(self._replaced[name]))
         self._began = self._last = time.perf_counter()
         self._resume()
 
     def stop(self) -> Told:
         """End; what was seen, empty if it was too short."""
         self._halt()
-        if self._missed:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+        for name, call in self._replaced.items():
+            setattr(os, name, call)
         self._main = 0  # the handler stays: a shot may be on its way, and nobody's ends the process
         return self.told() if self._looks else {}
+
+    def _unseen(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def alone(*args: Any, **kwargs: Any) -> Any:
+            self._halt()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self._resume()
+
+        return alone
 
     def _halt(self) -> None:
         if self._runs:
             self._runs = False
             self._bell.release()
             self._gone.acquire()
+            self._disarm()
 
     def _resume(self) -> None:
         if self._runs or not self._main or self._main != threading.get_ident():
@@ -186,11 +204,13 @@ class Sampler:
             self._add(place, passed - active, waits=True)
             self._last = now - active
             return
+        self._disarm()
         self._last, self._active = now, 0.0
         self._looks += 1
         # Waiting costs time, so it is the main thread's; other threads count by what they compute.
         total = sum(cpu for _place, cpu in others)
-        theirs = min(1.0, total / max(passed, total + active)) if total else 0.0
+        computed = total * self._crowd
+        theirs = min(1.0, computed / max(passed, computed + active)) if total else 0.0
         for other, cpu in others:
             self._add(other, passed * theirs * cpu / total)
         self._add(place, active * (1.0 - theirs))
@@ -200,7 +220,6 @@ class Sampler:
         """Leave this look to a timer; False where it does not come, or is not ours to use."""
         left = signal.getitimer(signal.ITIMER_PROF)[0]
         if self._missed >= 3 or (left and not self._missed):
-            self._missed = 0
             return False
         if signal.getsignal(signal.SIGPROF) != self._shot:
             return False
@@ -209,6 +228,11 @@ class Sampler:
         self._missed += 1
         signal.setitimer(signal.ITIMER_PROF, SHOT)
         return True
+
+    def _disarm(self) -> None:
+        if self._missed:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            self._missed = 0
 
     def _shot(self, _signal: int, frame: FrameType | None) -> None:
         now = time.perf_counter()
@@ -224,18 +248,21 @@ class Sampler:
         self._looks += 1
 
     def _measure_crowd(self, now: float) -> None:
-        """How much longer it takes the main thread to compute for want of a free core. Here the
-        lock goes to others, and the kernel's file costs more than a look: so now and then."""
+        """How much longer it takes to compute here for want of a free core. The lock goes to others
+        meanwhile, and the kernel's files cost more than a look: so now and then."""
         if now - self._measured < 0.5:
             return
         self._measured = now
-        try:
-            with open(f"/proc/self/task/{threading.main_thread().native_id}/schedstat") as file:
-                ran, waited = (int(word) for word in file.read().split()[:2])
-        except (OSError, ValueError):
-            return
+        ran = waited = 0
+        threads = list(threading._active.values())[:8]  # type: ignore[attr-defined]
+        for number in {thread.native_id for thread in threads}:
+            with contextlib.suppress(OSError, ValueError):
+                with open(f"/proc/self/task/{number}/schedstat") as file:
+                    each = [int(word) for word in file.read().split()]
+                ran, waited = ran + each[0], waited + each[1]
         (before, old), self._waited = self._waited, (ran, waited)
-        self._crowd = 1.0 + (waited - old) / max(ran - before, 1_000_000)
+        if ran - before > 1_000_000 and waited >= old:  # else it hardly ran, or threads are gone
+            self._crowd = 1.0 + (waited - old) / (ran - before)
 
     def _others(self, frames: dict[int, FrameType]) -> list[tuple[Place, float]]:
         spent = ((frame, self._spent(ident)) for ident, frame in frames.items())

@@ -251,3 +251,29 @@ def test_an_error_of_user_code_is_theirs_and_what_was_seen_is_told(tmp_path: Pat
     [last] = posted
     assert last["kind"] == "phase"
     assert any(name.startswith(profiling.MARK + "hot.py\t4") for name in last["phases"])
+
+
+def test_what_takes_the_place_of_the_process_is_not_shot(tmp_path: Path) -> None:
+    """A timer of CPU time would go on in it, and end it."""
+    code = (
+        "import os, sys, time\nfrom tradewind.inside import profiling\n"
+        "s = profiling.Sampler(sys.argv[1], lambda told: None)\ns.start()\n"
+        "until = time.process_time() + 0.7\n"
+        "while time.process_time() < until or not s._missed: os.stat('.')\n"
+        "loop = 'import time\\nwhile time.process_time() < 0.2: pass\\nprint(1)'\n"
+        "os.execv(sys.executable, [sys.executable, '-c', loop])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_nothing_of_it_is_left(tmp_path: Path) -> None:
+    before = (os.execv, os.execve)
+    until = time.process_time() + 0.6
+    beside(
+        lambda: [os.stat(".") for _ in iter(lambda: time.process_time() < until, False)], tmp_path
+    )
+    assert (os.execv, os.execve) == before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
