@@ -54,6 +54,18 @@ def giver(kind: str, schema: Any, nulls: set[str]) -> Callable[[Any], Any]:
     return _batch if kind == "batch" else table_of
 
 
+def cutter(kind: str, give: Callable[[Any], Any], table: Any) -> Callable[[int, int], Any]:
+    """Makes what the function gets of some rows of a table (start, number), for many small cuts:
+    where that is much cheaper, the table is converted once."""
+    if kind == "pandas":
+        frame = give(table)
+        return lambda start, rows: frame.iloc[start : start + rows].reset_index(drop=True)
+    if kind == "polars":
+        frame = give(table)
+        return lambda start, rows: frame.slice(start, rows)
+    return lambda start, rows: give(table.slice(start, rows))
+
+
 def table_of(data: Any) -> Any:
     """A table or record batch as a table."""
     pyarrow = tables._use("pyarrow")

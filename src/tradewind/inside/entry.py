@@ -119,8 +119,11 @@ def _call(start: dict[str, Any], phases: dict[str, float], stored: dict[str, Any
     loaded = time.perf_counter()
     phases["import"] = loaded - began
     if start["entry"].get("call"):
-        from . import styles  # on use: most functions are called once, with whole tables
+        from . import probing, styles  # on use: most are called once, with whole tables
 
+        if "probe" in start["entry"]["call"]:
+            stored.update(probing.carry_out(function, start, phases))
+            return
         with profiling.watching(start.get("bundle", ""), tracking.post):
             stored.update(styles.carry_out(function, start, phases))
         return

@@ -9,10 +9,11 @@ keep their order; the order of the groups is not promised.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from . import groups, tables
 
@@ -25,10 +26,11 @@ LARGE = 256 << 20
 
 
 class Keyed(NamedTuple):
-    """The rows of one key."""
+    """The rows of one key; `value()` is what the function gets of them."""
 
     key: dict[str, Any]
     data: Any
+    value: Callable[[], Any]
 
     def __str__(self) -> str:
         """For people: the key and how much it is."""
@@ -70,8 +72,10 @@ class Shuffle:
         if cores:
             self._connection.execute(f"SET threads = {int(cores)}")
 
-    def grouped(self, mine: Sequence[groups.Group]) -> Iterator[Keyed]:
-        """Every group, whole."""
+    def grouped(
+        self, mine: Sequence[groups.Group], cut: Callable[[Any], Callable[[int, int], Any]]
+    ) -> Iterator[Keyed]:
+        """Every group, whole. `cut` makes of a table what makes values of its rows."""
         expected = sum(group.bytes for group in mine) // self.of
         count = min(MOST, 1 + expected // BUCKET)
         os.makedirs(self._out, exist_ok=True)
@@ -82,7 +86,7 @@ class Shuffle:
                 for bucket, rows in self._dealt(piece.data, count):
                     buckets.add(bucket, piece.data.take(rows))
             for path in buckets.closed():
-                yield from self._of_bucket(path)
+                yield from self._of_bucket(path, cut)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             self._connection.close()
@@ -100,7 +104,9 @@ class Shuffle:
         for place, bucket in enumerate(buckets):
             yield bucket, rows[place].values
 
-    def _of_bucket(self, path: str) -> Iterator[Keyed]:
+    def _of_bucket(
+        self, path: str, cut: Callable[[Any], Callable[[int, int], Any]]
+    ) -> Iterator[Keyed]:
         if os.path.getsize(path) > self.memory // 4:
             self._check_largest(path)
         table = _read(path)
@@ -110,10 +116,10 @@ class Shuffle:
         )
         compute = tables._use("pyarrow.compute")
         ordered = table.take(compute.list_flatten(found.column("rows")))
-        start = 0
+        start, value = 0, cut(ordered)
         for rows in compute.list_value_length(found.column("rows")).to_pylist():
             data = ordered.slice(start, rows)
-            yield Keyed(self._key(data), data)
+            yield Keyed(self._key(data), data, functools.partial(value, start, rows))
             start += rows
 
     def _key(self, data: Any) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import os
 import zipfile
 
 _MODULES = (
-    "__init__", "convert", "entry", "expression", "failing", "groups", "inputs", "keeper",
-    "keys", "linux", "outputs", "places", "process", "profiling", "serving", "sink", "staged",
-    "start", "styles", "tables", "tracking", "wire", "zygote",
+    "__init__", "convert", "entry", "explain", "expression", "failing", "groups", "inputs",
+    "keeper", "keys", "linux", "measure", "outputs", "places", "probing", "process",
+    "profiling", "samples", "serving", "sink", "staged", "start", "styles", "tables",
+    "tracking", "wire", "zygote",
 )  # fmt: skip
 _MAIN = """\
 import sys

@@ -37,7 +37,8 @@ class Sink:
 
     def write(self, table: Any, sure: str, where: str) -> None:
         """The next rows. `sure` is one of convert's words; `where` names them in an error."""
-        table = _plain(table, where)
+        if self.schema is None or not table.schema.equals(self.schema, check_metadata=True):
+            table = _plain(table, where)
         if not table.num_rows:
             if not self.rows and table.num_columns:
                 self.schema = table.schema

@@ -14,6 +14,7 @@ between groups. A table of no rows is tried once, to learn its columns.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -132,11 +133,12 @@ class Streamed:
         limits = {name: int(self.call.get(name) or 0) for name in ("memory", "cores")}
         shuffle = keys.Shuffle(by, self.out, part=self.part, of=self.of, **limits)
         total, done = sum(group.rows for group in found) / self.of, 0
-        for keyed in shuffle.grouped(found):
+        cut = functools.partial(convert.cutter, self._kind, give)
+        for keyed in shuffle.grouped(found, cut):
             if keyed.data.nbytes > keys.LARGE:
                 print(f"tradewind: {keyed} is next", file=sys.stderr)
             try:
-                made = self._with(give(keyed.data))
+                made = self._with(keyed.value())
             except Exception as error:
                 self._group_failed(keyed, error)
             else:

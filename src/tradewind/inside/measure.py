@@ -1,0 +1,85 @@
+"""What one call takes: seconds, CPU seconds of this process and its children, peak memory."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import threading
+import time
+from typing import Any, Callable
+
+from . import linux
+
+
+class Overdue(BaseException):
+    """The call took longer than it may. No Exception, so that user code does not swallow it."""
+
+
+def taken(call: Callable[[], Any], seconds: float) -> tuple[Any, dict[str, float]]:
+    """What it returns, and `wall`, `cpu`, `memory`. Raises Overdue after so many seconds, as soon
+    as Python code runs in the main thread; a library that does not come back is waited for."""
+    _forget_peak()
+    began, cpu = time.perf_counter(), _cpu()
+    with _alarm(seconds):
+        made = call()
+    wall = time.perf_counter() - began
+    return made, {"wall": wall, "cpu": _cpu() - cpu, "memory": _peak()}
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Any:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    armed = [True]
+
+    def ring(_signal: int, _frame: Any) -> None:
+        if armed[0]:
+            raise Overdue
+
+    before = signal.signal(signal.SIGALRM, ring)
+    # Again and again, for code that goes on after any exception.
+    signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds), 0.2)
+    try:
+        yield
+    finally:
+        armed[0] = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _cpu() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def _forget_peak() -> None:
+    """Where the kernel lets us; otherwise the peak is that since the process began."""
+    linux.write("/proc/self/clear_refs", "5")
+
+
+def _peak() -> int:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    with contextlib.suppress(OSError, ValueError), open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return max(int(line.split()[1]) * 1024, children)
+    return max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, children)
+
+
+def busy() -> tuple[float, float]:
+    """Seconds by a clock, and core-seconds that the whole machine was busy, both since some time
+    before."""
+    now = time.monotonic()
+    with contextlib.suppress(OSError, ValueError), open("/proc/stat") as file:
+        ticks = [int(word) for word in file.readline().split()[1:9]]
+        idle = ticks[3] + ticks[4]
+        return now, (sum(ticks) - idle) / 100
+    return now, 0.0
+
+
+def others(since: tuple[float, float], own: float) -> float:
+    """Cores that others kept busy since then, while we took `own` CPU seconds."""
+    now, used = busy()
+    return round(max(0.0, used - since[1] - own) / max(0.001, now - since[0]), 2)

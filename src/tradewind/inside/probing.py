@@ -1,0 +1,269 @@
+"""Measured calls of the user's function on samples of its input: what a quote is made from.
+
+At most five: one without rows, one of a thousand, and the largest that the time allows three times.
+What the function does wrong is a problem told, never an end. Nothing that a call returns is kept,
+and what it logs as metrics is not recorded; that it writes a result like that of the run, to a file
+that is thrown away, is part of what is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from typing import Any, Callable, Iterator, Sequence
+
+from . import explain, groups, inputs, measure, outputs, samples, styles
+from .groups import Group
+
+SMALL = 1000
+LARGEST = 3
+# The part of all seconds that a thousand rows may take, and the rows that are tried if they do not
+# come back in that time.
+PATIENCE, FEW = 0.4, 20
+# A table this many times smaller than the largest is given whole.
+SMALLER = 4
+
+
+def carry_out(
+    function: Callable[..., Any], start: dict[str, Any], phases: dict[str, float]
+) -> dict[str, Any]:
+    """Slot → the findings, as a JSON value (the contract: input, style, backend, family, calls,
+    operators, problems, load)."""
+    began = time.perf_counter()
+    with _silenced(start["out"]) as folder:
+        found = Probe(function, start, folder).findings()
+    phases["call"] = time.perf_counter() - began
+    return outputs.keep(found, start)
+
+
+@contextlib.contextmanager
+def _silenced(out: str) -> Iterator[str]:
+    """A folder for results, and no way to tell anything to the run."""
+    os.makedirs(out, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="probe-", dir=out)
+    names = ("TRADEWIND_CHANNEL", "TRADEWIND_OUT")
+    before = {name: os.environ.pop(name, None) for name in names}
+    os.environ["TRADEWIND_OUT"] = os.path.join(folder, "out")
+    try:
+        yield folder
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Probe:
+    """The calls for one function."""
+
+    def __init__(self, function: Callable[..., Any], start: dict[str, Any], folder: str) -> None:
+        """`start` is what the unit was told; its `entry.call.probe` says how much time there is."""
+        asked = start["entry"]["call"]["probe"]
+        call = {key: value for key, value in start["entry"]["call"].items() if key != "probe"}
+        self.start = {**start, "entry": {**start["entry"], "call": call}}
+        if "item" in asked:
+            self.start["item"] = asked["item"]
+        self.function, self.folder = function, folder
+        self.seconds, self.share = float(asked["seconds"]), float(asked["share"])
+        self.calls: list[dict[str, Any]] = []
+        self.problems: list[dict[str, str]] = []
+        self._began = time.monotonic()
+
+    def findings(self) -> dict[str, Any]:
+        """Make the calls, and say what was found."""
+        call, load, own = self.start["entry"]["call"], measure.busy(), measure._cpu()
+        self.tables: dict[str, list[Group]] = {}
+        operators: list[str] = []
+        family = "table"
+        try:
+            self.tables = self._sampled()
+            operators, family = explain.of(self.function, self.start)
+            self._measure()
+        except measure.Overdue:
+            self._problem("slow", "it does not end when it is told to")
+        except Exception as error:
+            self._problem(_kind(error), _words(error))
+        return {
+            "input": _size([group for each in self.tables.values() for group in each]),
+            "style": call["style"],
+            "backend": call.get("backend", "python"),
+            "family": family,
+            "calls": self.calls,
+            "operators": operators,
+            "problems": self.problems,
+            "load": measure.others(load, measure._cpu() - own),
+        }
+
+    def _sampled(self) -> dict[str, list[Group]]:
+        """The inputs of which samples are taken, with their row groups: what streams, or the
+        largest tables. The others are given whole."""
+        slots = {n: s for n, s in self.start["inputs"].items() if s["kind"] == "table"}
+        if self.start["entry"]["call"]["style"] in ("batch", "row", "group"):
+            name = styles.streamed(self.function, self.start)
+            slots = {name: slots[name]}
+        found = {name: groups.listed(slot["files"]) for name, slot in slots.items()}
+        sizes = {name: _size(each)["bytes"] for name, each in found.items()}
+        largest = max(sizes.values(), default=0)
+        return {name: each for name, each in found.items() if sizes[name] * SMALLER >= largest}
+
+    # -- the calls -----------------------------------------------------------------------------
+
+    def _measure(self) -> None:
+        if not any(group.rows for each in self.tables.values() for group in each):
+            self._call(self._whole(), self._left())  # nothing to sample
+            return
+        self._empty()
+        first = self._first()
+        if first is None:
+            return
+        chosen = self._largest(first)
+        for _ in range(LARGEST):
+            took = self.calls[-1]["wall"] if self.calls[-1]["rows"] > first["rows"] else 0.0
+            if took > self._left():
+                break
+            if self._call(chosen, self._left()) is None:
+                # Cut off by our own clock; how long it takes was told by the calls before.
+                self.problems = [each for each in self.problems if each["kind"] != "slow"]
+                break
+
+    def _empty(self) -> None:
+        """Without rows. That a function cannot do that is no fault of it."""
+        problems = list(self.problems)
+        files = {n: samples.of_nothing(self._files(n), self._folder(n)) for n in self.tables}
+        self._call((files, []), self.seconds * PATIENCE)
+        self.problems = problems
+
+    def _first(self) -> dict[str, Any] | None:
+        """A thousand rows; a few if these take too long. None if there is no use in more."""
+        for rows, part in ((SMALL, PATIENCE), (FEW, PATIENCE / 2)):
+            seconds = self.seconds * part
+            made = self._call(self._rows(rows), seconds)
+            if made is not None:
+                if rows == FEW:
+                    self.problems.clear()
+                    self._problem("slow", f"{SMALL:,} rows took longer than {seconds * 2:.1f} s")
+                return made
+            if self.problems[-1]["kind"] != "slow":
+                return None
+        return None
+
+    def _largest(self, first: dict[str, Any]) -> tuple[dict[str, list[str]], list[Group]]:
+        """As many whole row groups as three calls have time for, within the share; of one row group
+        the first rows if there is no time for all of it."""
+        base = self.calls[0]["wall"] if not self.calls[0]["rows"] else 0.0
+        each = max(first["wall"] - base, first["wall"] / 50) / max(1, first["rows"])
+        rows = int(0.8 * self._left() / LARGEST / max(each, 1e-9))
+        every = [group for found in self.tables.values() for group in found]
+        size = sum(group.rows for group in every) / len(every)
+        if rows < size * len(self.tables):
+            return self._rows(max(first["rows"], rows // len(self.tables)))
+        part = min(1.0, rows / size / len(every))
+        files, chosen = {}, []
+        for name, found in self.tables.items():
+            count = max(1, int(min(part, self.share) * len(found)))
+            picked = groups.spread(found, count)
+            files[name] = samples.of_groups(picked, self._folder(name))
+            chosen += picked
+        return files, chosen
+
+    def _rows(self, rows: int) -> tuple[dict[str, list[str]], list[Group]]:
+        """About so many rows of each table; of a small one all."""
+        files, chosen = {}, []
+        for name, found in self.tables.items():
+            total = _size(found)["rows"]
+            if total <= rows:
+                files[name] = self._files(name)
+                chosen += found
+                continue
+            group = max(groups.spread(found, 3), key=lambda each: each.rows)
+            count = min(rows, group.rows)
+            files[name] = samples.of_rows(group, count, self._folder(name))
+            chosen.append(group._replace(rows=count, bytes=group.bytes * count // group.rows))
+        return files, chosen
+
+    def _whole(self) -> tuple[dict[str, list[str]], list[Group]]:
+        every = [group for found in self.tables.values() for group in found]
+        return {name: self._files(name) for name in self.tables}, every
+
+    def _call(
+        self, sample: tuple[dict[str, list[str]], list[Group]], seconds: float
+    ) -> dict[str, Any] | None:
+        """Measure one; None if it did not come back, which is a problem told."""
+        files, chosen = sample
+        start = dict(self.start)
+        start["inputs"] = dict(start["inputs"])
+        for name, paths in files.items():
+            start["inputs"][name] = {**start["inputs"][name], "files": paths}
+        start["out"] = tempfile.mkdtemp(dir=self.folder)
+        rows = _size(chosen)["rows"]
+        try:
+            staged, took = measure.taken(
+                lambda: styles.carry_out(self.function, start, {}), seconds
+            )
+            made = {**_size(chosen), **took, **_written(staged)}
+        except measure.Overdue:
+            self._problem("slow", f"{rows:,} rows took longer than {seconds:.1f} s")
+            return None
+        except BaseException as error:
+            self._problem(_kind(error), _words(error))
+            return None
+        finally:
+            shutil.rmtree(start["out"], ignore_errors=True)
+        self.calls.append(made)
+        return made
+
+    # -- small things --------------------------------------------------------------------------
+
+    def _left(self) -> float:
+        return self._began + self.seconds - time.monotonic()
+
+    def _files(self, name: str) -> list[str]:
+        files: list[str] = self.start["inputs"][name]["files"]
+        return files
+
+    def _folder(self, name: str) -> str:
+        return tempfile.mkdtemp(prefix="sample-", dir=self.folder)
+
+    def _problem(self, kind: str, message: str) -> None:
+        self.problems.append({"kind": kind, "message": message})
+
+
+def _size(chosen: Sequence[Group]) -> dict[str, int]:
+    return {
+        "rows": sum(group.rows for group in chosen),
+        "groups": len(chosen),
+        "bytes": sum(group.bytes for group in chosen),
+    }
+
+
+def _written(staged: dict[str, Any]) -> dict[str, int]:
+    """Rows and bytes of what a call staged."""
+    rows = size = 0
+    for output in staged.values():
+        path = output.get("path", "")
+        files = [path] if os.path.isfile(path) else []
+        for folder, _folders, names in os.walk(path):
+            files += [os.path.join(folder, name) for name in names]
+        size += sum(os.path.getsize(file) for file in files)
+        if output["kind"] == "table":
+            rows += sum(group.rows for group in groups.listed(sorted(files)))
+    return {"out_rows": rows, "out_bytes": size}
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, outputs.Unstorable):
+        return "types" if "differ" in str(error) else "output"
+    if isinstance(error, inputs.Unreadable):
+        return "input"
+    return "memory" if isinstance(error, MemoryError) else "raised"
+
+
+def _words(error: BaseException) -> str:
+    place = getattr(error, "tradewind_place", "")
+    ours = isinstance(error, (outputs.Unstorable, inputs.Unreadable))
+    text = str(error) if ours else f"{type(error).__name__}: {error}"
+    return (f"{text} (at {place})" if place else text)[:1000]

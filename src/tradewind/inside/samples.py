@@ -1,0 +1,203 @@
+"""Samples of a Parquet table: whole row groups in their original bytes, a slice of rows, no rows.
+
+A sample of row groups is a file in which the others are holes: nothing is decoded or written anew,
+so dictionaries, encodings and sizes are those of the table, and a measurement on it holds there.
+Only the footer is new; it lists fewer row groups. The format is Parquet's, whose footer is a struct
+in Thrift's compact encoding; of that just enough is read here to cut a list.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import IO, Any, Sequence
+
+from . import groups, tables
+from .groups import Group
+
+_MAGIC = b"PAR1"
+_NUM_ROWS, _ROW_GROUPS = 3, 4
+_I64, _LIST = 6, 9
+
+
+def of_groups(chosen: Sequence[Group], folder: str) -> list[str]:
+    """Files with these row groups and no others, in the table's order; a file of which all are
+    chosen is itself."""
+    found: list[str] = []
+    for number in sorted({group.number for group in chosen}):
+        mine = [group for group in chosen if group.number == number]
+        footer = groups.opened(mine[0].file).metadata
+        if len(mine) == footer.num_row_groups:
+            found.append(mine[0].file)
+            continue
+        target = os.path.join(folder, f"sample-{number}.parquet")
+        _with_holes(mine, footer, target)
+        found.append(target)
+    return found
+
+
+def of_rows(chosen: Group, rows: int, folder: str) -> list[str]:
+    """The first rows of a row group, written anew."""
+    path = os.path.join(folder, "slice.parquet")
+    parts = []
+    for piece in groups.batches([chosen], rows):
+        parts.append(piece.data.slice(0, rows))
+        rows -= parts[-1].num_rows
+        if not rows:
+            break
+    table = tables._use("pyarrow").Table.from_batches(parts)
+    tables._use("pyarrow.parquet").write_table(table, path)
+    return [path]
+
+
+def of_nothing(files: Sequence[str], folder: str) -> list[str]:
+    """The same columns without rows."""
+    path = os.path.join(folder, "empty.parquet")
+    tables._use("pyarrow.parquet").write_table(groups.schema_of(files).empty_table(), path)
+    return [path]
+
+
+def _with_holes(chosen: Sequence[Group], footer: Any, target: str) -> None:
+    source = chosen[0].file
+    kept = {group.place for group in chosen}
+    size = os.path.getsize(source)
+    with open(source, "rb") as old, open(target, "wb") as new:
+        old.seek(size - 8)
+        length = struct.unpack("<I", old.read(4))[0]
+        end = size - 8 - length
+        start = 0
+        for begin, stop in _spans(footer, kept):
+            _copy(old, new, start, begin)
+            start = max(start, stop)
+        _copy(old, new, start, end)
+        old.seek(end)
+        made = cut(old.read(length), kept, sum(group.rows for group in chosen))
+        new.seek(end)
+        new.write(made + struct.pack("<I", len(made)) + _MAGIC)
+
+
+def _spans(footer: Any, kept: set[int]) -> list[tuple[int, int]]:
+    """Where the pages of the row groups lie that are not kept."""
+    found = []
+    for place in range(footer.num_row_groups):
+        group = footer.row_group(place)
+        for number in range(group.num_columns if place not in kept else 0):
+            column = group.column(number)
+            begin = column.data_page_offset
+            if column.has_dictionary_page and column.dictionary_page_offset:
+                begin = min(begin, column.dictionary_page_offset)
+            found.append((begin, begin + column.total_compressed_size))
+    return sorted(found)
+
+
+def _copy(old: IO[bytes], new: IO[bytes], begin: int, end: int) -> None:
+    old.seek(begin)
+    new.seek(begin)
+    while begin < end:
+        data = old.read(min(1 << 20, end - begin))
+        new.write(data)
+        begin += len(data)
+
+
+# -- the footer ----------------------------------------------------------------------------------
+
+
+def cut(footer: bytes, kept: set[int], rows: int) -> bytes:
+    """The footer with only these row groups, which have so many rows."""
+    made, place, field = bytearray(), 0, 0
+    while footer[place]:
+        begin, kind = place, footer[place] & 15
+        delta = footer[place] >> 4
+        place += 1
+        if delta:
+            field += delta
+        else:
+            number, place = _varint(footer, place)
+            field = _unzigzag(number)
+        made += footer[begin:place]
+        begin, place = place, _after(footer, place, kind)
+        if field == _NUM_ROWS and kind == _I64:
+            made += _varint_of(rows << 1)
+        elif field == _ROW_GROUPS and kind == _LIST:
+            made += _cut_list(footer, begin, kept)
+        else:
+            made += footer[begin:place]
+    return bytes(made) + footer[place:]
+
+
+def _cut_list(data: bytes, place: int, kept: set[int]) -> bytes:
+    size, kind, place = _list_head(data, place)
+    parts = []
+    for number in range(size):
+        begin, place = place, _after(data, place, kind)
+        if number in kept:
+            parts.append(data[begin:place])
+    if len(parts) < 15:
+        head = bytes([len(parts) << 4 | kind])
+    else:
+        head = bytes([0xF0 | kind]) + _varint_of(len(parts))
+    return head + b"".join(parts)
+
+
+def _list_head(data: bytes, place: int) -> tuple[int, int, int]:
+    size, kind = data[place] >> 4, data[place] & 15
+    place += 1
+    if size == 15:
+        size, place = _varint(data, place)
+    return size, kind, place
+
+
+def _after(data: bytes, place: int, kind: int) -> int:
+    """Where the value of this kind that begins at `place` ends."""
+    if kind in (1, 2):  # a field's truth lies in its kind
+        return place
+    if kind == 3:
+        return place + 1
+    if kind in (4, 5, 6):
+        return _varint(data, place)[1]
+    if kind == 7:
+        return place + 8
+    if kind == 8:
+        size, place = _varint(data, place)
+        return place + size
+    if kind in (9, 10):
+        size, inner, place = _list_head(data, place)
+        for _ in range(size):
+            place = place + 1 if inner in (1, 2) else _after(data, place, inner)
+        return place
+    if kind == 12:
+        return _after_struct(data, place)
+    raise ValueError(f"a Parquet footer with a value of kind {kind}")
+
+
+def _after_struct(data: bytes, place: int) -> int:
+    while data[place]:
+        kind = data[place] & 15
+        place += 1
+        if not data[place - 1] >> 4:
+            place = _varint(data, place)[1]
+        place = _after(data, place, kind)
+    return place + 1
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (data[place] & 127) << shift
+        place += 1
+        if data[place - 1] < 128:
+            return value, place
+        shift += 7
+
+
+def _varint_of(value: int) -> bytes:
+    made = bytearray()
+    while value > 127:
+        made.append(value & 127 | 128)
+        value >>= 7
+    made.append(value)
+    return bytes(made)
+
+
+def _unzigzag(value: int) -> int:
+    return (value >> 1) ^ -(value & 1)

@@ -1,0 +1,242 @@
+"""What probes find, in few calls and little time, whatever the function does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from tests.unit.inside import ways
+from tests.unit.inside.ways import written
+from tradewind.inside import probing, tracking
+from tradewind.kinds.function import work
+
+ROWS, GROUPS = 40_000, 20
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    table = pa.table({"i": range(ROWS), "k": [f"{i % 7}" for i in range(ROWS)]})
+    return written(table, tmp_path_factory.mktemp("probing"), ROWS // GROUPS, 2)
+
+
+def probed(
+    function: Callable[..., Any],
+    files: list[str],
+    out: Path,
+    style: str,
+    *,
+    seconds: float = 60.0,
+    share: float = 0.2,
+    **fields: Any,
+) -> dict[str, Any]:
+    start = ways.start(files, out, style, **fields)
+    start["entry"]["call"]["probe"] = {"seconds": seconds, "share": share}
+    made = probing.carry_out(function, start, {})
+    assert list(out.iterdir()) == [], "a sample or a result is left"
+    assert made["output"]["kind"] == "json"
+    found: dict[str, Any] = made["output"]["value"]
+    assert len(found["calls"]) <= 5
+    return found
+
+
+def batch(data: pa.Table) -> pa.Table:
+    return data
+
+
+def row(data: dict[str, Any]) -> dict[str, Any]:
+    return data
+
+
+def group(data: pd.DataFrame) -> pd.DataFrame:
+    return data.head(1)
+
+
+def table(data: pd.DataFrame) -> pd.DataFrame:
+    return data.describe()
+
+
+def counted(data: Any) -> Any:
+    return data.group_by("k").agg(n=data.count())
+
+
+def ordered(data: Any) -> Any:
+    return data.order_by(data.i.desc())
+
+
+def kept(data: Any) -> Any:
+    return data.filter(data.i > 3)
+
+
+QUERY = "SELECT k, max(i) FROM data WHERE i >= $least GROUP BY k"
+
+
+@pytest.mark.parametrize(
+    ("function", "style", "family", "fields"),
+    [
+        (batch, "batch", "stream", {}),
+        (row, "row", "stream", {}),
+        (group, "group", "group", {"by": ["k"]}),
+        (table, "table", "table", {}),
+        (counted, "expression", "hash", {}),
+        (ordered, "expression", "sort", {}),
+        (kept, "expression", "stream", {}),
+        (work.run_sql, "sql", "hash", {"params": {"sql": QUERY, "least": 0}}),
+    ],
+)
+def test_every_style_is_measured(
+    files: list[str], tmp_path: Path, function: Any, style: str, family: str, fields: dict[str, Any]
+) -> None:
+    found = probed(function, files, tmp_path / "out", style, **fields)
+    assert found["problems"] == [] and found["family"] == family and found["style"] == style
+    size = found["input"].pop("bytes")
+    assert found["input"] == {"rows": ROWS, "groups": GROUPS} and size > ROWS
+    rows = [call["rows"] for call in found["calls"]]
+    assert rows == [0, 1000, 8000, 8000, 8000]
+    for call in found["calls"]:
+        assert call["wall"] > 0 and call["cpu"] >= 0 and call["memory"] > 1 << 20
+        assert call["out_bytes"] > 0 and (call["groups"], call["bytes"] > 0) >= (0, False)
+    assert found["calls"][-1]["groups"] == 4 and found["calls"][-1]["out_rows"] > 0
+    assert bool(found["operators"]) == (style in ("expression", "sql"))
+
+
+def test_a_small_table_is_taken_whole(tmp_path: Path) -> None:
+    paths = written(pa.table({"i": range(30)}), tmp_path)
+    found = probed(batch, paths, tmp_path / "out", "batch")
+    assert [call["rows"] for call in found["calls"]] == [0, 30, 30, 30, 30]
+    paths = written(pa.table({"i": pa.array([], pa.int64())}), tmp_path)
+    found = probed(batch, paths, tmp_path / "out", "batch")
+    assert [call["rows"] for call in found["calls"]] == [0] and found["input"]["rows"] == 0
+
+
+def test_small_tables_beside_are_given_whole(files: list[str], tmp_path: Path) -> None:
+    names = written(pa.table({"k": [str(i) for i in range(7)]}), tmp_path)
+    seen: list[int] = []
+
+    def joined(data: pa.Table, names: pa.Table) -> pa.Table:
+        seen.append(names.num_rows)
+        return data.join(names, "k")
+
+    more = {"names": {"kind": "table", "source": "n", "files": names}}
+    found = probed(joined, files, tmp_path / "out", "table", inputs=more)
+    assert set(seen) == {7} and found["input"]["rows"] == ROWS
+
+
+def sleeps(data: Any) -> Any:
+    time.sleep(1000)
+
+
+def swallows(data: Any) -> Any:
+    while True:
+        try:
+            time.sleep(1000)
+        except Exception:
+            continue
+
+
+def raises(data: Any) -> Any:
+    raise ValueError("不行")
+
+
+def exits(data: Any) -> Any:
+    raise SystemExit(3)
+
+
+def starves(data: Any) -> Any:
+    raise MemoryError
+
+
+def nothing(data: Any) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("function", "style", "kind", "words"),
+    [
+        (sleeps, "batch", "slow", "1,000 rows took longer than"),
+        (swallows, "row", "slow", "20 rows took longer than"),
+        (sleeps, "table", "slow", "took longer than"),
+        (raises, "batch", "raised", "ValueError: 不行 (at row"),
+        (raises, "table", "raised", "ValueError: 不行"),
+        (raises, "expression", "raised", "ValueError: 不行"),
+        (exits, "batch", "raised", "SystemExit: 3"),
+        (starves, "row", "memory", "MemoryError"),
+        (nothing, "batch", "output", "returned None (nothing) for row"),
+        (group, "group", "input", "no column 'nope' to group by"),
+        (work.run_sql, "sql", "raised", "nope"),
+    ],
+)
+def test_what_goes_wrong_is_a_problem_and_never_an_end(
+    files: list[str], tmp_path: Path, function: Any, style: str, kind: str, words: str
+) -> None:
+    fields: dict[str, Any] = {"by": ["nope"]} if style == "group" else {}
+    if style == "sql":
+        fields["params"] = {"sql": "SELECT nope FROM data"}
+    seconds = 0.5 if kind == "slow" else 60.0
+    found = probed(function, files, tmp_path / "out", style, seconds=seconds, **fields)
+    said = [each for each in found["problems"] if each["kind"] == kind]
+    assert said and any(words in each["message"] for each in said), found["problems"]
+
+
+def test_slow_functions_are_measured_on_few_rows(files: list[str], tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def slow(data: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.002)
+        calls.append(1)
+        return data
+
+    found = probed(slow, files, tmp_path / "out", "row", seconds=3.0)
+    assert [each["kind"] for each in found["problems"]] == ["slow"]
+    assert 0 < max(call["rows"] for call in found["calls"]) < 1000
+    assert len(calls) < 2000
+
+
+def test_the_largest_sample_is_what_there_is_time_for(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing.Probe, "_left", lambda self: 3.0)  # three calls of 0.8 s
+
+    def paced(calls: list[dict[str, Any]]) -> None:
+        for call in calls:
+            call["wall"] = call["rows"] * 1e-4
+
+    original = probing.Probe._call
+
+    def told(self: Any, sample: Any, seconds: float) -> Any:
+        made = original(self, sample, seconds)
+        paced(self.calls)
+        return made
+
+    monkeypatch.setattr(probing.Probe, "_call", told)
+    found = probed(batch, files, tmp_path / "out", "batch", share=0.5)
+    assert [call["rows"] for call in found["calls"]] == [0, 1000, 8000, 8000, 8000]
+
+
+def test_what_a_probed_function_tells_is_not_recorded(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    monkeypatch.setenv("TRADEWIND_RUN", "r1")
+    monkeypatch.setenv("TRADEWIND_CHANNEL", "")
+    tracking.announce(theirs.fileno())
+    channel = os.environ["TRADEWIND_CHANNEL"]
+
+    def tells(data: pa.Table) -> pa.Table:
+        assert "TRADEWIND_CHANNEL" not in os.environ
+        tracking.log_metric("m", 1.0)
+        return data
+
+    found = probed(tells, files, tmp_path / "out", "batch")
+    assert found["problems"] == [] and os.environ["TRADEWIND_CHANNEL"] == channel
+    tracking.log_metric("after", 1.0)
+    assert b"after" in ours.recv(1000)
+    ours.close()
+    theirs.close()
