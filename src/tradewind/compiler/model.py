@@ -33,6 +33,9 @@ ONE_RUN = 0.85
 RUNS = 5
 # Beyond so many times the largest sample the spread grows, by so much for each factor of e.
 FAR, FURTHER = 100.0, 0.1
+# The largest sample is to be called three times: a first call alone is often a cold one. So much
+# more spread for each call that is missing.
+CALLS, MISSING = 3, 0.15
 # Earlier runs on another backend tell little more than the order of magnitude.
 FOREIGN = math.log(1.5)
 # Spilling to disk took 1.5 times the line of probes that did not spill.
@@ -53,7 +56,8 @@ MOST_GROUP_PARTS = 64
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """The two points of a probe, as `base + each * rows`: CPU seconds, seconds waited (asleep, not
-    computing), bytes of memory. `cores` is what the largest call kept busy."""
+    computing), bytes of memory. `cores` is what the largest call kept busy, `calls` how often it
+    was made."""
 
     base: float
     each: float
@@ -62,6 +66,7 @@ class Line:
     memory_each: float
     rows: int
     cores: float
+    calls: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,8 @@ def line_of(probed: Probed) -> Line | None:
     if not worked:
         return None
     most, least = max(call.rows for call in worked), min(call.rows for call in probed.calls)
-    big = _middle([call for call in worked if call.rows == most])
+    largest = [call for call in worked if call.rows == most]
+    big = _middle(largest)
     small = _middle([call for call in probed.calls if call.rows == least])
     if least == most:  # the empty call did not come back: all of it is taken for work
         small = Call(rows=0, bytes=0, groups=0, wall=0.0, cpu=0.0, memory=0)
@@ -107,6 +113,7 @@ def line_of(probed: Probed) -> Line | None:
         memory_each=memory_each,
         rows=big.rows,
         cores=max(1.0, big.cpu / big.wall) if big.wall > 0 else 1.0,
+        calls=len(largest),
     )
 
 
@@ -252,9 +259,11 @@ class Model:
         return start / max(1, run.parts) * processes + (run.cpu - start) * scale
 
     def _further(self) -> float:
-        if self.line is None or self.rows <= FAR * self.line.rows:
+        """The spread that a line as short as this one has on top."""
+        if self.line is None:
             return 0.0
-        return FURTHER * math.log(self.rows / (FAR * self.line.rows))
+        missing = MISSING * max(0, CALLS - self.line.calls)
+        return missing + FURTHER * math.log(max(1.0, self.rows / (FAR * self.line.rows)))
 
     def memory(self, backend: str, processes: int = 1) -> float:
         """Peak bytes of one process; 0 where nothing is known."""

@@ -103,6 +103,13 @@ def test_far_beyond_the_largest_sample_the_interval_is_wider() -> None:
     assert "100,000 times the largest sample" in far.basis and FAR == 100
 
 
+def test_a_sample_that_was_called_once_says_less() -> None:
+    found = probed()
+    once = work(model(replace(found, calls=found.calls[:3])))
+    assert once.cpu.p50 == work(model(found)).cpu.p50
+    assert once.spread == pytest.approx(work(model(found)).spread + 0.3)
+
+
 def test_two_earlier_runs_go_before_any_line_and_one_nearly() -> None:
     ran = PastRun(seconds=20.0, cpu=40.0, memory=1, rows=20_000_000, backend="duckdb")
     lined = work(model(probed())).cpu.p50
