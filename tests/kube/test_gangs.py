@@ -132,6 +132,25 @@ def test_nobody_begins_before_all_have_room(pupil: KubernetesPupil) -> None:
     asyncio.run(test())
 
 
+def test_who_suspends_it_by_hand_is_told_of(pupil: KubernetesPupil) -> None:
+    async def test() -> None:
+        made = pupil.engine()
+        await made.begin()
+        session = Session(made)
+        await session.launch(three())
+        await session.reached("running")
+        track = made.track("p1")
+        assert track is not None
+        job = track.workloads["main"]["metadata"]["name"]
+        await made.connected().patch(api.JOBS, job, {"spec": {"suspend": True}})
+        told = await session.end("p1")
+        assert told.ends() == {"p1": "lost"}
+        assert told.reason()["message"].endswith("of 3: somebody suspended it in the cluster")
+        await made.close()
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize("how", ["stopped", "lost"])
 def test_who_waits_for_the_others_ends_with_them(pupil: KubernetesPupil, how: str) -> None:
     async def test() -> None:

@@ -46,7 +46,7 @@ class Attempt:
 
     `number` counts the tries of this unit within its placement, from 1. `usage` holds `cpu`
     (core-seconds), `memory` (peak bytes). `outputs` maps slot → what was staged and stored. `exit`
-    of one that prepares says what it waits for: `reason` `waiting`, `message`, `native`.
+    of one that has not ended says what it waits for: `reason` `waiting`, `message`, `native`.
     """
 
     placement: str

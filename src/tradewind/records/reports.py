@@ -9,9 +9,11 @@ Kinds and their bodies (docs/reports.md is checked against `KINDS`):
 - `metric`: `name`, `value`, `step`.   `param`: `name`, `value`.   `progress`: `done`, `total`.
 - `phase`: `name`, `seconds`: where time went beside user code (bundle, environment, inputs, …).
 
+`why` and `native` come with `running` too, while a unit that began is out of reach.
+
 `exit` says how a process ended, for people first: `reason` (`ok`, `error`, `memory`, `timeout`,
 `signal`, `stopped`, `environment`, `input`, `output`, `lost`), `message`, `status` or `signal`,
-`hint`, and for an exception `type`, `traceback`. An attempt that prepares keeps its `why` and
+`hint`, and for an exception `type`, `traceback`. An attempt that waits keeps its `why` and
 `native` in the same place, as the reason `waiting`, until it moves on.
 """
 

@@ -113,7 +113,7 @@ def _attempt(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded
         state=state,
         started=old.started or (report.at if state in _BEGUN else 0.0),
         ended=report.at if state in ATTEMPT_ENDED else 0.0,
-        exit=_exit(state, body, old),
+        exit=_exit(state, body),
         usage={**old.usage, **_dict(body.get("usage"))},
         outputs={**old.outputs, **_dict(body.get("outputs"))},
         address=_word(body.get("address")) or old.address,
@@ -133,11 +133,10 @@ def _attempt(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded
         fact.started = min(fact.started or new.started, new.started)
 
 
-def _exit(state: AttemptState, body: Mapping[str, Any], old: Attempt) -> dict[str, Any]:
-    """How it ended; of one that prepares, what it waits for, which is over with the next word."""
-    if state is not AttemptState.PREPARING:
-        before = {} if old.state is AttemptState.PREPARING else old.exit
-        return _dict(body.get("exit")) or before
+def _exit(state: AttemptState, body: Mapping[str, Any]) -> dict[str, Any]:
+    """How it ended; of one that goes on, what it waits for, which is over with the next word."""
+    if state in ATTEMPT_ENDED:
+        return _dict(body.get("exit"))
     why, native = _word(body.get("why")), _dict(body.get("native"))
     waits = {"reason": "waiting", "message": why} if why else {}
     return {**waits, "native": native} if why and native else waits
@@ -164,9 +163,8 @@ def _lose(fact: Facts, at: float, tries: dict[str, Attempt], out: Folded) -> Non
     out.lost[fact.id] = at
     for key, attempt in tries.items():
         if attempt.placement == fact.id and attempt.state not in ATTEMPT_ENDED:
-            exit_ = _exit(AttemptState.LOST, {}, attempt)
             tries[key] = out.attempts[key] = replace(
-                attempt, state=AttemptState.LOST, ended=at, exit=exit_
+                attempt, state=AttemptState.LOST, ended=at, exit={}
             )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, func, insert, literal, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, literal, select, update
 
 from tradewind.base.clock import Clock
 from tradewind.records.placements import Attempt
@@ -62,7 +62,7 @@ class SqlReports:
         told = c.exit != literal({}, tables.Document)
         query = (
             select(c.run, func.min(c.exit))
-            .where(c.run.in_(sorted(set(run_ids))), c.state == AttemptState.PREPARING, told)
+            .where(c.run.in_(sorted(set(run_ids))), c.state.not_in(_ENDED), told)
             .where(c.stale.is_(False))
             .group_by(c.run)
         )
@@ -261,7 +261,6 @@ def _write_placements(connection: Connection, folded: fold.Folded) -> None:
         ],
         ["placement", "stream"],
     )
-    waited = _ATTEMPTS.c.state == AttemptState.PREPARING
     for placement, at in folded.lost.items():
         connection.execute(
             update(_ATTEMPTS)
@@ -275,7 +274,7 @@ def _write_placements(connection: Connection, folded: fold.Folded) -> None:
             .values(
                 state=str(AttemptState.LOST),
                 ended=at,
-                exit=case((waited, literal({}, tables.Document)), else_=_ATTEMPTS.c.exit),
+                exit=literal({}, tables.Document),
             )
         )
 

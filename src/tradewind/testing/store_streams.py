@@ -106,6 +106,24 @@ class StreamsExam(Placing):
         assert store.reports.waits(["ra"]) == {}
         assert store.reports.attempts(["ra"])["ra"][0].exit == {}
 
+    def test_who_runs_and_is_held_up_says_so_until_it_goes_on(self, store: Store) -> None:
+        self.place(store, a_placement("ra"))
+        native = {"reason": "NodeNotReady"}
+        store.reports.record(
+            [
+                a_report("ra-main-1", 1, state="ready", address="h:1"),
+                a_report("ra-main-1", 2, state="running", why="no answer", native=native),
+            ]
+        )
+        (attempt,) = store.reports.attempts(["ra"])["ra"]
+        assert (attempt.state, attempt.address) == (A.RUNNING, "h:1")
+        assert attempt.exit == {"reason": "waiting", "message": "no answer", "native": native}
+        assert store.reports.waits(["ra"]) == {"ra": "no answer"}
+        store.reports.record([a_report("ra-main-1", 3, state="ready")])
+        (attempt,) = store.reports.attempts(["ra"])["ra"]
+        assert (attempt.state, attempt.exit) == (A.READY, {})
+        assert store.reports.waits(["ra"]) == {}
+
     def test_what_it_waited_for_is_no_end(self, store: Store) -> None:
         self.place(store, a_placement("ra"))
         end = {"reason": "error"}

@@ -59,6 +59,8 @@ class Pod:
     def update(self, pod: Json) -> None:
         """It is so now in the API."""
         self.pod = pod
+        if self.status.overruled(pod):
+            self._touch()
         if "deletionTimestamp" in pod["metadata"]:
             grace = pod["metadata"].get("deletionGracePeriodSeconds", DEFAULT_GRACE)
             if not self._deleted and self._over:

@@ -43,6 +43,18 @@ class Status:
         self._sent = copy.deepcopy(status)
         return {"metadata": {"uid": self._uid}, "status": status}
 
+    def overruled(self, pod: Json) -> bool:
+        """Whether somebody has taken back that it is ready, as is done when a node is silent. What
+        a node knows better it says again, with the times as they were."""
+        rows = (pod.get("status") or {}).get("conditions") or []
+        there: Json = next((one for one in rows if one["type"] == "Ready"), {})
+        ours = self._conditions.get("Ready", {})
+        taken = ours.get("status") == "True" and there.get("status") == "False"
+        if taken and not there.get("reason"):
+            self._sent = {}
+            return True
+        return False
+
     def _status(self, policy: str) -> Json:
         phase = self.phase(policy)
         self._conclude(phase)

@@ -58,6 +58,7 @@ class Array(Role):
                 return
             if pod.started:
                 self._begun(item, attempt, pod.started, {})
+                self._reach([pod], item, attempt, {"state": "running"})
             end = self._end(view, pod)
             if end is None:
                 live = True

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tradewind.engines.kubernetes import names, states
-from tradewind.engines.kubernetes.roles import STOPPED, Order, Role, View
+from tradewind.engines.kubernetes.roles import BEGUN, STOPPED, Order, Role, View
 from tradewind.engines.kubernetes.states import End, Object, Seen, Why
 
 # So many seconds apart all members begin; before, nobody is told that they wait for each other.
@@ -21,6 +21,8 @@ class Gang(Role):
     """
 
     open = 0
+    # What it is called while it waits: one that has another width now ran before.
+    _moved = "preparing"
 
     def lacks(self, pods: list[Seen], workload: Object) -> bool:
         """Of a gang, each member is wanted."""
@@ -41,6 +43,7 @@ class Gang(Role):
         ends = dict(reversed(over))
         live = [pod for pod in view.pods if self._end(view, pod) is None]
         resizing = int(view.wanted.get("epoch", 1)) > epoch and not self._stopping(view)
+        self._moved = "preparing" if epoch == 1 else "running"
         began = self._members_begun(pods, epoch, width)
         failed = _first_failure(
             (rank, end)
@@ -86,6 +89,9 @@ class Gang(Role):
         if len(began) == width:
             wide = {"epoch": epoch, "width": width} if width > 1 or epoch > 1 else {}
             self._begun(0, 1, max(began.values()), wide, epoch)
+            rank = next((pod.index for pod in pods if pod.silent), 0)
+            whose = f"member {rank} of {width}: " if width > 1 else ""
+            self._reach(pods, 0, 1, {"state": "running", **wide}, whose)
         return began
 
     def _wait(
@@ -97,11 +103,12 @@ class Gang(Role):
         if absent and view.blocked:
             held[min(absent)] = view.blocked
         if began:
-            self._waits_for_others(view, pods, began, width, [held[rank] for rank in sorted(held)])
+            whys = [held[rank] for rank in sorted(held)]
+            self._waits_for_others(view, pods, began, width, whys)
         for rank in sorted(held):
             why = held[rank]
             if not began:
-                self._says(why, 0, 1)
+                self._says(why, 0, 1, state=self._moved)
             if end := self._hopeless(view, why):
                 return rank, end
         return None
@@ -126,7 +133,8 @@ class Gang(Role):
             self.wake = since + MOMENT
             return
         why = Why(words=words, native=native, since=since)
-        self._says(why, 0, 1, 2 * len(began) + bool(held))
+        step = min(2 * len(began) + bool(held), BEGUN - 1)
+        self._says(why, 0, 1, step, self._moved)
 
     def _fail(self, failed: tuple[int, End], ends: dict[int, End], width: int) -> None:
         rank, end = failed

@@ -166,6 +166,11 @@ class Hands:
                     await self._epoch(order, track)
                 case "name":
                     await self._name(order)
+                case "silent":
+                    notes = {names.SILENT: str(order.unit["since"])}
+                    await self._cluster.patch(
+                        api.PODS, order.pod, {"metadata": {"annotations": notes}}
+                    )
                 case "tries":
                     await self._tries(order, track)
                 case "drop":

@@ -31,6 +31,8 @@ UNIT = "tradewind.dev/unit"
 WANTED = "tradewind.dev/wanted"
 STOP = "tradewind.dev/stop"
 TRIES = "tradewind.dev/tries"
+# Since when its machine did not answer, when that was told last. Written in a pod.
+SILENT = "tradewind.dev/silent"
 
 # Labels that Kubernetes recommends; INSTANCE is the root's name.
 NAME = "app.kubernetes.io/name"

@@ -6,18 +6,22 @@ from collections.abc import Iterator
 
 from tradewind.engines.kubernetes.roles import (
     ENDED,
+    READY,
     RUNNING,
+    STEPS,
     STOPPED,
+    UNREADY,
     Order,
     Role,
     View,
     left,
     unsettled,
 )
-from tradewind.engines.kubernetes.states import End, Object, Seen
+from tradewind.engines.kubernetes.states import End, Object, Seen, Why
 
 # A replica that ran this long has settled: its failures count anew.
 SETTLED = 60.0
+_UNREADY: Object = {"reason": "ContainersNotReady", "message": "its readiness probe fails"}
 # So many of a replica's last tries are remembered.
 _REMEMBERED = 20
 
@@ -147,10 +151,18 @@ class Replicas(Role):
         port = self.spec.get("port") or 8080
         address = f"[{pod.address}]:{port}" if ":" in pod.address else f"{pod.address}:{port}"
         self._begun(index, attempt, pod.started, {"address": address})
-        if pod.ready and pod.ready >= pod.started and self.spec.get("probed"):
+        body = {"state": "running", "address": address}
+        if (
+            self.spec.get("probed")
+            and pod.unready > pod.started
+            and not (pod.silent or pod.leaving)
+        ):
+            why = Why(words="it does not answer now", native=_UNREADY, since=pod.unready)
+            self._says(why, index, attempt, UNREADY, "running")
+        elif self.spec.get("probed") and pod.ready >= pod.started:
             body = {"state": "ready", "address": address}
-            # Later starts of this pod are attempts of their own, so one number will do.
-            self._tell(index, attempt, RUNNING + 1, pod.ready, body)
+            self._tell(index, attempt, RUNNING + int(pod.ready) * STEPS + READY, pod.ready, body)
+        self._reach([pod], index, attempt, body)
 
     def _unseen(self, index: int, before: int, restarts: int) -> Iterator[int]:
         """Earlier starts of this pod whose end has not been told."""

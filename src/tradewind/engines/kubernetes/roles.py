@@ -10,7 +10,7 @@ the shapes share; each has a file of its own (`gang.py`, `array.py`, `replicas.p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tradewind.engines.kubernetes import states
 from tradewind.engines.kubernetes.states import End, Object, Seen, Why
@@ -18,8 +18,10 @@ from tradewind.records.reports import Report
 
 # A report's number within its attempt's stream: what kind of thing it tells, then when or which.
 PREPARING, RUNNING, ENDED = 10**14, 2 * 10**14, 3 * 10**14
-# What is told with its time has so many numbers for each second.
+# What is told with its time has so many numbers for each second: the steps of a wait, and last of
+# all that a unit runs, is ready, is not any more, is out of reach, is there again.
 STEPS = 1000
+BEGUN, READY, UNREADY, SILENT, BACK = 900, 995, 996, 997, 998
 STOPPED: Object = {"reason": "stopped", "message": "stopped"}
 
 
@@ -27,7 +29,8 @@ STOPPED: Object = {"reason": "stopped", "message": "stopped"}
 class Order:
     """Something to do in the cluster about one role. `quiet`: let nothing start, end what runs.
     `width`: run so many at once. `epoch`: begin this epoch of a gang. `name`: say which replica a
-    pod is. `tries`: write down how many each replica has had."""
+    pod is. `tries`: write down how many each replica has had. `silent`: write down in a pod since
+    when nothing is heard of its machine."""
 
     do: str
     role: str
@@ -125,11 +128,14 @@ class Role:
         self._says(why, index, attempt)
         return self._hopeless(view, why)
 
-    def _says(self, why: Why, index: int, attempt: int, step: int = 0) -> None:
+    def _says(
+        self, why: Why, index: int, attempt: int, step: int = 0, state: str = "preparing"
+    ) -> None:
         """Tell what a unit waits for. A second has one reason for each step of its waiting: what
         changes faster than that is not worth telling."""
-        body = {"state": "preparing", "why": why.words, "native": why.native}
-        seq = PREPARING + int(why.since) * STEPS + min(step, STEPS - 1)
+        base = PREPARING if state == "preparing" else RUNNING
+        seq = base + int(why.since) * STEPS + step
+        body = {"state": state, "why": why.words, "native": why.native}
         self._tell(index, attempt, seq, why.since, body)
 
     def _hopeless(self, view: View, why: Why) -> End | None:
@@ -144,7 +150,30 @@ class Role:
         return End(state="failed", at=view.now, exit={**exit, "native": why.native})
 
     def _begun(self, index: int, attempt: int, at: float, body: Object, part: int = 0) -> None:
-        self._tell(index, attempt, RUNNING + part, at, {"state": "running", **body})
+        seq = RUNNING + int(at) * STEPS + BEGUN + min(part, READY - BEGUN - 1)
+        self._tell(index, attempt, seq, at, {"state": "running", **body})
+
+    def _reach(
+        self, pods: list[Seen], index: int, attempt: int, body: Object, whose: str = ""
+    ) -> None:
+        """Tell that nothing is heard of a unit's machine, and later that it is there again. The one
+        is written down in the pod first: a server that comes back between the two tells the other.
+        """
+        noted = max((pod.noted for pod in pods), default=0.0)
+        silent = False
+        for pod in pods:
+            if (why := pod.silent) is None:
+                continue
+            silent = True
+            if pod.noted != why.since:
+                unit = {"since": why.since}
+                self._orders.append(Order(do="silent", role=self.name, pod=pod.name, unit=unit))
+            elif why.since == noted:
+                why = replace(why, words=whose + why.words)
+                self._says(why, index, attempt, SILENT, "running")
+        if noted and not silent:
+            seq = RUNNING + int(noted) * STEPS + BACK
+            self._tell(index, attempt, seq, noted, body)
 
     def _ended(self, index: int, attempt: int, end: End) -> None:
         body = {**end.body, "state": end.state, "exit": end.exit}
@@ -173,6 +202,13 @@ class Role:
         if spec.get("parallelism", spec.get("replicas")) != width or spec.get("suspend"):
             self._orders.append(Order(do="width", role=self.name, width=width))
 
+    def _taken(self, view: View) -> Object:
+        """Who takes away pods that nobody here has ended."""
+        held = states.suspended(view.workload) if view.workload else None
+        if held is None:
+            return {"reason": "lost", "message": "somebody deleted it from outside"}
+        return {"reason": "lost", "message": "somebody suspended it in the cluster", "native": held}
+
     def _lost(self, view: View) -> bool:
         """Whether somebody took away the object that keeps this role going."""
         return view.workload is None and view.launched
@@ -183,7 +219,7 @@ class Role:
         if found is None and pod.uid in view.gone and pod.end is None:
             found = End(state="stopped", at=left(pod, view), exit=STOPPED)
         if found is not None and found.state == "stopped" and not self._stopping(view):
-            words = pod.away or {"reason": "lost", "message": "somebody deleted it from outside"}
+            words = pod.away or self._taken(view)
             return End(state="lost", at=found.at, exit=words, body=found.body)
         return found
 

@@ -55,7 +55,9 @@ class Seen:
     `last` is how the one before ended, after `lasted` seconds. `final`: it is not started again.
     `tries` are earlier pods that stood for the same item, `named` is which replica the engine made
     it. `away` is why the cluster sends it away. `staging`: since when what it needs is brought
-    there, while that goes on; `asks` is where it looks for its server."""
+    there, while that goes on; `asks` is where it looks for its server. `ready` and `unready`: since
+    when it answers or, with its process running, does not. `silent`: its machine is out of reach;
+    `noted` is when that was last written down in the pod."""
 
     name: str
     uid: str
@@ -69,6 +71,9 @@ class Seen:
     asks: str
     started: float
     ready: float
+    unready: float
+    silent: Why | None
+    noted: float
     restarts: int
     address: str
     leaving: float
@@ -111,6 +116,9 @@ def read(pod: Object) -> Seen:
         asks=_asks(pod),
         started=when(began),
         ready=when(ready.get("lastTransitionTime")) if ready.get("status") == "True" else 0.0,
+        unready=when(ready.get("lastTransitionTime")) if _up(state, ready) == "False" else 0.0,
+        silent=_silent(pod, ready) if _up(state, ready) == "False" else None,
+        noted=float(notes.get(names.SILENT, 0.0)),
         restarts=int(main.get("restartCount", 0)) + int(stage.get("restartCount", 0)),
         address=status.get("podIP") or "",
         leaving=when(meta.get("deletionTimestamp")),
@@ -359,6 +367,35 @@ def _held_up(waiting: Object, pod: Object, since: float) -> Why | None:
     return None
 
 
+# A pod that should be gone for so long is on a machine that no longer answers.
+OVERDUE = 45.0
+_UNREACHABLE = "node.kubernetes.io/unreachable"
+
+
+def _up(state: Object, ready: Object) -> str:
+    """What is said of the answers of a pod whose process runs: `True`, `False`, nothing."""
+    return str(ready.get("status", "")) if "running" in state else ""
+
+
+def _silent(pod: Object, ready: Object) -> Why | None:
+    """Why nothing is heard of a pod whose process is said to run. Its machine gives a reason when
+    the pod does not answer; the cluster, when the machine does not, gives none."""
+    if ready.get("reason"):
+        return None
+    spec, since = pod["spec"], when(ready.get("lastTransitionTime"))
+    wait = next(
+        (float(each.get("tolerationSeconds", 0)) for each in spec.get("tolerations") or ()
+         if each.get("key") == _UNREACHABLE), 0.0,
+    )  # fmt: skip
+    if spec.get("restartPolicy") == "Never":
+        # A Job puts another in its place only when it is sure that this one runs no more.
+        wait += float(spec.get("terminationGracePeriodSeconds", 30)) + OVERDUE
+    machine = spec.get("nodeName", "")
+    words = f"its machine {machine} stopped answering; begins elsewhere after {wait:g} s of that"
+    native = {"reason": "NodeNotReady", "message": f"node {machine} is not ready"}
+    return Why(words=words, native=native, since=since)
+
+
 # A pod asks its server for its work first of all. One that has not asked for so long cannot reach
 # it: a wrong address, or a network that is shut. It is given up later.
 SILENT, _DUMB = 15.0, 180.0
@@ -404,6 +441,14 @@ def finished(job: Object) -> tuple[str, Object] | None:
         if each["type"] in ("Complete", "Failed") and each["status"] == "True":
             return each["type"], each
     return None
+
+
+def suspended(job: Object) -> Object | None:
+    """What says that a Job is held back, or was: then the cluster has ended its pods."""
+    found = _condition(job.get("status") or {}, "Suspended")
+    if not found and not job["spec"].get("suspend"):
+        return None
+    return {"reason": str(found.get("reason") or "Suspended"), "message": "spec.suspend was set"}
 
 
 def job_exit(condition: Mapping[str, Any]) -> Object:

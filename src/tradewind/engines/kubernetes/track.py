@@ -20,8 +20,7 @@ from tradewind.records.reports import Report
 
 # What is missing in a placement so old, in seconds, was not just about to be created.
 LAUNCHING = 60.0
-# A pod that should be gone for so long is on a machine that no longer answers.
-OVERDUE = 45.0
+OVERDUE = states.OVERDUE
 _PLACED_END = 2
 _MANY = 20
 _SHAPES: dict[str, type[Role]] = {"gang": Gang, "array": Array, "replicas": Replicas}

@@ -204,7 +204,7 @@ def test_a_reason_that_has_passed_ends_nothing() -> None:
 # -- any order -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([0, 0, 0, 1, 75]), min_size=2, max_size=4), st.data())
 def test_it_opens_when_all_are_there_and_nothing_is_told_twice(
     codes: list[int], data: st.DataObject

@@ -57,6 +57,42 @@ def test_an_image_without_us(code: int) -> None:
     assert "corp/x:1" in end.exit["message"] and "image" in end.exit["hint"]
 
 
+SILENT = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:01:00Z"}
+UP = {"name": "main", "state": {"running": {"startedAt": "2026-01-01T00:00:05Z"}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "after"),
+    [
+        ({"restartPolicy": "Always"}, 30),
+        # Until it is sure that it runs no more: its grace, and some time besides.
+        ({"restartPolicy": "Never", "terminationGracePeriodSeconds": 12}, 87),
+    ],
+)
+def test_a_machine_that_is_silent_has_a_name(spec: Object, after: int) -> None:
+    found = a_pod({"phase": "Running", "containerStatuses": [UP], "conditions": [SILENT]})
+    toleration = {"key": "node.kubernetes.io/unreachable", "tolerationSeconds": 30}
+    found["spec"] |= {"nodeName": "n7", "tolerations": [toleration], **spec}
+    seen = states.read(found)
+    words = f"its machine n7 stopped answering; begins elsewhere after {after} s of that"
+    assert seen.silent is not None and seen.silent.words == words
+    assert seen.silent.since == seen.unready == states.when("2026-01-01T00:01:00Z")
+    assert (seen.ready, seen.why) == (0.0, None)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"containerStatuses": [UP], "conditions": [{**SILENT, "status": "True"}]},
+        {"containerStatuses": [UP], "conditions": [{**SILENT, "reason": "ContainersNotReady"}]},
+        {"containerStatuses": [UP], "conditions": []},
+        {**ended(exitCode=0), "conditions": [SILENT]},
+    ],
+)
+def test_a_machine_that_speaks_is_not_silent(status: Object) -> None:
+    assert states.read(a_pod(status)).silent is None
+
+
 def test_who_is_sent_away_says_why() -> None:
     row = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
     seen = states.read(a_pod({"phase": "Running", "conditions": [row]}))
