@@ -76,7 +76,7 @@ def state(home: Home, run: str) -> dict[str, Any]:
 
 
 def table(home: Home, run: str) -> pa.Table:
-    found = []
+    found: list[pa.Table] = []
     with home.client() as client, contextlib.suppress(NotFound):
         while True:
             data = client.runs.result_file(run, "output", len(found))

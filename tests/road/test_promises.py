@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.road.town import Town, function, in_town, value
+from tests.road.town import Town, failure, far, function, in_town, value
 from tradewind.records.runs import Run
 from tradewind.records.states import RunState
 
@@ -112,3 +112,44 @@ async def test_what_is_worth_it_is_not_asked(town: Town) -> None:
     await town.result(function("one", resources={"cpu": 2}))
     run = await town.result(function("one", resources={"cpu": 2}, value="$10"))
     assert run.state is RunState.SUCCEEDED
+
+
+@in_town
+async def test_a_process_that_somebody_kills_is_begun_again(town: Town) -> None:
+    dead = failure("ended by SIGKILL", reason="signal", signal="SIGKILL")
+    town.act("one", lambda request, *_: dead if request["number"] < 3 else value(1))
+    run = await town.result(function("one"))
+    assert run.state is RunState.SUCCEEDED
+    assert (run.tries, run.losses) == (0, 2)
+
+
+@in_town
+async def test_a_process_that_is_killed_again_and_again_fails(town: Town) -> None:
+    town.act("one", failure("ended by SIGKILL", reason="signal", signal="SIGKILL"))
+    run = await town.result(function("one"))
+    assert run.state is RunState.FAILED
+    assert len(town.placements(run.id)) == 4
+
+
+@in_town
+async def test_what_one_machine_cannot_give_is_said_and_goes_on(town: Town) -> None:
+    town.act("one", value(1))
+    run = await town.result(function("one", availability="region"))
+    assert run.state is RunState.SUCCEEDED
+    assert run.plan["not_given"] == (
+        "availability: region is not given: pool 'local' has one machine"
+    )
+    near = await town.result(function("one", availability="node"))
+    assert not near.plan["not_given"]
+
+
+@in_town
+async def test_what_production_cannot_give_is_refused(town: Town) -> None:
+    await town.here.apply([far(production=True)], "me")
+    town.act("one", value(1))
+    run = await town.result(function("one", availability="region", pool="far"))
+    assert run.state is RunState.FAILED and not town.placements(run.id)
+    assert "survive the loss of any one zone" in run.error["message"]
+    assert "one zone" in run.error["message"]
+    two = await town.result(function("one", availability="zone", pool="far"))
+    assert two.state is RunState.SUCCEEDED and not two.plan["not_given"]

@@ -38,9 +38,10 @@ def value(of: Any, **more: Any) -> Outcome:
     return Outcome(outputs={"output": {"kind": "json", "value": of}}, **{"seconds": 1.0, **more})
 
 
-def failure(message: str = "boom", reason: str = "error", **more: Any) -> Outcome:
+def failure(message: str = "boom", reason: str = "error", signal: str = "", **more: Any) -> Outcome:
     """A task that fails after a second."""
-    ended = {"reason": reason, "message": message, "status": 1}
+    told = {"signal": signal} if signal else {"status": 1}
+    ended = {"reason": reason, "message": message, **told}
     return Outcome(exit=ended, **{"seconds": 1.0, **more})
 
 

@@ -13,7 +13,8 @@ from tradewind.records.tasks import Resources
 class PoolFacts:
     """One pool. `capacity` is what may be used at the same time, on `machines` machines of which
     the biggest holds `largest`; `price` is nanodollars per hour of the whole pool; `as_of` says
-    when and from where the price was taken."""
+    when and from where the price was taken. `zones` is in how many zones its machines are;
+    `production`: what it cannot give is refused."""
 
     name: str
     engine: str
@@ -22,6 +23,8 @@ class PoolFacts:
     price: int
     machines: int = 1
     as_of: str = ""
+    zones: int = 1
+    production: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from tradewind.control.offers import Offers
 from tradewind.control.parts import Parts
 from tradewind.control.pin import Pinner, Resolver
 from tradewind.control.places import Places
+from tradewind.control.planning import Planner
 from tradewind.control.pools import LOCAL, Maker
 from tradewind.control.prices import Prices
 from tradewind.control.pulse import Pulse
@@ -211,7 +212,8 @@ def _assembled(
         python=settings.python,
     )
     parts = Parts(settings.data / "tables", blobs)
-    road = Road(store, pinner, parts, places.machine, places, begin=lambda *_: None)
+    planner = Planner(store, places)
+    road = Road(store, pinner, planner, parts, places.machine, places, begin=lambda *_: None)
     pulse = Pulse()
     stepper = Stepper(store, road, clock, places.worker, prices.compared)
     loop = Loop(stepper, pulse)

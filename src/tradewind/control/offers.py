@@ -82,7 +82,7 @@ class Offers:
         batch = gather.batch(self._store, [claim], self._machines)
         run = replace(run, pinned=codec.to_json(made), pinned_digest=pinned.digest(made))
         try:
-            return run, self._road.quote(made, batch, run, now)
+            return run, self._road.planner.quote(made, batch, run, now)
         except NoPlace as wait:
             raise Unreachable(wait.why, after=places.GUARD_SECONDS) from None
 

@@ -123,6 +123,8 @@ def facts(spec: PoolSpec, found: Capacity, machines: Sequence[Machine]) -> PoolF
         capacity=found.total,
         largest=largest,
         machines=found.machines,
+        zones=found.zones,
+        production=spec.production,
         price=twin.price * found.machines,
         as_of=f"{_count(found.machines)}like {twin.name}, {twin.as_of}",
     )

@@ -20,21 +20,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tradewind import kinds
-from tradewind.base.errors import NotAllowed, Refused, TradewindError, TryAgain, from_json
+from tradewind.base.errors import Refused, TradewindError, TryAgain, from_json
 from tradewind.base.ids import new_id
-from tradewind.base.units import format_money
-from tradewind.compiler.quote import Objective
-from tradewind.compiler.quote import quote as quote_of
 from tradewind.control import bill, explain, places, probing, promise, publish
 from tradewind.control.draft import Draft
 from tradewind.control.gather import Batch
 from tradewind.control.parts import Parts
 from tradewind.control.pin import ImportFirst, NotYet, Pinner
 from tradewind.control.places import NoPlace, Places
+from tradewind.control.planning import Planner
 from tradewind.records import codec, pinned
 from tradewind.records.pinned import Pinned
 from tradewind.records.placements import Placement, placement_id
-from tradewind.records.plans import Plan, ProbesWanted, Quote
+from tradewind.records.plans import Plan, ProbesWanted
 from tradewind.records.runs import Run
 from tradewind.records.states import ENDED, PLACEMENT_ENDED, PlacementState, RunState
 from tradewind.records.steering import (
@@ -53,7 +51,7 @@ from tradewind.records.steering import (
 from tradewind.records.tasks import Restart, Stop, Task
 from tradewind.scheduler.machine import Machine, Reject, Released, Waiting, Widened
 from tradewind.specs import KINDS, from_document, to_document
-from tradewind.specs.common import Spec, Workload
+from tradewind.specs.common import Workload
 from tradewind.store.base import Store
 
 # A child of these kinds gets the code that travels with its parent.
@@ -94,12 +92,12 @@ class Road:
 
     store: Store
     pinner: Pinner
+    planner: Planner
     parts: Parts
     machine: Machine
     places: Places
     begin: Callable[[str, NotYet], None]
     actions: list[Action] = field(default_factory=list)
-    projects: dict[str, str] = field(default_factory=dict)
 
     # --- accept ------------------------------------------------------------------------------
 
@@ -219,13 +217,17 @@ class Road:
     def plan(self, draft: Draft, batch: Batch) -> None:
         run = draft.run
         made = codec.from_json(Pinned, run.pinned)
-        quote = self._held_to(run) if run.quote else self.quote(made, batch, run, draft.now)
+        quote = (
+            self.planner.held_to(run)
+            if run.quote
+            else self.planner.quote(made, batch, run, draft.now)
+        )
         if isinstance(quote, ProbesWanted):
             self._probe_first(draft, quote)
             return
         spec = from_document(run.spec)
         plan = None if quote is None else quote.plans[int(run.memory.get("plan", 0))]
-        if plan is not None and (question := self._worth(run, plan, spec)):
+        if plan is not None and (question := self.planner.worth(run, plan, spec)):
             draft.set(waiting=question, wake=draft.now + GUARD_SECONDS)
             return
         promised = bill.promise(draft, quote, plan, spec)
@@ -234,7 +236,7 @@ class Road:
         if quote is None or plan is None:
             draft.move(RunState.PLANNED)
             return
-        self._may_share(run, plan)
+        self.planner.may_share(run, plan)
         self._land(draft, made, plan, batch)
         if draft.run.state in ENDED:
             return
@@ -256,19 +258,6 @@ class Road:
         draft.set(pinned=codec.to_json(there), pinned_digest=digest, memory=memory)
         if draft.run.state is RunState.PINNED:
             self._reuse(draft, there, batch)
-
-    def _worth(self, run: Run, plan: Plan, spec: Spec) -> str:
-        """What its people are asked before it costs more than they said that it is worth."""
-        value = spec.value if isinstance(spec, Workload) else None
-        if value is None or plan.price is None or plan.price.p90 <= value or run.quote:
-            return ""
-        if "ask" in run.memory or self.store.settings.get(f"approved:{run.id}"):
-            return ""
-        return (
-            f"expected to cost {format_money(round(plan.price.p50))} to "
-            f"{format_money(round(plan.price.p90))}, and worth {format_money(value)}: "
-            f"`tw approve {run.id}` lets it run, `tw stop {run.id}` does not"
-        )
 
     def _probe_first(self, draft: Draft, wanted: ProbesWanted) -> None:
         """Measure before it is planned, on the pool that would be chosen if all were equal."""
@@ -297,68 +286,6 @@ class Road:
             return
         draft.set(memory={**draft.run.memory, "probes": found}, plan={}, waiting="")
         self.plan(draft, batch)
-
-    def _may_share(self, run: Run, plan: Plan) -> None:
-        """Processes of one machine's user can read each other: such a pool has one project, the
-        first that ran there. Raises NotAllowed for another."""
-        if plan.engine != "local" or run.project == self.projects.get(plan.pool):
-            return
-        key = f"project:{plan.pool}"
-        first = self.store.settings.get(key)
-        if first is None:
-            self.store.settings.put(key, first := run.project)
-        self.projects[plan.pool] = first
-        if run.project != first:
-            raise NotAllowed(
-                f"pool {plan.pool!r} works for project {first!r}, and what runs there could read "
-                "the data of a second one",
-                hint="give project "
-                f"{run.project!r} a data folder of its own (TRADEWIND_HOME), or a pool that "
-                "isolates its tasks",
-            )
-
-    def _held_to(self, run: Run) -> Quote:
-        """The quote that the user accepted. Raises Refused when it is not of this, or was too old
-        when the run was accepted."""
-        quote = self.store.ledger.quote(run.quote)
-        if quote.pinned != run.pinned_digest:
-            raise Refused(
-                f"quote {quote.id} is of another spec, code or data",
-                hint="what it was made for has changed since; ask again with `tw quote`",
-            )
-        if quote.expires < run.created:
-            raise Refused(f"quote {quote.id} has expired", hint="ask again with `tw quote`")
-        if not 0 <= int(run.memory.get("plan", 0)) < len(quote.plans):
-            raise Refused(f"quote {quote.id} has {len(quote.plans)} plans, counted from 0")
-        return quote
-
-    def quote(
-        self, made: Pinned, batch: Batch, run: Run, now: float
-    ) -> Quote | ProbesWanted | None:
-        """The quote for a pinned spec; None for a kind that only steers child runs."""
-        options = kinds.load(made.kind).lower.options(made)
-        if not options:
-            return None
-        pool = str(made.spec.get("pool") or "")
-        elastic = any(each.elastic for each in options)
-        known = probing.before(run, batch.history(run)) if elastic else None
-        asked = run.memory.get("ask") or {}
-        return quote_of(
-            options,
-            replace(
-                batch.facts(run),
-                pools=self.places.choice(pool),
-                probed=probing.facts(known) if known else None,
-            ),
-            quote_id=new_id("q"),
-            pinned=pinned.digest(made),
-            now=now,
-            pool=pool,
-            first=self.places.first(),
-            objective=_objective(made, 0.0 if "ask" in run.memory else now - run.created),
-            rows=int(asked.get("rows", 0)),
-            probe=bool(asked),
-        )
 
     # --- place -------------------------------------------------------------------------------
 
@@ -582,12 +509,3 @@ class Road:
             draft.stops += [
                 each.id for each in view.children if not each.ended and each.kind != "service"
             ]
-
-
-def _objective(made: Pinned, passed: float) -> Objective:
-    """How well, from now on: what passed since it was accepted counts, waiting and probes too."""
-    spec = from_document(made.spec)
-    if not isinstance(spec, Workload):
-        return Objective()
-    seconds = None if spec.performance is None else max(0.001, spec.performance - passed)
-    return Objective(seconds=seconds, budget=spec.budget, value=spec.value)

@@ -37,11 +37,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What a pool's machines hold together, and the biggest of them alone."""
+    """What a pool's machines hold together, and the biggest of them alone; in how many zones they
+    are."""
 
     total: Resources
     largest: Resources
     machines: int
+    zones: int = 1
 
 
 class Engine(Protocol):

@@ -53,6 +53,9 @@ def _failed(view: View, placement: Placement, now: float) -> Sequence[Decision]:
         return [Finish(state=RunState.STOPPED)]
     role = placement.task.roles[0]
     reason = placement.reason
+    killed = reason.get("signal") == "SIGKILL" and view.run.losses < role.restart.deaths
+    if isinstance(role.shape, Gang) and killed:
+        return [Launch(at=now + LOSS_DELAY, counted=False, why="its process was killed")]
     again = (
         isinstance(role.shape, Gang)
         and view.run.tries < role.restart.most

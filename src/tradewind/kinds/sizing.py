@@ -8,6 +8,9 @@ from typing import Literal
 from tradewind.records.tasks import Input, Resources, Restart, Stop
 from tradewind.specs.common import Workload
 
+# What kills a process again and again is something in it, or too little of something around it.
+DEATHS = 3
+
 __all__ = ["Resources", "Stop", "entry_kind", "free", "resources", "restart", "trusted"]
 
 
@@ -41,7 +44,13 @@ def trusted(inputs: Mapping[str, Input]) -> dict[str, str]:
 
 
 def restart(spec: Workload) -> Restart:
-    """The restart rule that `retries` says; none: one try."""
+    """The restart rule that `retries` says; none: one try. Availability begins with surviving the
+    death of a process, so a few of those do not count."""
     if spec.retries is None:
-        return Restart()
-    return Restart(most=spec.retries.max, backoff=spec.retries.backoff, factor=spec.retries.factor)
+        return Restart(deaths=DEATHS)
+    return Restart(
+        most=spec.retries.max,
+        backoff=spec.retries.backoff,
+        factor=spec.retries.factor,
+        deaths=DEATHS,
+    )

@@ -44,7 +44,8 @@ class Interval:
 class Plan:
     """One way to meet a spec. Seconds and nanodollars; unknown figures are None and say so.
 
-    `cpu` is CPU seconds of all its processes: what a neighbour on the machine does not change.
+    `not_given` says what of its objective the pool cannot give. `cpu` is CPU seconds of all its
+    processes: what a neighbour on the machine does not change.
     `grounds` is what a predicted figure was made from, so that its outcome can teach: the `family`,
     the probes' `line` without any factor and what is `fixed` in it, whether the function was `seen`
     before, a process's peak `memory`, the `rows`.
@@ -58,6 +59,7 @@ class Plan:
     cpu: Interval | None = None
     basis: str = "unknown, first run"
     chosen_because: str = ""
+    not_given: str = ""
     estimate_only: bool = False
     grounds: dict[str, Any] = field(default_factory=dict)
 

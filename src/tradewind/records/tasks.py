@@ -132,12 +132,14 @@ class Readiness:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """How often a failed unit is tried again. The delay is `backoff * factor**(tries - 1)` seconds,
-    at most `ceiling`. A lost attempt (infrastructure) does not count against `most`."""
+    at most `ceiling`. A lost attempt (infrastructure) does not count against `most`, nor do the
+    first `deaths` times that somebody else killed a process of the unit (SIGKILL)."""
 
     most: int = 0
     backoff: float = 1.0
     factor: float = 2.0
     ceiling: float = 300.0
+    deaths: int = 0
 
     def delay(self, tries: int) -> float:
         """Seconds to wait after the given number of failed tries (≥1)."""

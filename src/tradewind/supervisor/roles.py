@@ -217,6 +217,7 @@ class Array(Shape):
         self._todo.reverse()
         self._tries: dict[int, int] = {}
         self._failures: dict[int, int] = {}
+        self._deaths: dict[int, int] = {}
         self._failed: dict[int, Exit] = {}
         self._waiting = 0
 
@@ -257,8 +258,12 @@ class Array(Shape):
             return None
         if unit.exit["reason"] == "lost":  # not the user's fault: does not count
             return 0.1 if unit.attempt < 20 else None
-        failures = self._failures[unit.index] = self._failures.get(unit.index, 0) + 1
         rule = self.role.get("restart", {})
+        deaths = self._deaths.get(unit.index, 0)
+        if unit.exit.get("signal") == "SIGKILL" and deaths < int(rule.get("deaths", 0)):
+            self._deaths[unit.index] = deaths + 1
+            return 0.1
+        failures = self._failures[unit.index] = self._failures.get(unit.index, 0) + 1
         return delay(rule, failures) if failures <= int(rule.get("most", 0)) else None
 
     def _retry(self, index: int) -> None:

@@ -8,6 +8,9 @@ from tradewind.engines.base import Capacity
 from tradewind.engines.kubernetes.states import Object
 from tradewind.records.tasks import Resources
 
+# Machines without this label are taken to be in one zone.
+ZONE = "topology.kubernetes.io/zone"
+
 _UNITS: dict[str, Decimal | int] = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": 10**3, "M": 10**6,
     "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,
@@ -25,7 +28,8 @@ def quantity(text: str) -> Decimal:
 
 def capacity(nodes: list[Object]) -> Capacity:
     """Of all machines that are up and take work."""
-    machines = [_allocatable(node) for node in nodes if _usable(node)]
+    usable = [node for node in nodes if _usable(node)]
+    machines = [_allocatable(node) for node in usable]
     accelerators: dict[str, int] = {}
     for each in machines:
         for name, count in each.accelerators.items():
@@ -35,7 +39,10 @@ def capacity(nodes: list[Object]) -> Capacity:
         memory=sum(each.memory for each in machines),
         accelerators=accelerators,
     )
-    return Capacity(total=total, largest=_largest(machines), machines=len(machines))
+    zones = {(node["metadata"].get("labels") or {}).get(ZONE, "") for node in usable}
+    return Capacity(
+        total=total, largest=_largest(machines), machines=len(machines), zones=len(zones)
+    )
 
 
 def _largest(machines: list[Resources]) -> Resources:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from tradewind.compiler.availability import LEVELS
 from tradewind.kinds import sizing
 from tradewind.records.pinned import Pinned
 from tradewind.records.plans import Option, Plan
@@ -33,12 +34,13 @@ def reuses(pinned: Pinned) -> bool:
 
 
 def options(pinned: Pinned) -> Sequence[Option]:
-    """As many replicas as it has at least, one when it may go down to none."""
+    """As many replicas as it has at least, one when it may go down to none; more where its
+    availability needs them."""
     spec = _spec(pinned)
     return [
         Option(
             backend="python",
-            width=max(1, spec.replicas.min),
+            width=max(LEVELS[spec.availability].replicas, spec.replicas.min),
             resources=sizing.resources(spec, CPU),
         )
     ]

@@ -1,0 +1,79 @@
+"""Whose loss a run survives, and which pools can give that: a table, and nothing else knows it.
+
+| level | survives the loss of | a pool gives it with |
+| process | any of its processes | any machine: what dies is begun again |
+| node | its machine, for as long as that is away | any machine: it is begun again there |
+| zone | any one machine | two machines |
+| region | all machines of any one zone | machines in two zones |
+
+What a pool cannot give is refused where the pool is production. Elsewhere the run goes on, and its
+plan says that the level is not given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tradewind.base.errors import Refused
+from tradewind.compiler.facts import PoolFacts
+from tradewind.records.plans import Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What a level needs: machines, zones, and how many processes of a service at least."""
+
+    machines: int
+    zones: int
+    replicas: int
+    survives: str
+
+
+LEVELS = {
+    "process": Level(1, 1, 1, "the death of any of its processes"),
+    "node": Level(1, 1, 1, "a restart of its machine"),
+    "zone": Level(2, 1, 2, "the loss of any one machine"),
+    "region": Level(2, 2, 2, "the loss of any one zone"),
+}
+
+
+def lacks(level: str, pool: PoolFacts) -> str:
+    """Why a pool cannot give a level, in words; empty when it can."""
+    wanted = LEVELS[level]
+    if pool.machines < wanted.machines:
+        return f"pool {pool.name!r} has {_count(pool.machines, 'machine')}"
+    if pool.zones < wanted.zones:
+        return f"the machines of pool {pool.name!r} are in {_count(pool.zones, 'zone')}"
+    return ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"one {what}" if number == 1 else f"{number or 'no'} {what}s"
+
+
+def allowed(level: str, pools: Sequence[PoolFacts]) -> list[PoolFacts]:
+    """Without the production pools that cannot give it. Raises Refused when none is left."""
+    kept = [each for each in pools if not (each.production and lacks(level, each))]
+    if pools and not kept:
+        raise Refused(
+            f"availability: {level} means to survive {LEVELS[level].survives}, and "
+            f"{lacks(level, pools[0])}",
+            hint="the pool is marked production, which promises no more than it gives: name "
+            "another pool, or ask for less availability",
+        )
+    return kept
+
+
+def told(quote: Quote, level: str, pools: Sequence[PoolFacts]) -> Quote:
+    """The quote, whose plans say what of the level they do not give."""
+    why = {each.name: lacks(level, each) for each in pools}
+    return replace(
+        quote,
+        plans=tuple(
+            replace(plan, not_given=f"availability: {level} is not given: {why[plan.pool]}")
+            if why.get(plan.pool)
+            else plan
+            for plan in quote.plans
+        ),
+    )

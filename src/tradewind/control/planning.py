@@ -1,0 +1,127 @@
+"""Plan: what a run could be, at which price, and which of it is held to.
+
+The compiler is asked here with all that it may know; what it answers is checked against what a pool
+may take, what an accepted quote said, and what the result is worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from tradewind import kinds
+from tradewind.base.errors import NotAllowed, Refused
+from tradewind.base.ids import new_id
+from tradewind.base.units import format_money
+from tradewind.compiler import availability
+from tradewind.compiler.quote import Objective
+from tradewind.compiler.quote import quote as quote_of
+from tradewind.control import probing
+from tradewind.control.gather import Batch
+from tradewind.control.places import Places
+from tradewind.records import pinned
+from tradewind.records.pinned import Pinned
+from tradewind.records.plans import Plan, ProbesWanted, Quote
+from tradewind.records.runs import Run
+from tradewind.specs import from_document
+from tradewind.specs.common import Spec, Workload
+from tradewind.store.base import Store
+
+
+@dataclass(slots=True)
+class Planner:
+    """Asks the compiler for one server."""
+
+    store: Store
+    places: Places
+    projects: dict[str, str] = field(default_factory=dict)
+
+    def quote(
+        self, made: Pinned, batch: Batch, run: Run, now: float
+    ) -> Quote | ProbesWanted | None:
+        """The quote for a pinned spec; None for a kind that only steers child runs."""
+        options = kinds.load(made.kind).lower.options(made)
+        if not options:
+            return None
+        pool = str(made.spec.get("pool") or "")
+        elastic = any(each.elastic for each in options)
+        known = probing.before(run, batch.history(run)) if elastic else None
+        asked = run.memory.get("ask") or {}
+        level = str(made.spec.get("availability") or "process")
+        places = self.places.choice(pool)
+        named = [each for each in places if each.name == pool]
+        pools = availability.allowed(level, named or places)
+        answer = quote_of(
+            options,
+            replace(
+                batch.facts(run),
+                pools=tuple(pools),
+                probed=probing.facts(known) if known else None,
+            ),
+            quote_id=new_id("q"),
+            pinned=pinned.digest(made),
+            now=now,
+            pool=pool,
+            first=self.places.first(),
+            objective=_objective(made, 0.0 if "ask" in run.memory else now - run.created),
+            rows=int(asked.get("rows", 0)),
+            probe=bool(asked),
+        )
+        if isinstance(answer, ProbesWanted):
+            return answer
+        return availability.told(answer, level, pools)
+
+    def held_to(self, run: Run) -> Quote:
+        """The quote that the user accepted. Raises Refused when it is not of this, or was too old
+        when the run was accepted."""
+        quote = self.store.ledger.quote(run.quote)
+        if quote.pinned != run.pinned_digest:
+            raise Refused(
+                f"quote {quote.id} is of another spec, code or data",
+                hint="what it was made for has changed since; ask again with `tw quote`",
+            )
+        if quote.expires < run.created:
+            raise Refused(f"quote {quote.id} has expired", hint="ask again with `tw quote`")
+        if not 0 <= int(run.memory.get("plan", 0)) < len(quote.plans):
+            raise Refused(f"quote {quote.id} has {len(quote.plans)} plans, counted from 0")
+        return quote
+
+    def worth(self, run: Run, plan: Plan, spec: Spec) -> str:
+        """What its people are asked before it costs more than they said that it is worth."""
+        value = spec.value if isinstance(spec, Workload) else None
+        if value is None or plan.price is None or plan.price.p90 <= value or run.quote:
+            return ""
+        if "ask" in run.memory or self.store.settings.get(f"approved:{run.id}"):
+            return ""
+        return (
+            f"expected to cost {format_money(round(plan.price.p50))} to "
+            f"{format_money(round(plan.price.p90))}, and worth {format_money(value)}: "
+            f"`tw approve {run.id}` lets it run, `tw stop {run.id}` does not"
+        )
+
+    def may_share(self, run: Run, plan: Plan) -> None:
+        """Processes of one machine's user can read each other: such a pool has one project, the
+        first that ran there. Raises NotAllowed for another."""
+        if plan.engine != "local" or run.project == self.projects.get(plan.pool):
+            return
+        key = f"project:{plan.pool}"
+        first = self.store.settings.get(key)
+        if first is None:
+            self.store.settings.put(key, first := run.project)
+        self.projects[plan.pool] = first
+        if run.project != first:
+            raise NotAllowed(
+                f"pool {plan.pool!r} works for project {first!r}, and what runs there could read "
+                "the data of a second one",
+                hint="give project "
+                f"{run.project!r} a data folder of its own (TRADEWIND_HOME), or a pool that "
+                "isolates its tasks",
+            )
+
+
+def _objective(made: Pinned, passed: float) -> Objective:
+    """How well, from now on: what passed since it was accepted counts, waiting and probes too."""
+    spec = from_document(made.spec)
+    if not isinstance(spec, Workload):
+        return Objective()
+    seconds = None if spec.performance is None else max(0.001, spec.performance - passed)
+    return Objective(seconds=seconds, budget=spec.budget, value=spec.value)
