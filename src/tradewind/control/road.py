@@ -22,7 +22,7 @@ from typing import Any
 from tradewind import kinds
 from tradewind.base.errors import Refused, TradewindError, TryAgain, from_json
 from tradewind.base.ids import new_id
-from tradewind.control import bill, explain, places, probing, promise, publish
+from tradewind.control import bill, explain, lessons, places, probing, promise, publish
 from tradewind.control.draft import Draft
 from tradewind.control.gather import Batch
 from tradewind.control.parts import Parts
@@ -499,6 +499,8 @@ class Road:
             below = 0 if run.plan else self.store.ledger.bill_of_tree(run.id).nanodollars
             draft.promises[:] = [bill.settled(made, run, run.price + below, draft.now)]
         self.parts.forget(run.id)
+        if run.state is RunState.SUCCEEDED:
+            lessons.learn(self.store.settings, run)
 
     def abandon(self, draft: Draft, view: View) -> None:
         """End what goes on for a run that broke off; after an ordinary end there is nothing."""
