@@ -10,6 +10,7 @@ seen there is the measure of what plain code costs in this loop.
 from __future__ import annotations
 
 import dis
+import functools
 from types import CodeType
 from typing import Iterable, Tuple
 
@@ -84,6 +85,14 @@ def _feed(steps: list[Step], number: int, generator: list[Step]) -> None:
         for step in generator[head:end]:
             for where, cost in step.costs.items():
                 steps[number].costs[where] = steps[number].costs.get(where, 0.0) + cost
+
+
+@functools.lru_cache(maxsize=500)
+def is_turn(code: CodeType, last: int) -> bool:
+    """Whether it is between two rounds, or at a begin: where nothing can be waited for."""
+    steps = _steps(code)
+    name = steps[_number(steps, last)].name
+    return _gives_way(name) and not _is_call(name)
 
 
 def line(code: CodeType, last: int) -> int:

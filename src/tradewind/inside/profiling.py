@@ -16,12 +16,12 @@ time. Until user code has run for `FIRST` seconds there is nothing but a thread 
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # without the names of `signal`, which cost
 import _thread
 import contextlib
 import functools
 import inspect
 import os
-import signal
 import sys
 import threading
 import time
@@ -32,7 +32,7 @@ from . import places
 
 # What a name of a phase begins with that is a line: MARK file TAB line TAB callee. Without a file
 # the last part is one of the buckets below; or SAMPLES, whose seconds are how often was looked, or
-# WAITED, how much of all the time was waiting.
+# WAITED, for how much of all the time the process hardly computed.
 MARK = "at\t"
 SAMPLES, WAITED, IDLE, OUTSIDE, IMPORTS, INPUTS, OUTPUTS, REST = (
     *("samples", "waited", "idle", "outside", "imports", "inputs", "outputs", "rest"),
@@ -84,7 +84,7 @@ class Sampler:
     """Looks at this process from `start` to `stop`. Both in the thread that runs user code."""
 
     def __init__(self, bundle: str, tell: Callable[[Told], Any]) -> None:
-        self._roots = [root + os.sep for root in {bundle, os.path.realpath(bundle)} if root]
+        self._bundle, self._roots, self._armed = bundle, [bundle + os.sep], False
         self._files: dict[str, str] = {}
         self._tell = tell
         self._seen: dict[Place, float] = {}
@@ -96,7 +96,7 @@ class Sampler:
         self._began = self._last = 0.0
         self._active, self._due, self._missed = 0.0, 0.0, 0
         self._aimed: tuple[Place, float] = (("", REST, ""), 0.0)
-        self._idle = 0.0
+        self._idle = self._used = self._turned = 0.0
         self._replaced: dict[str, Callable[..., Any]] = {}
         self._waited, self._measured, self._crowd = (0, 0), 0.0, 1.0
         self._feeds: dict[tuple[CodeType, int], CodeType] = {}
@@ -104,27 +104,36 @@ class Sampler:
         self._dice = 1
 
     def start(self) -> None:
-        """Begin; a fork of user code finds no second thread."""
-        os.register_at_fork(
+        """Begin. Most tasks are over before the first look, so nothing is made ready for it."""
+        found = _signal.getsignal(_signal.SIGPROF)
+        if found == _signal.SIG_DFL or isinstance(getattr(found, "__self__", None), Sampler):
+            _signal.signal(_signal.SIGPROF, self._shot)  # only this thread can
+            _signal.siginterrupt(_signal.SIGPROF, False)
+            self._armed = True
+        os.register_at_fork(  # a fork finds no second thread
             before=self._halt, after_in_parent=self._resume, after_in_child=self._forget
         )
-        found = signal.getsignal(signal.SIGPROF)
-        if found == signal.SIG_DFL or isinstance(getattr(found, "__self__", None), Sampler):
-            signal.signal(signal.SIGPROF, self._shot)
-            signal.siginterrupt(signal.SIGPROF, False)
-            for name in ("execv", "execve"):  # a timer would go on in what takes our place
-                self._replaced[name] = getattr(os, name)
-                setattr(os, name, self._unseen(self._replaced[name]))
         self._began = self._last = time.perf_counter()
         self._resume()
 
     def stop(self) -> Told:
         """End; what was seen, empty if it was too short."""
+        if time.perf_counter() - self._began < 0.8 * FIRST:
+            if self._runs:
+                self._bell.release()  # it sleeps, and wakes to find that it is over
+            self._runs = False
         self._halt()
         for name, call in self._replaced.items():
             setattr(os, name, call)
         self._main = 0  # the handler stays: a shot may be on its way, and nobody's ends the process
         return self.told() if self._looks else {}
+
+    def _ready(self) -> None:
+        self._roots = [root + os.sep for root in {self._bundle, os.path.realpath(self._bundle)}]
+        if self._armed and not self._replaced:
+            for name in ("execv", "execve"):  # a timer would go on in what takes our place
+                self._replaced[name] = getattr(os, name)
+                setattr(os, name, self._unseen(self._replaced[name]))
 
     def _unseen(self, call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
@@ -165,7 +174,10 @@ class Sampler:
         bell, gone = self._bell, self._gone
         try:
             if self._looks or not bell.acquire(timeout=FIRST):
+                if not self._looks:
+                    self._ready()
                 self._last = max(self._last, time.perf_counter() - SHORTEST)
+                self._used, self._turned = time.process_time(), self._last
                 while not bell.acquire(timeout=self._pause()):
                     self._look()
                     self._measure_crowd(self._last)
@@ -180,7 +192,7 @@ class Sampler:
     def _pause(self) -> float:
         """Uneven, so that nothing in the program has the same pace."""
         now = time.perf_counter()
-        least = time.thread_time() / (self._looks + 10) / SHARE
+        least = self._crowd * time.thread_time() / (self._looks + 10) / SHARE
         self._dice = self._dice * 1103515245 + 12345 & 0x7FFFFFFF
         middle = max(least, min(LONGEST, max(SHORTEST, (now - self._began) * PART)))
         pause = middle * (0.5 + self._dice / 0x7FFFFFFF)
@@ -195,6 +207,10 @@ class Sampler:
         if main is None:
             return
         place = self._place(main)
+        used = time.process_time()
+        if used - self._used < 0.1 * (now - self._turned):
+            self._idle += now - self._turned
+        self._used, self._turned = used, now
         passed, forced = now - self._last, now - self._due >= sys.getswitchinterval()
         self._active += self._spent(self._main)
         others = self._others(frames) if frames else []
@@ -218,20 +234,20 @@ class Sampler:
 
     def _shoot(self, place: Place) -> bool:
         """Leave this look to a timer; False where it does not come, or is not ours to use."""
-        left = signal.getitimer(signal.ITIMER_PROF)[0]
+        left = _signal.getitimer(_signal.ITIMER_PROF)[0]
         if self._missed >= 3 or (left and not self._missed):
             return False
-        if signal.getsignal(signal.SIGPROF) != self._shot:
+        if _signal.getsignal(_signal.SIGPROF) != self._shot:
             return False
         if not self._missed:
             self._aimed = place, time.process_time()
         self._missed += 1
-        signal.setitimer(signal.ITIMER_PROF, SHOT)
+        _signal.setitimer(_signal.ITIMER_PROF, SHOT)
         return True
 
     def _disarm(self) -> None:
         if self._missed:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            _signal.setitimer(_signal.ITIMER_PROF, 0)
             self._missed = 0
 
     def _shot(self, _signal: int, frame: FrameType | None) -> None:
@@ -286,7 +302,8 @@ class Sampler:
     # -- whose time it is ------------------------------------------------------------------------
 
     def _add(self, place: Place, seconds: float, waits: bool = False) -> None:
-        self._idle += seconds if waits else 0.0
+        if waits and isinstance(place[0], CodeType) and places.is_turn(place[0], place[1]):
+            waits = False  # nobody waits between two lines
         if waits and place[0]:
             place = (place[0], place[1], place[2] or WAITS)
         elif waits:
@@ -343,7 +360,8 @@ class Sampler:
         }
         for (what, number, called), seconds in list(self._seen.items()):
             if isinstance(what, CodeType) and not called:
-                codes.setdefault(what, {})[number] = seconds
+                seen = codes.setdefault(what, {})
+                seen[number] = seen.get(number, 0.0) + seconds
             elif isinstance(what, CodeType):
                 key = (self._file(what.co_filename), places.line(what, number), "")
                 lines[key] = lines.get(key, 0.0) + seconds

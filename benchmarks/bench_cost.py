@@ -1,0 +1,184 @@
+"""Whether `tw cost` names the line that costs, adds up, costs nothing itself, and tells a change.
+
+    .venv/bin/python benchmarks/bench_cost.py [--quick]
+
+Claims: of 20 programs with one hot line each the line is named in at least 19, and what the lines
+cost is the bill; looking takes at most 1 % of the core time (pairs of runs with it and without,
+one after the other, so that both meet the same neighbours); a change that makes the hot line do a
+quarter more (at least a tenth of the whole) is flagged in at least 95 % of cases, and the same code
+run again in at most 5 %.
+
+There is no peer: none of those we know puts a price on a line.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import programs
+from harness import Figure, Json, Platform, Result, bench, median
+
+from tradewind.compiler.blame import Side, blame
+from tradewind.inside import profiling
+
+# Three runs of each version are what a verdict is taken from.
+RUNS = 3
+QUARTER = 1.25
+
+
+def main() -> None:
+    """One child of ours, or the benchmark."""
+    if sys.argv[1:2] == ["--one"]:
+        _one(sys.argv[2], sys.argv[3] == "on")
+    else:
+        bench("cost", __doc__, body)
+
+
+def body(result: Result) -> None:
+    """All claims."""
+    names = programs.names()[:: 4 if result.quick else 1]
+    _named(result, names)
+    _overhead(result, names, 3 if result.quick else 5)
+    scaled = [name for name in programs.names(scaled=True) if name in names]
+    _changes(result, scaled, 1 if result.quick else 2)
+
+
+# --- through the platform ------------------------------------------------------------------------
+
+
+def _named(result: Result, names: list[str]) -> None:
+    missed, wrong = [], 0
+    with Platform() as platform:
+        for name in names:
+            code = platform.code(prog=programs.text(name))
+            spec = {"kind": "function", "name": "f", "entry": "prog.py:f", "bundle": code}
+            run = platform.api.run(spec)
+            found = platform.api.call("GET", f"/runs/{run['id']}/cost")
+            lines = {line["line"]: line["price"] for each in found["files"]
+                     for line in each["lines"]}  # fmt: skip
+            parts = [*lines.values(), *(each["price"] for each in found["buckets"])]
+            bill = platform.api.call("GET", f"/runs/{run['id']}")["price"]
+            wrong += not sum(parts) == found["price"] == bill
+            if max(lines, key=lambda n: lines[n], default=0) != programs.hot(name):
+                missed.append(name)
+    note = f"not: {', '.join(missed)}" if missed else "the line with the most is the seeded one"
+    count = len(names)
+    result.add(
+        Figure(f"hot lines not named, of {count} programs", len(missed), "", count / 20 or 1,
+               note=note),
+        Figure("bills whose lines do not add up", wrong, "", note="none may be"),
+    )  # fmt: skip
+
+
+# --- beside user code ----------------------------------------------------------------------------
+
+
+def _one(path: str, on: bool) -> None:
+    """Run a program once; what it used and what was seen, as JSON."""
+    spec = importlib.util.spec_from_file_location("prog", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    posted: list[Json] = []
+    gc.collect()
+    begun, wall = time.process_time(), time.perf_counter()
+    with profiling.watching(os.path.dirname(path) if on else "", posted.append):
+        module.f()
+    used = time.process_time() - begun, time.perf_counter() - wall
+    print(json.dumps([*used, posted[-1]["phases"] if posted else {}]))
+
+
+def _child(folder: str, name: str, on: bool, factor: float = 1.0) -> tuple[float, float, Json]:
+    path = Path(folder, "prog.py")
+    path.write_text(programs.text(name, factor))
+    command = [sys.executable, __file__, "--one", str(path), "on" if on else "off"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=True)
+    cpu, wall, told = json.loads(done.stdout.splitlines()[-1])
+    return cpu, wall, told
+
+
+def _overhead(result: Result, names: list[str], pairs: int) -> None:
+    """The median over pairs of one program, then over programs: a pair differs by far more than
+    what is measured."""
+    shares: list[float] = []
+    every: list[float] = []
+    busy = [name for name in names if name not in ("sleep", "other processes", "threads")]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in busy:
+            found = []
+            for number in range(pairs):
+                first = number % 2 == 0
+                one, other = _child(folder, name, first)[0], _child(folder, name, not first)[0]
+                with_, without = (one, other) if first else (other, one)
+                found.append(100 * (with_ / without - 1))
+            shares.append(statistics.median(found))
+            every += found
+    error = 1.25 * statistics.pstdev(every) / math.sqrt(len(every))
+    note = f"{len(every)} pairs of {len(busy)} programs; standard error {error:.2f} %"
+    result.add(
+        Figure("core time more with looks than without", statistics.median(every), "%", 1.0,
+               note=note),
+        median("… median of each program", shares, "%", note="its error is that of the machine"),
+    )  # fmt: skip
+
+
+# --- changes -------------------------------------------------------------------------------------
+
+
+def _changes(result: Result, names: list[str], rounds: int) -> None:
+    """Versions in turn, so that all meet the same neighbours."""
+    flagged = named = alarms = unclear = cases = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names * rounds:
+            factors = (1.0, QUARTER, 1.0)
+            runs: list[list[Any]] = [[], [], []]
+            for _ in range(RUNS):
+                for kept, factor in zip(runs, factors, strict=True):
+                    kept.append(_child(folder, name, True, factor))
+            before, dearer, again = (
+                _side(kept, programs.text(name, factor))
+                for kept, factor in zip(runs, factors, strict=True)
+            )
+            found, same = blame(before, dearer), blame(before, again)
+            cases += 1
+            flagged += found.verdict == "dearer"
+            named += [each.line for each in found.lines[:1]] == [programs.hot(name)]
+            alarms += same.verdict in ("dearer", "cheaper")
+            unclear += "unclear" in (found.verdict, same.verdict)
+            print(
+                f"  {name}: {found.verdict} {found.change:+.1%} (noise {found.noise:.1%}), "
+                f"again {same.verdict} {same.change:+.1%}",
+                file=sys.stderr,
+            )
+    result.add(
+        Figure("changes not flagged", 100 * (1 - flagged / cases), "%", 5.0,
+               note=f"of {cases}; {unclear} pairs too uneven to tell; line named in {named}"),
+        Figure("the same code flagged", 100 * alarms / cases, "%", 5.0, note=f"of {cases}"),
+    )  # fmt: skip
+
+
+def _side(runs: list[tuple[float, float, Json]], text: str) -> Side:
+    works, lines, looks = [], dict[tuple[str, int], float](), 0
+    for cpu, _wall, told in runs:
+        works.append(cpu + told.get(f"{profiling.MARK}\t\t{profiling.WAITED}", 0.0))
+        looks += int(told.get(f"{profiling.MARK}\t\t{profiling.SAMPLES}", 0))
+        for name, seconds in told.items():
+            file, line, _what = name.removeprefix(profiling.MARK).split("\t")
+            if file:
+                lines[file, int(line)] = lines.get((file, int(line)), 0.0) + seconds
+    return Side(works=works, lines=lines, looks=looks, sources={"prog.py": text.splitlines()})
+
+
+if __name__ == "__main__":
+    main()
