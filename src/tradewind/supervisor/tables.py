@@ -15,6 +15,10 @@ from typing import Any
 from tradewind.supervisor import layout
 from tradewind.supervisor.helper import Failure
 
+# A larger table is not read a second time for its statistics and its content's hash: it has those
+# of its files' footers, and the hash of its files.
+LARGE = 32 << 20
+
 SECONDS = 600.0
 TRIES, PAUSE = 3, 0.2
 
@@ -33,6 +37,7 @@ def commit(
 ) -> dict[str, Any]:
     """What the commit adds to a stored table: its version there, schema, statistics, digest."""
     from tradewind.base.errors import Broken, TradewindError, TryAgain
+    from tradewind.base.ids import digest_json
 
     target = declared[slot]
     order = {
@@ -43,6 +48,9 @@ def commit(
         "digest": stored.get("digest", ""),
         "stats": stored.get("stats"),
     }
+    if not stored.get("digest") and sum(each["size"] for each in stored["files"]) > LARGE:
+        order |= {"digest": digest_json([each["digest"] for each in stored["files"]])}
+        order |= {"outlined": True}
     for tried in range(1, TRIES + 1):
         try:
             made = _commit(order, stored, request["blobs"], unit)
