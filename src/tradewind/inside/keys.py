@@ -13,7 +13,7 @@ import functools
 import os
 import shutil
 import tempfile
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 from . import groups, tables
 
@@ -49,6 +49,11 @@ def shown(key: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value!r:.80}" for name, value in key.items())[:1000]
 
 
+def buckets(mine: Sequence[groups.Group], of: int = 1) -> int:
+    """How many buckets are needed for a share of these rows."""
+    return min(MOST, 1 + sum(group.bytes for group in mine) // of // BUCKET)
+
+
 class Shuffle:
     """Deals the rows of some row groups by key; the keys of one part of `of`, or all."""
 
@@ -76,16 +81,27 @@ class Shuffle:
         self, mine: Sequence[groups.Group], cut: Callable[[Any], Callable[[int, int], Any]]
     ) -> Iterator[Keyed]:
         """Every group, whole. `cut` makes of a table what makes values of its rows."""
-        expected = sum(group.bytes for group in mine) // self.of
-        count = min(MOST, 1 + expected // BUCKET)
+        yield from self.gathered(self.dealt(mine, buckets(mine, self.of)), cut)
+
+    def dealt(self, mine: Sequence[groups.Group], count: int) -> Iterator[tuple[int, Any]]:
+        """Bucket → rows of it, in order; each key is in one bucket of `count`."""
+        for piece in groups.batches(mine):
+            for bucket, rows in self._dealt(piece.data, count):
+                yield bucket, piece.data.take(rows)
+
+    def gathered(
+        self,
+        dealt: Iterable[tuple[int, Any]],
+        cut: Callable[[Any], Callable[[int, int], Any]],
+    ) -> Iterator[Keyed]:
+        """Every group of what was dealt: all rows of its buckets, in order."""
         os.makedirs(self._out, exist_ok=True)
         folder = tempfile.mkdtemp(prefix="keys-", dir=self._out)
         try:
-            buckets = _Buckets(folder)
-            for piece in groups.batches(mine):
-                for bucket, rows in self._dealt(piece.data, count):
-                    buckets.add(bucket, piece.data.take(rows))
-            for path in buckets.closed():
+            kept = _Buckets(folder)
+            for bucket, data in dealt:
+                kept.add(bucket, data)
+            for path in kept.closed():
                 yield from self._of_bucket(path, cut)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -169,7 +185,7 @@ class _Buckets:
         self._open: dict[int, Any] = {}
 
     def add(self, bucket: int, data: Any) -> None:
-        data = _merged(data)
+        data = merged(data)
         if bucket not in self._open:
             path = os.path.join(self._folder, f"{bucket}.arrow")
             self._open[bucket] = tables._use("pyarrow.ipc").new_stream(path, data.schema)
@@ -182,7 +198,7 @@ class _Buckets:
         return [os.path.join(self._folder, f"{bucket}.arrow") for bucket in sorted(self._open)]
 
 
-def _merged(data: Any) -> Any:
+def merged(data: Any) -> Any:
     """Dictionaries differ from batch to batch, and a take of several needs one: plain values."""
     pyarrow = tables._use("pyarrow")
     is_dictionary = pyarrow.types.is_dictionary

@@ -12,8 +12,8 @@ import os
 import zipfile
 
 _MODULES = (
-    "__init__", "convert", "entry", "explain", "expression", "failing", "groups", "inputs",
-    "keeper", "keys", "linux", "measure", "outputs", "places", "probing", "process",
+    "__init__", "convert", "ends", "entry", "explain", "expression", "failing", "groups", "inputs",
+    "keeper", "keys", "linux", "loading", "measure", "outputs", "places", "probing", "process",
     "profiling", "samples", "serving", "sink", "staged", "start", "styles", "tables",
     "tracking", "wire", "zygote",
 )  # fmt: skip

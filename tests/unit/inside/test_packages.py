@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tradewind.inside import entry
+from tradewind.inside import loading
 
 
 def test_relative_imports_of_a_package_work(
@@ -21,6 +21,6 @@ def test_relative_imports_of_a_package_work(
     (tmp_path / "voyage" / "rates.py").write_text("RATE = 3\n")
     (package / "flow.py").write_text("from ..rates import RATE\n\ndef f():\n    return RATE\n")
     load = {"entry": {"kind": "function", "target": "voyage/legs/flow.py:f"}}
-    function = entry.load({**load, "bundle": str(tmp_path)})
+    function = loading.load({**load, "bundle": str(tmp_path)})
     assert function() == 3
     assert function.__module__ == "voyage.legs.flow"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.unit.inside import ways
 from tests.unit.inside.ways import as_rows, carried, rows_of, written
-from tradewind.inside import convert, entry, failing, groups, inputs, keys, outputs, styles
+from tradewind.inside import convert, ends, failing, groups, inputs, keys, outputs, styles
 
 Rows = list[dict[str, Any]]
 
@@ -261,7 +261,7 @@ def exit_of(
     except (inputs.Unreadable, outputs.Unstorable) as error:
         ended: dict[str, Any] = error.exit
     except Exception as error:
-        ended = entry._of_exception(error, start)
+        ended = ends.of_exception(error, start)
     else:
         raise AssertionError("it went well")
     assert not list(out.rglob("*.parquet")), "something half-written is left"
@@ -469,6 +469,12 @@ def test_a_table_without_rows_is_tried_once(tmp_path: Path) -> None:
         told, found = carried(doubles, files, "batch", parts=parts)
         assert [one.schema.names for one in found] == [["j"]] * max(1, parts)
         assert all(each["rows"] == 0 for each in told)
+
+    def total(data: pl.DataFrame) -> pl.DataFrame:
+        return data.sum()
+
+    told, _found = carried(total, files, "batch", parts=2)
+    assert [each["rows"] for each in told] == [0, 0], "rows were made of no batch"
 
     def first(data: pl.DataFrame) -> pl.DataFrame:
         return data.with_columns(j=data["i"][0])
