@@ -17,7 +17,6 @@ time. Until user code has run for `FIRST` seconds there is nothing but a thread 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # without the names of `signal`, which cost
-import _thread
 import contextlib
 import functools
 import inspect
@@ -25,6 +24,10 @@ import os
 import sys
 import threading
 import time
+
+# By their names of now: libraries that put threads of their own in the place of all others do it
+# by changing the modules.
+from _thread import allocate_lock, get_ident, start_new_thread
 from types import CodeType, FrameType
 from typing import Any, Callable, Dict, Iterator, Tuple
 
@@ -89,9 +92,9 @@ class Sampler:
         self._tell = tell
         self._seen: dict[Place, float] = {}
         self._looks = 0
-        self._main = threading.get_ident()
+        self._main = get_ident()
         self._cpu: dict[int, float] = {}
-        self._bell, self._gone = _thread.allocate_lock(), _thread.allocate_lock()
+        self._bell, self._gone = allocate_lock(), allocate_lock()
         self._runs = False
         self._began = self._last = 0.0
         self._active, self._due, self._missed = 0.0, 0.0, 0
@@ -154,13 +157,13 @@ class Sampler:
             self._disarm()
 
     def _resume(self) -> None:
-        if self._runs or not self._main or self._main != threading.get_ident():
+        if self._runs or not self._main or self._main != get_ident():
             return
-        self._bell, self._gone = _thread.allocate_lock(), _thread.allocate_lock()
+        self._bell, self._gone = allocate_lock(), allocate_lock()
         self._bell.acquire()
         self._gone.acquire()
         try:
-            _thread.start_new_thread(self._live, ())
+            start_new_thread(self._live, ())
             self._runs = True
         except RuntimeError:  # no room for a thread: then nothing is seen
             self._main = 0
@@ -203,7 +206,7 @@ class Sampler:
         now = time.perf_counter()
         frames = sys._current_frames()
         main = frames.pop(self._main, None)
-        frames.pop(threading.get_ident(), None)
+        frames.pop(get_ident(), None)
         if main is None:
             return
         place = self._place(main)
