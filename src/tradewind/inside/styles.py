@@ -247,7 +247,8 @@ class Streamed:
         try:
             found = convert.taken(self._with(self._giver()(self.schema.empty_table())))
             if found is not None:
-                sink.write(*found, "no rows")
+                # Rows that it makes of nothing are no rows of any batch.
+                sink.write(found[0].slice(0, 0), found[1], "no rows")
                 self._assume(sink)
         except Exception as error:
             why = f" ({type(error).__name__}: {error})"
