@@ -35,7 +35,12 @@ def test_what_says_no_style_is_one_option_that_nobody_changes(
     fields: dict[str, Any], backend: str
 ) -> None:
     (option,) = lower.options(pinned(**fields))
-    assert (option.backend, option.elastic, option.parts, option.width) == (backend, False, 0, 1)
+    assert (option.backend, option.elastic, option.parts, option.width) == (
+        backend,
+        "sql" in fields,
+        0,
+        1,
+    )
     assert role(pinned(**fields), option).entry.call == {}
 
 

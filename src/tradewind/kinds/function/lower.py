@@ -37,8 +37,8 @@ def reuses(pinned: Pinned) -> bool:
 
 def options(pinned: Pinned) -> Sequence[Option]:
     """One for each backend that can carry it out and that the spec allows; of several the first is
-    the plainest. What says no style stays as it is written: one process, or one for each item with
-    `at_once` of them together."""
+    the plainest. What is called with whole tables stays as it is written: one process, or one for
+    each item with `at_once` of them together."""
     spec = _spec(pinned)
     backends = matrix.chosen(_style(spec), spec.backend)
     sized = sizing.free(spec)
@@ -46,7 +46,7 @@ def options(pinned: Pinned) -> Sequence[Option]:
     if spec.items:
         width = min(len(spec.items), spec.at_once or FIRST_WIDTH)
         return [Option(backend=backends[0], width=width, resources=resources, sized=sized)]
-    if spec.style in (None, "table"):
+    if _style(spec) == "table":
         return [Option(backend=backends[0], resources=resources, sized=sized)]
     return [
         Option(

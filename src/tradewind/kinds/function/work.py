@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ from tradewind.inside.staged import Table, staging
 
 def run_sql(sql: str, **inputs: list[Path]) -> Table:
     """The rows of the SELECT, streamed to Parquet. Inputs are lists of Parquet files; what is no
-    list of paths is a parameter of the query (`$name`)."""
+    list of paths is a parameter of the query (`$name`). It works on the cores that its plan holds;
+    less than one is a guess, and leaves them to DuckDB."""
     tables: dict[str, list[Path]] = {}
     params: dict[str, Any] = {}
     for name, value in inputs.items():
         is_table = isinstance(value, list) and value and isinstance(value[0], Path)
         (tables if is_table else params)[name] = value
-    return Table(frames.sql(sql, tables, staging(), params=params))
+    cores = float(os.environ.get("TRADEWIND_CPU") or 0)
+    threads = math.ceil(cores) if cores >= 1 else 0
+    return Table(frames.sql(sql, tables, staging(), params=params, threads=threads))
