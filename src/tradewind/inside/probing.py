@@ -102,7 +102,7 @@ class Probe:
         """The inputs of which samples are taken, with their row groups: what streams, or the
         largest tables. The others are given whole."""
         slots = {n: s for n, s in self.start["inputs"].items() if s["kind"] == "table"}
-        if self.start["entry"]["call"]["style"] in ("batch", "row", "group"):
+        if self._streams():
             name = styles.streamed(self.function, self.start)
             slots = {name: slots[name]}
         found = {name: groups.listed(slot["files"]) for name, slot in slots.items()}
@@ -134,7 +134,9 @@ class Probe:
         """Without rows. That a function cannot do that is no fault of it."""
         problems = list(self.problems)
         files = {n: samples.of_nothing(self._files(n), self._folder(n)) for n in self.tables}
-        self._call((files, []), self.seconds * PATIENCE)
+        # A part of a table may have no rows and no known columns.
+        part = {"item": {"part": 0, "of": 2}} if self._streams() else {}
+        self._call((files, []), self.seconds * PATIENCE, **part)
         self.problems = problems
 
     def _first(self) -> dict[str, Any] | None:
@@ -168,6 +170,8 @@ class Probe:
             picked = groups.spread(found, count)
             files[name] = samples.of_groups(picked, self._folder(name))
             chosen += picked
+        if _size(chosen)["rows"] <= first["rows"]:  # the share of a small table is less
+            return self._rows(first["rows"])
         return files, chosen
 
     def _rows(self, rows: int) -> tuple[dict[str, list[str]], list[Group]]:
@@ -190,11 +194,11 @@ class Probe:
         return {name: self._files(name) for name in self.tables}, every
 
     def _call(
-        self, sample: tuple[dict[str, list[str]], list[Group]], seconds: float
+        self, sample: tuple[dict[str, list[str]], list[Group]], seconds: float, **more: Any
     ) -> dict[str, Any] | None:
         """Measure one; None if it did not come back, which is a problem told."""
         files, chosen = sample
-        start = dict(self.start)
+        start = {**self.start, **more}
         start["inputs"] = dict(start["inputs"])
         for name, paths in files.items():
             start["inputs"][name] = {**start["inputs"][name], "files": paths}
@@ -217,6 +221,9 @@ class Probe:
         return made
 
     # -- small things --------------------------------------------------------------------------
+
+    def _streams(self) -> bool:
+        return self.start["entry"]["call"]["style"] in ("batch", "row", "group")
 
     def _left(self) -> float:
         return self._began + self.seconds - time.monotonic()
