@@ -63,7 +63,7 @@ class Planner:
             now=now,
             pool=pool,
             first=self.places.first(),
-            objective=_objective(made, 0.0 if "ask" in run.memory else now - run.created),
+            objective=_objective(made, run, now),
             rows=int(asked.get("rows", 0)),
             probe=bool(asked),
         )
@@ -119,10 +119,13 @@ class Planner:
             )
 
 
-def _objective(made: Pinned, passed: float) -> Objective:
-    """How well, from now on: what passed since it was accepted counts, waiting and probes too."""
+def _objective(made: Pinned, run: Run, now: float) -> Objective:
+    """How well, from now on: what passed since it was accepted counts, waiting and probes too. Who
+    asks about several deadlines wants to see them all."""
     spec = from_document(made.spec)
-    if not isinstance(spec, Workload):
+    asked = run.memory.get("ask")
+    if not isinstance(spec, Workload) or (asked and asked.get("deadlines")):
         return Objective()
+    passed = now - run.created if asked is None else 0.0
     seconds = None if spec.performance is None else max(0.001, spec.performance - passed)
     return Objective(seconds=seconds, budget=spec.budget, value=spec.value)
