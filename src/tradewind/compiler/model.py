@@ -36,6 +36,8 @@ FAR, FURTHER = 100.0, 0.1
 # The largest sample is to be called three times: a first call alone is often a cold one. So much
 # more spread for each call that is missing.
 CALLS, MISSING = 3, 0.15
+# Beside probes, an earlier run is asked about so many times its rows and no more.
+NEAR = 30.0
 # Earlier runs on another backend tell little more than the order of magnitude.
 FOREIGN = math.log(1.5)
 # Spilling to disk took 1.5 times the line of probes that did not spill.
@@ -238,7 +240,8 @@ class Model:
 
     def _past(self, backend: str, fixed: float, processes: int) -> tuple[list[float], bool] | None:
         """Earlier runs' CPU seconds brought to these rows and processes, newest first; and whether
-        they ran on another backend. A run of fewer rows than the probes' says less than they do."""
+        they ran on another backend. A run of fewer rows than the probes' says less than they do,
+        and one of far fewer than are asked for little but its start."""
         past = [run for run in self._telling if run.cpu > 0]
         own = [run for run in past if run.backend in ("", backend)]
         if not own and self.line is not None:
@@ -250,8 +253,10 @@ class Model:
 
     @cached_property
     def _telling(self) -> list[PastRun]:
-        least = self.line.rows if self.line is not None else 0
-        return [run for run in self.facts.history if (run.rows or least) >= least]
+        if self.line is None:
+            return list(self.facts.history)
+        least = max(self.line.rows, self.rows / NEAR)
+        return [run for run in self.facts.history if not run.rows or run.rows >= least]
 
     def _scaled(self, run: PastRun, fixed: float, processes: int) -> float:
         scale = self.rows / run.rows if run.rows and self.rows else 1.0

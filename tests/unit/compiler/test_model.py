@@ -132,6 +132,15 @@ def test_a_run_smaller_than_the_sample_says_nothing() -> None:
     assert work(model(probed(), tiny, tiny)) == work(model(probed()))
 
 
+def test_a_run_of_far_fewer_rows_says_nothing_beside_probes() -> None:
+    small = PastRun(seconds=1.0, cpu=0.7, memory=1, rows=600_000, backend="duckdb")
+    found = probed(1e-6)
+    assert (
+        work(model(found, small, rows=2_000_000_000)).cpu
+        == work(model(found, rows=2_000_000_000)).cpu
+    )
+
+
 def test_runs_on_another_backend_only_stand_in_for_a_line() -> None:
     ran = PastRun(seconds=20.0, cpu=40.0, memory=1, rows=20_000_000, backend="python")
     assert work(model(probed(), ran, ran)) == work(model(probed()))
