@@ -70,8 +70,10 @@ def _named(result: Result, names: list[str]) -> None:
             parts = [*lines.values(), *(each["price"] for each in found["buckets"])]
             bill = platform.api.call("GET", f"/runs/{run['id']}")["price"]
             wrong += not sum(parts) == found["price"] == bill
-            if max(lines, key=lambda n: lines[n], default=0) != programs.hot(name):
+            top = max(lines, key=lambda n: lines[n], default=0)
+            if top != programs.hot(name):
                 missed.append(name)
+            print(f"  {name}: line {top} of {programs.hot(name)}", file=sys.stderr)
     note = f"not: {', '.join(missed)}" if missed else "the line with the most is the seeded one"
     count = len(names)
     result.add(
@@ -123,6 +125,7 @@ def _overhead(result: Result, names: list[str], pairs: int) -> None:
                 with_, without = (one, other) if first else (other, one)
                 found.append(100 * (with_ / without - 1))
             shares.append(statistics.median(found))
+            print(f"  {name}: {shares[-1]:+.1f} %", file=sys.stderr)
             every += found
     error = 1.25 * statistics.pstdev(every) / math.sqrt(len(every))
     note = f"{len(every)} pairs of {len(busy)} programs; standard error {error:.2f} %"

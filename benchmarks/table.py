@@ -22,6 +22,7 @@ ORDER = (
     "api",
     "render",
     "pollux",
+    "cost",
     "kubernetes",
     "kubernetes-real",
 )

@@ -25,7 +25,7 @@ NOTABLE = 0.10
 # Two runs of the same code on one machine differ by this (standard deviation of the logarithm),
 # until repeats say otherwise; and how many of them chance may reach once in twenty times.
 REPEAT = 0.02
-TAIL = 1.7
+TAIL = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
