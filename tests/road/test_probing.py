@@ -1,0 +1,131 @@
+"""What nobody has run yet is measured first: as a task of the run, in the line, on the bill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.road.town import Outcome, Town, failure, function, in_town, table, value
+from tradewind.records.states import RunState
+
+ROWS = 1_000_000
+
+
+def measured(each: float, **more: Any) -> Outcome:
+    """What a probe finds of a function that takes so many CPU seconds for a row."""
+    calls = [
+        {"rows": rows, "bytes": rows * 8, "groups": 1, "wall": 0.1 + each * rows,
+         "cpu": 0.1 + each * rows, "memory": 1 << 28}
+        for rows in (0, 30_000, 30_000, 30_000)
+    ]  # fmt: skip
+    found = {
+        "input": {"rows": ROWS, "groups": 32, "bytes": ROWS * 8}, "style": "batch",
+        "backend": "duckdb", "family": "stream", "calls": calls, "operators": [],
+        "problems": [], "load": 0.0, **more,
+    }  # fmt: skip
+    return value(found, seconds=2.0)
+
+
+def batch(**fields: Any) -> dict[str, Any]:
+    return function("one", style="batch", **fields)
+
+
+def acts(town: Town, probe: Outcome, work: Outcome) -> None:
+    """The function `one`: its probes, and its parts or whole."""
+    town.act(
+        "one", lambda _request, role, *_: probe if role["entry"]["call"].get("probe") else work
+    )
+
+
+@in_town
+async def test_a_deadline_is_measured_planned_and_kept(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    run = await town.result(batch(performance="60s"))
+    assert run.state is RunState.SUCCEEDED
+    assert "run.probing" in town.events(run.id)
+    probe, work = sorted(town.placements(run.id), key=lambda each: each.number)
+    assert (probe.task.name, work.task.name) == ("probe", "main")
+    bills = town.here.store.ledger.usage(run.id)
+    assert {each.part for each in bills} == {probe.id, work.id}
+    assert run.price == sum(each.nanodollars for each in bills)
+    assert run.tries == run.losses == 0
+    assert run.plan["cpu"]["p50"] > 5
+
+
+@in_town
+async def test_what_cannot_be_met_is_refused_and_only_the_probe_is_paid(town: Town) -> None:
+    acts(town, measured(1e-3), table(ROWS))
+    run = await town.result(batch(performance="60s", backend="duckdb"))
+    assert (run.state, run.error["code"]) == (RunState.FAILED, "refused")
+    assert "the nearest is" in run.error["message"] and run.error["needs"]
+    assert [each.task.name for each in town.placements(run.id)] == ["probe"]
+    nearest = run.error["needs"][0]["performance"]
+    again = await town.result(batch(performance=f"{nearest + 1:g}s", backend="duckdb"))
+    assert again.state is RunState.SUCCEEDED, "what a refusal names is accepted"
+
+
+@in_town
+async def test_findings_are_shared_by_runs_of_the_same_pinned_spec(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    await town.result(batch(performance="60s"))
+    second = await town.result(batch(performance="50s"))
+    assert second.state is RunState.SUCCEEDED
+    assert [each.task.name for each in town.placements(second.id)] == ["main"]
+
+
+@in_town
+async def test_without_an_objective_nothing_is_measured(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    run = await town.result(batch())
+    assert [each.task.name for each in town.placements(run.id)] == ["main"]
+
+
+@in_town
+async def test_a_probe_that_fails_says_so_and_nothing_else_is_paid(town: Town) -> None:
+    acts(town, failure("no such column"), table(ROWS))
+    run = await town.result(batch(performance="60s"))
+    assert run.state is RunState.FAILED
+    assert "its probe failed" in run.error["message"]
+    assert "no such column" in run.error["message"]
+    assert [each.task.name for each in town.placements(run.id)] == ["probe"]
+
+
+@in_town
+async def test_a_probing_run_can_be_stopped(town: Town) -> None:
+    acts(town, value(1, seconds=1000.0), table(ROWS))
+    run = await town.submit(batch(performance="2h"))
+    await town.until(run, RunState.PROBING)
+    await town.settle(0.0)
+    town.clock.advance(5.0)
+    await town.here.front.stop(run, "me")
+    await town.settle()
+    ended = town.run(run)
+    assert ended.state is RunState.STOPPED and ended.price > 0
+    assert not ended.result
+    assert town.here.places.machine.free("local").cpu == 2.0
+
+
+@in_town
+async def test_a_server_that_dies_while_probing_goes_on(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    run = await town.submit(batch(performance="60s"))
+    await town.until(run, RunState.PROBING)
+    await town.turn()
+    await town.down()
+    await town.up()
+    await town.settle()
+    assert town.run(run).state is RunState.SUCCEEDED
+    assert len([each for each in town.placements(run) if each.task.name == "probe"]) == 1
+
+
+@in_town
+async def test_a_probe_that_is_lost_is_made_again(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    run = await town.submit(batch(performance="60s"))
+    await town.until(run, RunState.PROBING)
+    await town.turn()
+    [probe] = town.placements(run)
+    town.world.lose(probe.id)
+    await town.settle()
+    ended = town.run(run)
+    assert ended.state is RunState.SUCCEEDED
+    assert [each.task.name for each in town.placements(run)].count("probe") == 2
