@@ -168,6 +168,25 @@ def schema_of(files: Sequence[Path | str]) -> pa.Schema:
         return schema
 
 
+def common_schema(files: Sequence[Path | str]) -> pa.Schema:
+    """The Arrow schema that holds the rows of all of them: types that were guessed apart, from the
+    values of each file, are widened (nothing to something, whole numbers to floats)."""
+    pa = arrow()
+    found: list[Any] = []
+    for path in files:
+        with open_file(Path(path)) as reader:
+            if reader.schema_arrow.remove_metadata() not in found:
+                found.append(reader.schema_arrow.remove_metadata())
+    try:
+        schema: Any = pa.unify_schemas(found, promote_options="permissive")
+    except pa.ArrowTypeError as error:
+        raise errors.InvalidData(
+            f"parts of the table differ: {first_line(error)}",
+            hint="return the same columns and types for every part",
+        ) from error
+    return schema
+
+
 def batches(
     files: Iterable[Path | str],
     schema: pa.Schema | None = None,

@@ -135,8 +135,11 @@ def _try(
 ) -> CommittedVersion | None:
     """One try; None if another commit came first."""
     before = names(table) if table is not None and mode == "append" else []
-    schema = stored_schema(parquet.schema_of([root / before[0]] if before else files))
-    placed = _place(root, files, attempt, schema)
+    if outlined and not before:
+        schema = stored_schema(parquet.common_schema(files))
+    else:
+        schema = stored_schema(parquet.schema_of([root / before[0]] if before else files))
+    placed = _place(root, files, attempt, schema, exact=not outlined)
     try:
         everything = [*before, *placed]
         paths = [root / name for name in everything]
@@ -182,7 +185,9 @@ def _fault(error: BaseException, root: Path) -> BaseException:
     return errors.Broken(f"the table {root.name} cannot be written: {text}")
 
 
-def _place(root: Path, files: Sequence[Path], attempt: str, schema: pa.Schema) -> list[str]:
+def _place(
+    root: Path, files: Sequence[Path], attempt: str, schema: pa.Schema, exact: bool
+) -> list[str]:
     """Link the files into the table's folder under new names; all or none."""
     with disk_faults("committing a table"):
         root.mkdir(parents=True, exist_ok=True)
@@ -192,7 +197,7 @@ def _place(root: Path, files: Sequence[Path], attempt: str, schema: pa.Schema) -
         try:
             for number, path in enumerate(files):
                 placed.append(f"{stem}-{number:05d}.parquet")
-                _place_one(path, root / placed[-1], schema)
+                _place_one(path, root / placed[-1], schema, exact)
         except BaseException:
             _remove([root / name for name in placed])
             raise
@@ -200,12 +205,12 @@ def _place(root: Path, files: Sequence[Path], attempt: str, schema: pa.Schema) -
     return placed
 
 
-def _place_one(path: Path, target: Path, schema: pa.Schema) -> None:
+def _place_one(path: Path, target: Path, schema: pa.Schema, exact: bool) -> None:
     pa = arrow()
     with parquet.open_file(path) as reader:
         found = pa.schema([(one.name, one.type) for one in reader.schema_arrow])
         fits = found.equals(schema)
-        if not fits:
+        if not fits and exact:
             _check_same(stored_schema(found, str(path)), schema, path)
     if not fits:
         folder = target.with_suffix(".fitting")

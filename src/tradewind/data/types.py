@@ -175,11 +175,16 @@ def check_names(names: Sequence[str], where: errors.Location) -> None:
 
 
 def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch's columns, by name, in the types and the order of a stored schema."""
+    """The batch's columns, by name, in the types and the order of a stored schema; nulls for one
+    that it lacks."""
     pa = arrow()
     columns = []
     for field in schema:
-        values = batch.column(batch.schema.get_field_index(field.name))
+        place = batch.schema.get_field_index(field.name)
+        if place < 0:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+            continue
+        values = batch.column(place)
         try:
             columns.append(cast(values, field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

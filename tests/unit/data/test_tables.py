@@ -303,3 +303,31 @@ def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
 def test_files_are_read_only(tmp_path: Path) -> None:
     done = tables.commit(tmp_path / "t", [stage(tmp_path / "s", numbers(1))], "a1")
     assert os.stat(tmp_path / "t" / done.files[0]).st_mode & 0o222 == 0
+
+
+def test_parts_whose_types_were_guessed_apart_become_one_table(tmp_path: Path) -> None:
+    parts = [
+        pa.table({"a": pa.nulls(2), "b": [1, 2]}),
+        pa.table({"a": ["x", "y"], "b": [1.5, None], "c": [True, False]}),
+    ]
+    files = [tmp_path / f"{number}.parquet" for number in range(2)]
+    for part, path in zip(parts, files, strict=True):
+        pa.parquet.write_table(part, path)
+    made = tables.commit(tmp_path / "t", files, "r1.output.1", digest="sha256:x", outlined=True)
+    assert (made.rows, made.digest) == (4, "sha256:x")
+    found = pa.concat_tables(pa.parquet.read_table(tmp_path / "t" / name) for name in made.files)
+    assert found.to_pydict() == {
+        "a": [None, None, "x", "y"],
+        "b": [1.0, 2.0, 1.5, None],
+        "c": [None, None, True, False],
+    }
+    by_name = {each["name"]: each for each in made.stats}
+    assert (by_name["a"]["nulls"], by_name["b"]["count"]) == (2, 3)
+
+
+def test_parts_that_mean_other_things_are_told(tmp_path: Path) -> None:
+    files = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    pa.parquet.write_table(pa.table({"a": [1]}), files[0])
+    pa.parquet.write_table(pa.table({"a": ["x"]}), files[1])
+    with pytest.raises(errors.InvalidData, match="parts of the table differ"):
+        tables.commit(tmp_path / "t", files, "r1.output.1", digest="sha256:x", outlined=True)
