@@ -73,9 +73,9 @@ def _reference(name: str, value: Any, table: bool) -> str | None:
 
 
 def data_reference(text: str, folder: Path | None = None) -> str:
-    """A dataset's name, `name@version` or an address as it is; a path, taken from `folder`, becomes
-    absolute."""
-    if "://" in text or not ("/" in text or "." in text):
+    """A dataset's name, `name@version`, `model:…` or an address as it is; a path, taken from
+    `folder`, becomes absolute."""
+    if "://" in text or text.startswith("model:") or not ("/" in text or "." in text):
         return text
     return local_path(text, folder)
 

@@ -225,14 +225,20 @@ def _reference(value: object, what: str, forms: str) -> str:
     return value
 
 
+# Before a model's reference where otherwise a dataset's stands.
+A_MODEL = "model:"
+
+
 def is_path(text: str) -> bool:
     """Whether a reference to data is a path or address and no dataset's name."""
     return "/" in text or "." in text or "\\" in text
 
 
 def check_data(value: object) -> str:
-    """A dataset's `name`, a `name@version`, or a path."""
+    """A dataset's `name`, a `name@version`, a path; or `model:` before a model's reference."""
     text = _reference(value, "a dataset", "name, name@version or a path such as ./data.csv")
+    if text.startswith(A_MODEL):
+        return A_MODEL + check_model(text.removeprefix(A_MODEL))
     if is_path(text):
         return text
     name, at, version = text.partition("@")
@@ -277,9 +283,9 @@ DataRefs = Annotated[
     str | tuple[str, ...],
     PlainValidator(_data_refs),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"},
-                    "examples": ["flights", "flights@3", "./flights.csv"]}),
+                    "examples": ["flights", "flights@3", "./flights.csv", "model:flights"]}),
 ]  # fmt: skip
-"""One dataset, version or path, or several that are read as one."""
+"""One dataset, version, path or model, or several that are read as one."""
 ModelRef = Annotated[str, BeforeValidator(check_model)]
 
 

@@ -53,7 +53,8 @@ class FunctionSpec(Workload):
     )
     input: dict[Text, DataRefs] = Field(
         default_factory=dict,
-        description="What each parameter reads: a dataset's name, name@version, or a path.",
+        description="What each parameter reads: a dataset's name, name@version, a path, or "
+        "model:NAME for a model's folder.",
     )
     output: Name | None = Field(
         default=None, description="The dataset the result becomes. Left out: the function's name."

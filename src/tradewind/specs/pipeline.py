@@ -148,7 +148,8 @@ class Step(Frozen):
     )
     input: dict[Text, StepInput] = Field(
         default_factory=dict,
-        description="Data by parameter: $step.output, a dataset, name@version, a path, or a list.",
+        description="Data by parameter: $step.output, a dataset, name@version, a path, model:NAME, "
+        "or a list.",
     )
     params: dict[Text, WithReferences] = Field(
         default_factory=dict,

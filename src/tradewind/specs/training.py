@@ -23,7 +23,8 @@ class TrainingSpec(Workload):
     )
     input: dict[Text, DataRefs] = Field(
         default_factory=dict,
-        description="What each parameter reads: a dataset's name, name@version, or a path.",
+        description="What each parameter reads: a dataset's name, name@version, a path, or "
+        "model:NAME for a model's folder.",
     )
     model: Name | None = Field(
         default=None, description="The model the result becomes. Left out: the training's name."

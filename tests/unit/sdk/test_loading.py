@@ -61,6 +61,16 @@ def test_a_file_of_specs(folder: Path, api: Fake) -> None:
     assert uses["entry"] == "code.py:clean" and uses["bundle"] in api.blobs
 
 
+def test_a_model_is_named_and_no_path(folder: Path) -> None:
+    named = {"one": "model:m", "two": "model:m@best", "three": "model:m/3"}
+    text = ", ".join(f'{name}: "{ref}"' for name, ref in named.items())
+    (folder / "score.yaml").write_text(
+        f"kind: function\nname: score\nentry: code.py:clean\ninput: {{{text}}}\n"
+    )
+    [work] = loading.load("work/score.yaml")
+    assert work.document["input"] == named
+
+
 def test_one_of_a_file(folder: Path) -> None:
     [work] = loading.load("work/flow.yaml:clean")
     assert work.kind == "function"

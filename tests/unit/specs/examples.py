@@ -48,7 +48,7 @@ FULL: list[dict[str, Any]] = [
         "name": "清洗_2",
         **WORKLOAD,
         "entry": "lib/clean.py:Cleaner.run",
-        "input": {"data": "flights@3", "more": "./more.csv"},
+        "input": {"data": "flights@3", "more": "./more.csv", "model": "model:delay@best"},
         "output": "clean",
         "items": [1, "two", None],
         "at_once": 2,
