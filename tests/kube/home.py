@@ -42,7 +42,7 @@ def site(folder: Path, kubeconfig: Path | None = None, *, nodes: int = 1) -> Ite
     with contextlib.ExitStack() as stack:
         double = None
         if kubeconfig is None:
-            double = Double(job_backoff=0.1, create_backoff=0.2)
+            double = Double(job_backoff=0.1, create_backoff=0.2, create_backoff_most=1.0)
             stack.enter_context(double.serve())
             kubeconfig = double.kubeconfig(folder / "kubeconfig")
         else:

@@ -25,17 +25,13 @@ from tradewind.records.tasks import Entry, Gang, Stop
 from tradewind.testing.engine_suite import Session, Told, a_placement, a_role
 
 REAL = os.environ.get("KUBECONFIG", "")
+NEEDS_REAL = pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
 QUOTAS = api.Kind("", "v1", "resourcequotas")
 
 
 @pytest.fixture(
     scope="module",
-    params=[
-        "double",
-        pytest.param(
-            "real", marks=pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
-        ),
-    ],
+    params=["double", pytest.param("real", marks=NEEDS_REAL)],
 )
 def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
