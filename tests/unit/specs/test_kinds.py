@@ -226,7 +226,7 @@ FAULTS: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("function", {"input": {"data": "Flights"}}, "input.data", "capital letter", "write 'flights'"),
     ("function", {"input": {"data": "flights@"}}, "input.data", "no good version", ""),
     ("function", {"input": {"m": "model:m@"}}, "input.m", "no good version", ""),
-    ("function", {"input": {"m": "model:A"}}, "input.m", "capital letter", "write a"),
+    ("function", {"input": {"m": "model:A"}}, "input.m", "capital letter", "write 'a'"),
     ("training", {"entry": "t.py:f", "args": ["a"]}, "args", "plain script", ""),
     ("training", {"entry": "t.py", "workers": "4..2"}, "workers", "4..2 is empty", "write 2..4"),
     ("training", {"entry": "t.py", "workers": 0}, "workers", "at least 1", ""),
