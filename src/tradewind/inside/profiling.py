@@ -154,7 +154,10 @@ class Sampler:
             self._runs = False
             self._bell.release()
             self._gone.acquire()
-            self._disarm()
+            # Whatever is believed: a shot may have come while the next one was ordered.
+            if _signal.getsignal(_signal.SIGPROF) == self._shot:
+                _signal.setitimer(_signal.ITIMER_PROF, 0)
+            self._missed = 0
 
     def _resume(self) -> None:
         if self._runs or not self._main or self._main != get_ident():
@@ -253,7 +256,7 @@ class Sampler:
             _signal.setitimer(_signal.ITIMER_PROF, 0)
             self._missed = 0
 
-    def _shot(self, _signal: int, frame: FrameType | None) -> None:
+    def _shot(self, _number: int, frame: FrameType | None) -> None:
         now = time.perf_counter()
         if frame is None or not self._main or not self._missed:
             return

@@ -277,3 +277,12 @@ def test_nothing_of_it_is_left(tmp_path: Path) -> None:
     )
     assert (os.execv, os.execve) == before
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+
+
+def test_a_shot_that_came_while_the_next_was_ordered_leaves_no_timer(tmp_path: Path) -> None:
+    sampler = profiling.Sampler(str(tmp_path), lambda told: None)
+    sampler.start()
+    signal.setitimer(signal.ITIMER_PROF, 100.0)  # as the thread would, after the handler was here
+    sampler._began -= profiling.FIRST
+    sampler.stop()
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
