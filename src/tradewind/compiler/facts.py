@@ -81,7 +81,8 @@ class Call:
 class Probed:
     """What the probes of a function found: the whole input's `rows`, row `groups` and `bytes`, the
     calls on samples of it, the family of its operators (`stream`, `hash`, `sort`, `group`,
-    `table`) and what went wrong."""
+    `table`) and what went wrong; `start` is the CPU seconds in which the function makes itself
+    ready, once in each process."""
 
     rows: int
     groups: int
@@ -93,6 +94,7 @@ class Probed:
     operators: tuple[str, ...] = ()
     problems: tuple[dict[str, Any], ...] = ()
     load: float = 0.0
+    start: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

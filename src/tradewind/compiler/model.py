@@ -108,7 +108,7 @@ def line_of(probed: Probed) -> Line | None:
     # A neighbour doubles wall at most; what takes longer than that sleeps.
     asleep = probed.load < 1 and big.wall > 2 * big.cpu
     return Line(
-        base=max(0.0, small.cpu - each * small.rows),
+        base=max(0.0, small.cpu - each * small.rows) + probed.start,
         each=each,
         waits=max(0.0, waited) / rows if asleep else 0.0,
         memory=max(0.0, small.memory - memory_each * small.rows),

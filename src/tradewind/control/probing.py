@@ -101,4 +101,5 @@ def facts(body: dict[str, Any]) -> Probed:
         operators=tuple(body.get("operators", ())),
         problems=tuple(body.get("problems", ())),
         load=float(body.get("load", 0.0)),
+        start=float(body.get("start", 0.0)),
     )

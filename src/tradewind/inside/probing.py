@@ -1,6 +1,8 @@
 """Measured calls of the user's function on samples of its input: what a quote is made from.
 
-At most five: one without rows, one of a thousand, and the largest that the time allows three times.
+First one of a few rows, in which the function makes ready what it needs once in its process (a
+library, a model): what that took is the start of every process, and no time of its rows. Then at
+most five: one without rows, one of a thousand, and the largest that the time allows three times.
 What the function does wrong is a problem told, never an end. Nothing that a call returns is kept,
 and what it logs as metrics is not recorded; that it writes a result like that of the run, to a file
 that is thrown away, is part of what is measured.
@@ -23,6 +25,10 @@ LARGEST = 3
 # The part of all seconds that a thousand rows may take, and the rows that are tried if they do not
 # come back in that time.
 PATIENCE, FEW = 0.4, 20
+# So many times the seconds may pass until the function has made itself ready.
+READY = 3.0
+# The part of the time left in which the largest sample has to come back, or a smaller one is taken.
+SOON = 0.45
 # A table this many times smaller than the largest is given whole.
 SMALLER = 4
 
@@ -71,6 +77,7 @@ class Probe:
         self.seconds, self.share = float(asked["seconds"]), float(asked["share"])
         self.calls: list[dict[str, Any]] = []
         self.problems: list[dict[str, str]] = []
+        self.ready = 0.0
         self._began = time.monotonic()
 
     def findings(self) -> dict[str, Any]:
@@ -92,6 +99,7 @@ class Probe:
             "style": call["style"],
             "backend": call.get("backend", "python"),
             "family": family,
+            "start": self.ready,
             "calls": self.calls,
             "operators": operators,
             "problems": self.problems,
@@ -116,19 +124,48 @@ class Probe:
         if not any(group.rows for each in self.tables.values() for group in each):
             self._call(self._whole(), self._left())  # nothing to sample
             return
+        cold = self._cold()
+        if cold is None and self.problems:
+            return
         self._empty()
         first = self._first()
         if first is None:
             return
-        chosen = self._largest(first)
-        for _ in range(LARGEST):
-            took = self.calls[-1]["wall"] if self.calls[-1]["rows"] > first["rows"] else 0.0
-            if took > self._left():
+        if cold is not None:
+            self.ready = max(0.0, cold["cpu"] - first["cpu"])
+        chosen = self._within_time(first)
+        for _ in range(LARGEST - 1 if chosen else 0):
+            if self.calls[-1]["wall"] > self._left() or not self._in_time(chosen, self._left()):
                 break
-            if self._call(chosen, self._left()) is None:
-                # Cut off by our own clock; how long it takes was told by the calls before.
-                self.problems = [each for each in self.problems if each["kind"] != "slow"]
-                break
+
+    def _cold(self) -> dict[str, Any] | None:
+        """A few rows, before anything is timed. None if they did not come back: a problem only if
+        they took too long. What else is wrong, more rows will tell."""
+        made = self._call(self._rows(FEW), self.seconds * READY)
+        self.problems = [each for each in self.problems if each["kind"] == "slow"]
+        self.calls.clear()
+        self._began = time.monotonic()
+        return made
+
+    def _within_time(self, first: dict[str, Any]) -> Any:
+        """The largest sample that comes back in time, called once. A thousand rows say little of
+        many: what turns out to be too large is cut off, and a smaller one is taken."""
+        base = self.calls[0]["wall"] if not self.calls[0]["rows"] else 0.0
+        each = max(first["wall"] - base, first["wall"] / 50) / max(1, first["rows"])
+        for part in (SOON, 1.0):
+            chosen, seconds = self._largest(each, first["rows"]), self._left() * part
+            if self._in_time(chosen, seconds):
+                return chosen
+            each = 2 * seconds / max(1, _size(chosen[1])["rows"])
+        return None
+
+    def _in_time(self, sample: tuple[dict[str, list[str]], list[Group]], seconds: float) -> bool:
+        """Whether it came back. If it was cut off by our own clock, how long it takes was told by
+        the calls before."""
+        if self._call(sample, seconds) is not None:
+            return True
+        self.problems = [each for each in self.problems if each["kind"] != "slow"]
+        return False
 
     def _empty(self) -> None:
         """Without rows. That a function cannot do that is no fault of it."""
@@ -153,16 +190,14 @@ class Probe:
                 return None
         return None
 
-    def _largest(self, first: dict[str, Any]) -> tuple[dict[str, list[str]], list[Group]]:
-        """As many whole row groups as three calls have time for, within the share; of one row group
-        the first rows if there is no time for all of it."""
-        base = self.calls[0]["wall"] if not self.calls[0]["rows"] else 0.0
-        each = max(first["wall"] - base, first["wall"] / 50) / max(1, first["rows"])
+    def _largest(self, each: float, least: int) -> tuple[dict[str, list[str]], list[Group]]:
+        """As many whole row groups as three calls have time for at `each` seconds a row, within the
+        share; of one row group the first rows if there is no time for all of it."""
         rows = int(0.8 * self._left() / LARGEST / max(each, 1e-9))
         every = [group for found in self.tables.values() for group in found]
         size = sum(group.rows for group in every) / len(every)
         if rows < size * len(self.tables):
-            return self._rows(max(first["rows"], rows // len(self.tables)))
+            return self._rows(max(least, rows // len(self.tables)))
         part = min(1.0, rows / size / len(every))
         files, chosen = {}, []
         for name, found in self.tables.items():
@@ -170,8 +205,8 @@ class Probe:
             picked = groups.spread(found, count)
             files[name] = samples.of_groups(picked, self._folder(name))
             chosen += picked
-        if _size(chosen)["rows"] <= first["rows"]:  # the share of a small table is less
-            return self._rows(first["rows"])
+        if _size(chosen)["rows"] <= least:  # the share of a small table is less
+            return self._rows(least)
         return files, chosen
 
     def _rows(self, rows: int) -> tuple[dict[str, list[str]], list[Group]]:

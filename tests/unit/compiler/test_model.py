@@ -39,6 +39,15 @@ def test_a_straight_line_is_found_and_the_empty_call_is_no_part_of_it(
     assert middle == pytest.approx(START_CPU + base + each * 20_000_000, rel=1e-6)
 
 
+def test_what_a_process_makes_ready_is_paid_by_each_and_by_no_row() -> None:
+    plain, ready = probed(), replace(probed(), start=2.0)
+    one, other = line_of(plain), line_of(ready)
+    assert one is not None and other is not None
+    assert (other.each, other.base) == (one.each, pytest.approx(one.base + 2.0))
+    few, many = (work(model(ready), "partitions", parts).cpu.p50 for parts in (1, 4))
+    assert many - few == pytest.approx(3 * (START_CPU + other.base), rel=1e-6)
+
+
 def test_it_is_not_in_proportion_to_the_rows() -> None:
     tenfold = work(model(probed(base=3.0), rows=200_000_000)).cpu.p50
     assert tenfold < 10 * work(model(probed(base=3.0))).cpu.p50 - 20

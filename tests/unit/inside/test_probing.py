@@ -161,7 +161,7 @@ def nothing(data: Any) -> Any:
 @pytest.mark.parametrize(
     ("function", "style", "kind", "words"),
     [
-        (sleeps, "batch", "slow", "1,000 rows took longer than"),
+        (sleeps, "batch", "slow", "20 rows took longer than"),
         (swallows, "row", "slow", "20 rows took longer than"),
         (sleeps, "table", "slow", "took longer than"),
         (raises, "batch", "raised", "ValueError: 不行 (at row"),
@@ -180,7 +180,7 @@ def test_what_goes_wrong_is_a_problem_and_never_an_end(
     fields: dict[str, Any] = {"by": ["nope"]} if style == "group" else {}
     if style == "sql":
         fields["params"] = {"sql": "SELECT nope FROM data"}
-    seconds = 0.5 if kind == "slow" else 60.0
+    seconds = 0.3 if kind == "slow" else 60.0
     found = probed(function, files, tmp_path / "out", style, seconds=seconds, **fields)
     said = [each for each in found["problems"] if each["kind"] == kind]
     assert said and any(words in each["message"] for each in said), found["problems"]
@@ -198,6 +198,41 @@ def test_slow_functions_are_measured_on_few_rows(files: list[str], tmp_path: Pat
     assert [each["kind"] for each in found["problems"]] == ["slow"]
     assert 0 < max(call["rows"] for call in found["calls"]) < 1000
     assert len(calls) < 2000
+
+
+def test_what_a_process_makes_ready_once_is_its_start_and_no_time_of_its_rows(
+    files: list[str], tmp_path: Path
+) -> None:
+    """A model that is loaded on the first call, a library that is imported there."""
+    loaded: list[float] = []
+
+    def loads(data: dict[str, Any]) -> dict[str, Any]:
+        while not loaded or (len(loaded) == 1 and time.process_time() < loaded[0] + 1.0):
+            loaded[:] = loaded or [time.process_time()]
+        loaded[:] = [0.0, 0.0]
+        return data
+
+    for style in ("row", "batch"):  # a row's function is not called without rows
+        loaded.clear()
+        found = probed(loads, files, tmp_path / style, style, seconds=1.5)
+        assert found["problems"] == [] and found["start"] > 0.5
+        assert [call["rows"] for call in found["calls"][:2]] == [0, 1000]
+        assert len(found["calls"]) == 5 and max(call["cpu"] for call in found["calls"]) < 1.0
+    assert probed(batch, files, tmp_path / "no", "batch")["start"] < 0.5
+
+
+def test_a_sample_that_proves_too_large_is_cut_off_and_a_smaller_one_taken(
+    files: list[str], tmp_path: Path
+) -> None:
+    """A thousand rows go in no time, and many more are slow."""
+
+    def climbs(data: pa.Table) -> pa.Table:
+        time.sleep(0 if data.num_rows <= 1000 else data.num_rows * 5e-5)
+        return data
+
+    found = probed(climbs, files, tmp_path / "out", "table", seconds=2.0, share=1.0)
+    assert found["problems"] == []
+    assert found["calls"][-1]["rows"] > 1000, "what is left of the time is used"
 
 
 def test_the_largest_sample_is_what_there_is_time_for(
