@@ -17,7 +17,7 @@ EXPECTED = (
 )
 # How surely the types of a result are meant: as they are; where pandas has to guess; where Python
 # values are all there is.
-MEANT, GUESSED, VALUES = "meant", "guessed", "values"
+SURENESS = MEANT, GUESSED, VALUES = "meant", "guessed", "values"
 
 
 class Mixed(Exception):

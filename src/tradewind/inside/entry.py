@@ -106,13 +106,15 @@ def _call(start: dict[str, Any], phases: dict[str, float], stored: dict[str, Any
     loaded = time.perf_counter()
     phases["import"] = loaded - began
     if start["entry"].get("call"):
-        from . import probing, styles  # on use: most are called once, with whole tables
+        from . import probing, spark, styles  # on use: most are called once, with whole tables
 
         if "probe" in start["entry"]["call"]:
             stored.update(probing.carry_out(function, start, phases))
             return
+        on_spark = start["entry"]["call"].get("backend") == "spark"
+        carry_out = spark.carry_out if on_spark else styles.carry_out
         with profiling.watching(start.get("bundle", ""), tracking.post):
-            stored.update(styles.carry_out(function, start, phases))
+            stored.update(carry_out(function, start, phases))
         return
     args, kwargs = inputs.bind(function, start)
     bound = time.perf_counter()

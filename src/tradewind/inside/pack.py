@@ -14,8 +14,8 @@ import zipfile
 _MODULES = (
     "__init__", "convert", "ends", "entry", "explain", "expression", "failing", "groups", "inputs",
     "keeper", "keys", "linux", "loading", "measure", "outputs", "places", "probing", "process",
-    "profiling", "samples", "serving", "sink", "staged", "start", "styles", "tables",
-    "tracking", "wire", "zygote",
+    "profiling", "samples", "serving", "session", "shares", "sink", "spark", "sparksql", "staged",
+    "start", "styles", "tables", "tracking", "wire", "zygote",
 )  # fmt: skip
 _MAIN = """\
 import sys

@@ -14,7 +14,7 @@ import os
 from typing import Any
 
 from . import tables
-from .convert import MEANT, VALUES
+from .convert import MEANT, SURENESS, VALUES
 from .outputs import Unstorable
 
 WAITING = 32 << 20
@@ -30,6 +30,7 @@ class Sink:
         self.folder, self.path = folder, os.path.join(folder, name)
         self.rows = 0
         self.schema: Any = None
+        self.sure = MEANT
         self._fixed_by = ""
         self._writer: Any = None
         self._waiting: list[Any] = []
@@ -45,6 +46,7 @@ class Sink:
             return
         if not table.num_columns:
             raise Unstorable(f"the result for {where} has rows and no columns")
+        self.sure = max(self.sure, sure, key=SURENESS.index)
         if not self.rows:
             self.schema, self._fixed_by = table.schema, where
         elif table.schema != self.schema:

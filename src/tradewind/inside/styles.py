@@ -77,13 +77,13 @@ class Streamed:
 
     def run(self) -> dict[str, Any]:
         """Call it for everything that is its part; what was staged."""
-        sink = Sink(self.out)
+        sink = self.sink = Sink(self.out)
         self.schema = groups.schema_of(self.files)
         try:
             found = groups.listed(self.files)
             _WAYS[self.style](self, sink, found)
             if not sink.rows and sink.schema is None:
-                self._learn(sink, any(group.rows for group in found))
+                self.learn(sink, any(group.rows for group in found))
             told = sink.close()
         except BaseException:
             sink.discard()
@@ -124,17 +124,13 @@ class Streamed:
     def group(self, sink: Sink, found: list[Group]) -> None:
         """All rows of one key at once."""
         by = self.call["by"]
-        lacking = [name for name in by if name not in self.schema.names]
-        if lacking:
-            has = ", ".join(self.schema.names[:30])
-            text = f"{self.source} has no column {lacking[0]!r} to group by"
-            raise inputs.Unreadable(text, f"it has: {has}")
+        self.check_keys()
         give = self._giver()
         limits = {name: int(self.call.get(name) or 0) for name in ("memory", "cores")}
         shuffle = keys.Shuffle(by, self.out, part=self.part, of=self.of, **limits)
         total, done = sum(group.rows for group in found) / self.of, 0
         cut = functools.partial(convert.cutter, self._kind, give)
-        for keyed in shuffle.grouped(found, cut):
+        for keyed in self.keyed(shuffle, found, cut):
             if keyed.data.nbytes > keys.LARGE:
                 print(f"tradewind: {keyed} is next", file=sys.stderr)
             try:
@@ -146,6 +142,20 @@ class Streamed:
                 self._keep(sink, made, f"the group {keys.shown(keyed.key)}")
             done += keyed.data.num_rows
             tracking.progress(done, max(done, total))
+
+    def check_keys(self) -> None:
+        """Refuse to group by a column that there is not."""
+        lacking = [name for name in self.call["by"] if name not in self.schema.names]
+        if lacking:
+            has = ", ".join(self.schema.names[:30])
+            text = f"{self.source} has no column {lacking[0]!r} to group by"
+            raise inputs.Unreadable(text, f"it has: {has}")
+
+    def keyed(
+        self, shuffle: keys.Shuffle, found: list[Group], cut: Callable[..., Any]
+    ) -> Iterator[keys.Keyed]:
+        """The groups of its part."""
+        return shuffle.grouped(found, cut)
 
     # -- what they share -----------------------------------------------------------------------
 
@@ -237,7 +247,7 @@ class Streamed:
         failing.placed(error, name, "on_error: skip leaves such groups out and counts their rows")
         raise error
 
-    def _learn(self, sink: Sink, rows: bool) -> None:
+    def learn(self, sink: Sink, rows: bool) -> None:
         """The columns of a result without rows: what the function makes of no rows; if it drops
         rows, those of its input. A part may leave them unknown."""
         if self.style == "row" or rows:

@@ -1,0 +1,1 @@
+"""The same expression on every backend: generated expressions and tables, compared as bags."""
