@@ -136,9 +136,7 @@ async def test_what_one_machine_cannot_give_is_said_and_goes_on(town: Town) -> N
     town.act("one", value(1))
     run = await town.result(function("one", availability="region"))
     assert run.state is RunState.SUCCEEDED
-    assert run.plan["not_given"] == (
-        "availability: region is not given: pool 'local' has one machine"
-    )
+    assert run.plan["not_given"] == ("availability: region, since pool 'local' has one machine")
     near = await town.result(function("one", availability="node"))
     assert not near.plan["not_given"]
 

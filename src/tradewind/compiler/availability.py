@@ -71,7 +71,7 @@ def told(quote: Quote, level: str, pools: Sequence[PoolFacts]) -> Quote:
     return replace(
         quote,
         plans=tuple(
-            replace(plan, not_given=f"availability: {level} is not given: {why[plan.pool]}")
+            replace(plan, not_given=f"availability: {level}, since {why[plan.pool]}")
             if why.get(plan.pool)
             else plan
             for plan in quote.plans

@@ -53,7 +53,7 @@ def facts(plan: dict[str, Any]) -> list[tuple[str, Any]]:
         ("engine", plan.get("engine")),
         ("backend", option.get("backend")),
         ("processes", option.get("width")),
-        ("parts", option.get("parts")),
+        ("parts", option.get("parts") or None),
         ("layout", option.get("layout")),
         ("cores each", resources.get("cpu")),
         ("CPU time", interval(plan["cpu"], units.format_duration) if plan.get("cpu") else None),
@@ -64,6 +64,7 @@ def facts(plan: dict[str, Any]) -> list[tuple[str, Any]]:
         ("price", money(plan)),
         ("known from", plan.get("basis")),
         ("because", plan.get("chosen_because")),
+        ("not given", plan.get("not_given")),
     ]
 
 

@@ -94,6 +94,8 @@ def show_plans(quote: Json, out: Out) -> None:
     if why := quote["plans"][0].get("chosen_because"):
         out.line()
         out.line(f"plan 0: {why}")
+    if lacking := quote["plans"][0].get("not_given"):
+        out.line(f"not given: {lacking}")
     if elsewhere:
         out.note("plans without a number are estimates for other machines")
 
