@@ -65,6 +65,20 @@ def test_a_call_says_what_the_function_is_owed() -> None:
     assert one.outputs["output"].target == "f"
 
 
+def test_a_process_has_as_many_threads_as_cores_and_a_probe_as_many_as_it_stands_for() -> None:
+    """Several in each of several processes would spin, and be counted as work."""
+    made = pinned(style="batch", env={"MINE": "1"})
+    part = Option(backend="partitions", parts=2, resources=Resources(cpu=1.0), elastic=True)
+    assert role(made, part).env == {"OMP_NUM_THREADS": "1", "MINE": "1"}
+    wide = Option(backend="duckdb", resources=Resources(cpu=2.0), elastic=True)
+    assert role(made, wide).env["OMP_NUM_THREADS"] == "2"
+    assert lower.probe(made, 3.0, 0.1).roles[0].env["OMP_NUM_THREADS"] == "1"
+    own = pinned(style="batch", env={"OMP_NUM_THREADS": "8"})
+    assert role(own, part).env == {"OMP_NUM_THREADS": "8"}
+    for free in (made, pinned()):  # a guess is no number of cores
+        assert "OMP_NUM_THREADS" not in role(free, lower.options(free)[0]).env
+
+
 def test_parts_are_an_array_that_publishes_nothing_by_itself() -> None:
     made = pinned(style="row")
     option = Option(backend="partitions", width=2, parts=5, resources=Resources(cpu=1.0))

@@ -76,7 +76,7 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
         items=tuple(items),
         inputs=pinned.inputs,
         outputs={"output": _PART} if option.backend == "partitions" else _outputs(spec),
-        env={**sizing.trusted(pinned.inputs), **spec.env},
+        env={**sizing.trusted(pinned.inputs), **_threads(option), **spec.env},
         restart=sizing.restart(spec),
         timeout=spec.timeout or 0.0,
     )
@@ -92,7 +92,8 @@ def probe(pinned: Pinned, seconds: float, share: float) -> Task:
     measured: dict[str, Any] = {"seconds": seconds, "share": share}
     if spec.items:
         measured["item"] = spec.items[0]
-    option = Option(backend=backend, resources=sizing.resources(spec, PROBE_CPU))
+    resources = sizing.resources(spec, PROBE_CPU)
+    option = Option(backend=backend, resources=resources, elastic=style != "table")
     call = {**_called(spec, style, option), "probe": measured}
     role = Role(
         name="main",
@@ -102,7 +103,7 @@ def probe(pinned: Pinned, seconds: float, share: float) -> Task:
         params=_params(spec),
         inputs=pinned.inputs,
         outputs={"output": Output()},
-        env={**sizing.trusted(pinned.inputs), **spec.env},
+        env={**sizing.trusted(pinned.inputs), **_threads(option), **spec.env},
         timeout=PROBE_START + PROBE_PATIENCE * seconds,
     )
     return Task(name="probe", roles=(role,), environment=pinned.environment, bundle=pinned.bundle)
@@ -148,6 +149,14 @@ def _entry(spec: FunctionSpec, call: dict[str, Any]) -> Entry:
 
 
 def _outputs(spec: FunctionSpec) -> dict[str, Output]:
+def _threads(option: Option) -> dict[str, str]:
+    """Of what a batch calls (a model, a solver): as many as the process has cores. Several for each
+    of several processes wait for each other, spinning, and a probe would count that as work."""
+    if not option.elastic or option.resources.cpu < 1:
+        return {}
+    return {"OMP_NUM_THREADS": str(math.ceil(option.resources.cpu))}
+
+
     """The returned value; of a component, the outputs that it declares."""
     component = catalog.BY_TARGET.get(spec.entry or "")
     if component is None:
