@@ -133,6 +133,14 @@ def _called(spec: FunctionSpec, style: str, option: Option) -> dict[str, Any]:
     return call
 
 
+def _threads(option: Option) -> dict[str, str]:
+    """Of what a batch calls (a model, a solver): as many as the process has cores. Several for each
+    of several processes wait for each other, spinning, and a probe would count that as work."""
+    if not option.elastic or option.resources.cpu < 1:
+        return {}
+    return {"OMP_NUM_THREADS": str(math.ceil(option.resources.cpu))}
+
+
 def _params(spec: FunctionSpec) -> dict[str, Any]:
     return {**spec.params, **({"sql": spec.sql} if spec.sql else {})}
 
@@ -149,14 +157,6 @@ def _entry(spec: FunctionSpec, call: dict[str, Any]) -> Entry:
 
 
 def _outputs(spec: FunctionSpec) -> dict[str, Output]:
-def _threads(option: Option) -> dict[str, str]:
-    """Of what a batch calls (a model, a solver): as many as the process has cores. Several for each
-    of several processes wait for each other, spinning, and a probe would count that as work."""
-    if not option.elastic or option.resources.cpu < 1:
-        return {}
-    return {"OMP_NUM_THREADS": str(math.ceil(option.resources.cpu))}
-
-
     """The returned value; of a component, the outputs that it declares."""
     component = catalog.BY_TARGET.get(spec.entry or "")
     if component is None:
