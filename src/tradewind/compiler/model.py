@@ -59,7 +59,7 @@ MOST_GROUP_PARTS = 64
 class Line:
     """The two points of a probe, as `base + each * rows`: CPU seconds, seconds waited (asleep, not
     computing), bytes of memory. `cores` is what the largest call kept busy, `calls` how often it
-    was made."""
+    was made, with one of another size that came before it."""
 
     base: float
     each: float
@@ -115,7 +115,7 @@ def line_of(probed: Probed) -> Line | None:
         memory_each=memory_each,
         rows=big.rows,
         cores=max(1.0, big.cpu / big.wall) if big.wall > 0 else 1.0,
-        calls=len(largest),
+        calls=len(largest) + any(call.rows < most for call in worked[1:]),
     )
 
 

@@ -2,7 +2,8 @@
 
 First one of a few rows, in which the function makes ready what it needs once in its process (a
 library, a model): what that took is the start of every process, and no time of its rows. Then at
-most five: one without rows, one of a thousand, and the largest that the time allows three times.
+most five: one without rows, one of a thousand, and the largest that the time allows three times (if
+a thousand rows had said too much, a smaller one first and the largest twice).
 What the function does wrong is a problem told, never an end. Nothing that a call returns is kept,
 and what it logs as metrics is not recorded; that it writes a result like that of the run, to a file
 that is thrown away, is part of what is measured.
@@ -22,6 +23,7 @@ from .groups import Group
 
 SMALL = 1000
 LARGEST = 3
+MOST = 5
 # The part of all seconds that a thousand rows may take, and the rows that are tried if they do not
 # come back in that time.
 PATIENCE, FEW = 0.4, 20
@@ -29,6 +31,8 @@ PATIENCE, FEW = 0.4, 20
 READY = 3.0
 # The part of the time left in which the largest sample has to come back, or a smaller one is taken.
 SOON = 0.45
+# What would be less than so many times as large tells no more.
+GROWTH = 1.5
 # A table this many times smaller than the largest is given whole.
 SMALLER = 4
 
@@ -134,7 +138,8 @@ class Probe:
         if cold is not None:
             self.ready = max(0.0, cold["cpu"] - first["cpu"])
         chosen = self._within_time(first)
-        for _ in range(LARGEST - 1 if chosen else 0):
+        chosen = chosen and (self._grown(chosen) or chosen)
+        while chosen and len(self.calls) < MOST:
             if self.calls[-1]["wall"] > self._left() or not self._in_time(chosen, self._left()):
                 break
 
@@ -150,14 +155,27 @@ class Probe:
     def _within_time(self, first: dict[str, Any]) -> Any:
         """The largest sample that comes back in time, called once. A thousand rows say little of
         many: what turns out to be too large is cut off, and a smaller one is taken."""
-        base = self.calls[0]["wall"] if not self.calls[0]["rows"] else 0.0
-        each = max(first["wall"] - base, first["wall"] / 50) / max(1, first["rows"])
+        each = self._each(first)
         for part in (SOON, 1.0):
             chosen, seconds = self._largest(each, first["rows"]), self._left() * part
             if self._in_time(chosen, seconds):
                 return chosen
             each = 2 * seconds / max(1, _size(chosen[1])["rows"])
         return None
+
+    def _grown(self, chosen: tuple[dict[str, list[str]], list[Group]]) -> Any:
+        """A larger one, called once, where there turns out to be time for it: beside a neighbour a
+        thousand rows may take as long as a hundred thousand."""
+        last = self.calls[-1]
+        larger = self._largest(self._each(last), last["rows"])
+        if _size(larger[1])["rows"] < GROWTH * _size(chosen[1])["rows"]:
+            return None
+        return larger if self._in_time(larger, self._left() * SOON) else None
+
+    def _each(self, call: dict[str, Any]) -> float:
+        """Seconds for a row, by this call and the one without rows."""
+        base = self.calls[0]["wall"] if not self.calls[0]["rows"] else 0.0
+        return max(call["wall"] - base, call["wall"] / 50) / max(1, int(call["rows"]))
 
     def _in_time(self, sample: tuple[dict[str, list[str]], list[Group]], seconds: float) -> bool:
         """Whether it came back. If it was cut off by our own clock, how long it takes was told by

@@ -256,6 +256,23 @@ def test_the_largest_sample_is_what_there_is_time_for(
     assert [call["rows"] for call in found["calls"]] == [0, 1000, 8000, 8000, 8000]
 
 
+def test_a_thousand_rows_beside_a_neighbour_do_not_make_the_largest_sample_small(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing.Probe, "_left", lambda self: 3.0)
+    original = probing.Probe._call
+
+    def told(self: Any, sample: Any, seconds: float, **more: Any) -> Any:
+        made = original(self, sample, seconds, **more)
+        for call in self.calls:  # a thousand rows were in no time, but for the neighbour
+            call["wall"] = 0.2 if 0 < call["rows"] <= 1000 else call["rows"] * 1e-6
+        return made
+
+    monkeypatch.setattr(probing.Probe, "_call", told)
+    found = probed(batch, files, tmp_path / "out", "batch", share=0.5)
+    assert [call["rows"] for call in found["calls"]] == [0, 1000, 4000, 20_000, 20_000]
+
+
 def test_what_a_probed_function_tells_is_not_recorded(
     files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
