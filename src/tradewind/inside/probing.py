@@ -175,7 +175,8 @@ class Probe:
     def _each(self, call: dict[str, Any]) -> float:
         """Seconds for a row, by this call and the one without rows."""
         base = self.calls[0]["wall"] if not self.calls[0]["rows"] else 0.0
-        return max(call["wall"] - base, call["wall"] / 50) / max(1, int(call["rows"]))
+        took = float(call["wall"])
+        return max(took - base, took / 50) / max(1, int(call["rows"]))
 
     def _in_time(self, sample: tuple[dict[str, list[str]], list[Group]], seconds: float) -> bool:
         """Whether it came back. If it was cut off by our own clock, how long it takes was told by
@@ -220,7 +221,7 @@ class Probe:
         files, chosen = {}, []
         for name, found in self.tables.items():
             count = max(1, int(min(part, self.share) * len(found)))
-            picked = groups.spread(found, count)
+            picked = groups.spread(_typical(found), count)
             files[name] = samples.of_groups(picked, self._folder(name))
             chosen += picked
         if _size(chosen)["rows"] <= least:  # the share of a small table is less
@@ -298,6 +299,12 @@ def _size(chosen: Sequence[Group]) -> dict[str, int]:
         "groups": len(chosen),
         "bytes": sum(group.bytes for group in chosen),
     }
+
+
+def _typical(found: list[Group]) -> list[Group]:
+    """Without what was left over for the end of a file: it stands for little."""
+    mean = sum(group.rows for group in found) / len(found)
+    return [group for group in found if 2 * group.rows >= mean]
 
 
 def _written(staged: dict[str, Any]) -> dict[str, int]:

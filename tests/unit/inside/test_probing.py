@@ -235,6 +235,17 @@ def test_a_sample_that_proves_too_large_is_cut_off_and_a_smaller_one_taken(
     assert found["calls"][-1]["rows"] > 1000, "what is left of the time is used"
 
 
+def test_what_is_left_at_the_end_of_a_file_is_no_sample(tmp_path: Path) -> None:
+    few = pa.table({"i": range(5000)})
+    paths = []
+    for number, rows in enumerate((5000, 1100, 5000)):  # the middle one would be taken
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        paths += written(few.slice(0, rows), folder, 5000)
+    found = probed(batch, paths, tmp_path / "out", "batch", share=0.1)
+    assert [call["rows"] for call in found["calls"]] == [0, 1000, 5000, 5000, 5000]
+
+
 def test_the_largest_sample_is_what_there_is_time_for(
     files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
