@@ -17,6 +17,7 @@ from tradewind.compiler import counted, price, refusals, timing
 from tradewind.compiler.elsewhere import estimates
 from tradewind.compiler.facts import Facts, PoolFacts
 from tradewind.compiler.frontier import EVEN, Objective, curve, frontier, judged, ranked
+from tradewind.compiler.learning import TELLING
 from tradewind.compiler.model import SPILLS, Model
 from tradewind.compiler.sizes import sizes
 from tradewind.records.plans import Option, Plan, ProbesWanted, Quote
@@ -58,6 +59,7 @@ def quote(
     model = Model(facts, rows)
     if (objective.said or probe) and _unmeasured(options, facts):
         return ProbesWanted(seconds=PROBE_SECONDS, share=PROBE_SHARE)
+    asked = objective.said or probe or rows
     predicted = [
         plan
         for option in options
@@ -65,7 +67,9 @@ def quote(
         for place in pools
         for plan in _predicted(option, place, model)
     ]
-    if predicted:
+    # What nobody asks about and what is over at once keeps its small first share of a core, so that
+    # many of it run together.
+    if predicted and (asked or not _short(predicted)):
         rest = [each for each in options if not any(_is(each, plan) for plan in predicted)]
         plans = _best(predicted + _counted(rest, pools, facts), objective, first)
         elastic = [each for each in options if each not in rest]
@@ -140,6 +144,10 @@ def _unmeasured(options: Sequence[Option], facts: Facts) -> bool:
     """Whether there is a choice to make, and nothing to make it by."""
     choice = len(options) > 1 or any(option.elastic for option in options)
     return choice and facts.probed is None and not facts.history
+
+
+def _short(plans: Sequence[Plan]) -> bool:
+    return all(plan.cpu is not None and plan.cpu.p50 < TELLING for plan in plans)
 
 
 def _predicted(option: Option, pool: PoolFacts, model: Model) -> list[Plan]:

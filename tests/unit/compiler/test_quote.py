@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tradewind.base.errors import Refused
 from tradewind.compiler import catalogue, price
 from tradewind.compiler.facts import Facts, Machine, PastRun, PoolFacts
-from tradewind.compiler.quote import QUOTE_SECONDS, fits, quote
+from tradewind.compiler.quote import QUOTE_SECONDS, Objective, fits, quote
 from tradewind.records.plans import Option, Quote
 from tradewind.records.tasks import Resources
 
@@ -186,3 +186,17 @@ def test_a_budget_takes_the_pool_that_keeps_to_it() -> None:
     dear = replace(POOL, name="dear", price=10**14)
     plans = ask(option(), (1.0,), dear, POOL, first="dear", budget=10**9).plans  # type: ignore[arg-type]
     assert [plan.pool for plan in plans] == ["here"]
+
+
+def test_what_is_over_at_once_keeps_its_small_share_where_nobody_asks() -> None:
+    option = Option(backend="duckdb", resources=Resources(cpu=0.125), elastic=True, sized=True)
+    past = PastRun(seconds=0.3, cpu=0.3, memory=1, rows=10, backend="duckdb")
+    facts = Facts(pools=(POOL,), history=(past, past))
+    plain = quote([option], facts, quote_id="q", pinned="p", now=0.0)
+    assert isinstance(plain, Quote)
+    assert plain.plans[0].option.resources.cpu == 0.125
+    asked = quote(
+        [option], facts, quote_id="q", pinned="p", now=0.0, objective=Objective(seconds=60.0)
+    )
+    assert isinstance(asked, Quote)
+    assert asked.plans[0].option.resources.cpu >= 1
