@@ -73,6 +73,19 @@ async def test_findings_are_shared_by_runs_of_the_same_pinned_spec(town: Town) -
 
 
 @in_town
+async def test_a_run_that_was_given_something_else_is_no_earlier_run(town: Town) -> None:
+    """A small model's time says nothing of a large one's: it is measured, and refused."""
+    acts(town, measured(1e-5), table(ROWS))
+    small = await town.result(batch(performance="60s", params={"trees": 3}))
+    assert small.state is RunState.SUCCEEDED and small.plan["cpu"]["p50"] < 20
+    acts(town, measured(1e-3), table(ROWS))
+    large = await town.result(batch(performance="60s", params={"trees": 100}))
+    assert (large.state, large.error["code"]) == (RunState.FAILED, "refused")
+    again = await town.result(batch(performance="60s", params={"trees": 3}))
+    assert again.state is RunState.SUCCEEDED and "the run before" in again.plan["basis"]
+
+
+@in_town
 async def test_without_an_objective_nothing_is_measured(town: Town) -> None:
     acts(town, measured(1e-5), table(ROWS))
     run = await town.result(batch())

@@ -51,7 +51,8 @@ class Machine:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
     """How one earlier run of the same function went: wall seconds in tasks, core-seconds of CPU,
-    peak bytes of memory; the rows that it read, on which backend and how wide."""
+    peak bytes of memory; the rows that it read, on which backend and how wide. `given` is a digest
+    of what else it was given: parameters, a model."""
 
     seconds: float
     cpu: float
@@ -60,6 +61,7 @@ class PastRun:
     backend: str = ""
     width: int = 1
     parts: int = 0
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from tradewind.compiler import price
 from tradewind.compiler.facts import PoolFacts
 from tradewind.control.draft import Draft
 from tradewind.records import codec
+from tradewind.records.pinned import Pinned, apart_from_rows
 from tradewind.records.placements import Placement
 from tradewind.records.plans import Plan, Quote
 from tradewind.records.runs import Run
@@ -147,6 +148,7 @@ def usage(view: View) -> dict[str, Any]:
         "backend": option.get("backend", ""),
         "width": option.get("width", 1),
         "parts": option.get("parts", 0),
+        "given": apart_from_rows(codec.from_json(Pinned, view.run.pinned)),
     }
 
 

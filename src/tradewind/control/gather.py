@@ -49,6 +49,7 @@ class Batch:
                     backend=str(usage.get("backend", "")),
                     width=int(usage.get("width", 1)),
                     parts=int(usage.get("parts", 0)),
+                    given=str(usage.get("given", "")),
                 )
                 for memory in self._store.runs.memories(*key, limit=HISTORY)
                 if (usage := memory.get("usage"))

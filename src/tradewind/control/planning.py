@@ -50,10 +50,15 @@ class Planner:
         places = self.places.choice(pool)
         named = [each for each in places if each.name == pool]
         pools = availability.allowed(level, named or places)
+        facts = batch.facts(run)
+        if elastic:  # what can be measured is not taken from runs that were given something else
+            given = pinned.apart_from_rows(made)
+            alike = tuple(each for each in facts.history if each.given == given)
+            facts = replace(facts, history=alike)
         answer = quote_of(
             options,
             replace(
-                batch.facts(run),
+                facts,
                 pools=tuple(pools),
                 probed=probing.facts(known) if known else None,
                 outcomes=lessons.learned(self.store.settings) if elastic else (),

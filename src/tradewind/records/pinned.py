@@ -55,6 +55,14 @@ def parts(pinned: Pinned) -> dict[str, str]:
     return found
 
 
+def apart_from_rows(pinned: Pinned) -> str:
+    """A digest of what decides, besides the rows of its tables and its code, how long it takes: its
+    parameters, and inputs that are no tables, such as a model."""
+    tables = {f"input {name}" for name, bound in pinned.inputs.items() if bound.kind == "table"}
+    given = {name: value for name, value in parts(pinned).items() if name not in tables}
+    return digest_json({k: v for k, v in given.items() if k.startswith(("input ", "parameter "))})
+
+
 def digest(pinned: Pinned) -> str:
     """The cache key."""
     return digest_json(parts(pinned))
