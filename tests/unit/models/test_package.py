@@ -12,6 +12,7 @@ from sklearn import ensemble, linear_model, pipeline, preprocessing
 
 from tradewind.base.errors import Broken, Conflict, InvalidData, NotAllowed
 from tradewind.models import manifest as manifests
+from tradewind.models.formats import BLOCK
 from tradewind.models.manifest import Column, OutputColumn
 from tradewind.models.package import TRUSTED, ModelArtifact, load, sklearn
 
@@ -95,6 +96,11 @@ def test_a_booster(tmp_path: Path) -> None:
     )
     model = load(tmp_path / "m")
     np.testing.assert_allclose(model.predict_rows(ROWS)["score"], booster.predict(X[:50]))
+    assert model.predict_rows([])["score"].shape == (0,)
+    many = np.tile(X, (101, 1))  # more than one block
+    columns = {one.name: many[:, place] for place, one in enumerate(INPUTS)}
+    assert len(many) > 2 * BLOCK and len(many) % BLOCK
+    np.testing.assert_array_equal(model.predict(columns)["score"], booster.predict(many))
     assert model.manifest.requires["lightgbm"] == lightgbm.__version__
 
 
