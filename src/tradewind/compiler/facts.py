@@ -117,10 +117,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything together. `history` is newest first; `elsewhere` are machines to compare with."""
+    """Everything together. `history` is newest first; `elsewhere` are machines to compare with;
+    `rows` is how many all its tables have together now, as an earlier run counts them."""
 
     pools: tuple[PoolFacts, ...]
     history: tuple[PastRun, ...] = ()
     elsewhere: tuple[Machine, ...] = ()
     probed: Probed | None = None
     outcomes: tuple[Outcome, ...] = ()
+    rows: int = 0

@@ -161,8 +161,17 @@ class Model:
     def rows(self) -> int:
         """How many it is asked for; 0 where nobody knows."""
         probed = self.facts.probed
-        known = probed.rows if probed is not None else 0
+        known = probed.rows if probed is not None else self.facts.rows
         return self.asked or known or next((p.rows for p in self.facts.history if p.rows), 0)
+
+    @cached_property
+    def counted(self) -> float:
+        """The same as an earlier run counts them: with the small tables that no sample is taken
+        of."""
+        probed = self.facts.probed
+        if probed is None or not probed.rows or not self.facts.rows:
+            return self.rows
+        return self.rows * max(1.0, self.facts.rows / probed.rows)
 
     @cached_property
     def group_rows(self) -> float:
@@ -255,11 +264,17 @@ class Model:
     def _telling(self) -> list[PastRun]:
         if self.line is None:
             return list(self.facts.history)
-        least = max(self.line.rows, self.rows / NEAR)
+        least = max(self.line.rows, self.counted / NEAR)
         return [run for run in self.facts.history if not run.rows or run.rows >= least]
 
+    @property
+    def unknown(self) -> bool:
+        """Whether neither a probe nor an earlier run of nearly as many rows has told anything."""
+        near = (not run.rows or run.rows * NEAR >= self.counted for run in self.facts.history)
+        return self.facts.probed is None and not any(near)
+
     def _scaled(self, run: PastRun, fixed: float, processes: int) -> float:
-        scale = self.rows / run.rows if run.rows and self.rows else 1.0
+        scale = self.counted / run.rows if run.rows and self.rows else 1.0
         start = min(run.cpu, fixed * max(1, run.parts))
         return start / max(1, run.parts) * processes + (run.cpu - start) * scale
 
@@ -274,7 +289,7 @@ class Model:
         """Peak bytes of one process; 0 where nothing is known."""
         share = processes if backend == "partitions" else 1
         past = [
-            run.memory * (max(1.0, self.rows / run.rows) if run.rows and self.rows else 1.0)
+            run.memory * (max(1.0, self.counted / run.rows) if run.rows and self.rows else 1.0)
             for run in self._telling[:RUNS]
             if run.memory and run.backend in ("", backend)
         ]

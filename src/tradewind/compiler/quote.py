@@ -57,7 +57,7 @@ def quote(
     objective = objective or Objective(budget=budget or None)
     pools = _pools(options, facts, pool)
     model = Model(facts, rows)
-    if (objective.said or probe) and _unmeasured(options, facts):
+    if (objective.said or probe) and _unmeasured(options, model):
         return ProbesWanted(seconds=PROBE_SECONDS, share=PROBE_SHARE)
     asked = objective.said or probe or rows
     predicted = [
@@ -140,10 +140,10 @@ def _too_large(option: Option, pools: Sequence[PoolFacts]) -> Refused:
 # --- what is predicted -------------------------------------------------------------------------
 
 
-def _unmeasured(options: Sequence[Option], facts: Facts) -> bool:
+def _unmeasured(options: Sequence[Option], model: Model) -> bool:
     """Whether there is a choice to make, and nothing to make it by."""
     choice = len(options) > 1 or any(option.elastic for option in options)
-    return choice and facts.probed is None and not facts.history
+    return choice and model.unknown
 
 
 def _short(plans: Sequence[Plan]) -> bool:

@@ -15,7 +15,7 @@ from tradewind.base.units import format_money
 from tradewind.compiler import availability
 from tradewind.compiler.quote import Objective
 from tradewind.compiler.quote import quote as quote_of
-from tradewind.control import lessons, probing
+from tradewind.control import bill, lessons, probing
 from tradewind.control.gather import Batch
 from tradewind.control.places import Places
 from tradewind.records import pinned
@@ -62,6 +62,7 @@ class Planner:
                 pools=tuple(pools),
                 probed=probing.facts(known) if known else None,
                 outcomes=lessons.learned(self.store.settings) if elastic else (),
+                rows=bill.rows(run),
             ),
             quote_id=new_id("q"),
             pinned=pinned.digest(made),

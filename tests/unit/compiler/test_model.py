@@ -136,6 +136,19 @@ def test_earlier_runs_are_scaled_by_their_rows_but_for_the_start() -> None:
     assert model(None, ran, rows=10_000_000).memory("duckdb") == 1000
 
 
+def test_a_table_that_has_grown_is_no_smaller_than_it_is() -> None:
+    ran = PastRun(seconds=5.0, cpu=10.0 + START_CPU, memory=100, rows=1_000_000, backend="duckdb")
+    facts = Facts(pools=(), history=(ran, ran), rows=10_000_000)
+    assert work(Model(facts)).cpu.p50 == pytest.approx(100 + START_CPU)
+
+
+def test_small_tables_beside_count_in_a_run_and_in_what_it_is_compared_with() -> None:
+    """Samples are of the large table alone."""
+    ran = PastRun(seconds=5.0, cpu=50.0, memory=1, rows=24_000_000, backend="duckdb")
+    facts = Facts(pools=(), probed=probed(), history=(ran, ran), rows=24_000_000)
+    assert work(Model(facts)).cpu.p50 == pytest.approx(50.0)
+
+
 def test_a_run_smaller_than_the_sample_says_nothing() -> None:
     tiny = PastRun(seconds=1.0, cpu=50.0, memory=1, rows=1000, backend="duckdb")
     assert work(model(probed(), tiny, tiny)) == work(model(probed()))

@@ -264,6 +264,9 @@ def test_probes_are_wanted_where_a_choice_has_nothing_to_go_by() -> None:
     assert wanted(Objective(seconds=60), (fixed, replace(fixed, backend="duckdb")))
     ran = PastRun(seconds=5.0, cpu=9.0, memory=1)
     assert not wanted(Objective(seconds=60), history=(ran,))
+    ran = replace(ran, rows=1_000_000)
+    assert not wanted(Objective(seconds=60), history=(ran,), rows=10_000_000)
+    assert wanted(Objective(seconds=60), history=(ran,), rows=100_000_000), "of so many it knows no"
 
 
 def test_a_probe_that_failed_leaves_it_unknown_and_says_why() -> None:
