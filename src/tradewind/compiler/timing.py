@@ -44,7 +44,9 @@ def timed(model: Model, work: Work, option: Option, pool: PoolFacts) -> tuple[In
 def plan(model: Model, option: Option, pool: PoolFacts) -> Plan | None:
     """An option of this size on this pool; None where nothing is known of it."""
     processes = option.parts or (option.width if option.backend == "partitions" else 1)
-    work = model.work(option.backend, processes, pool.largest.memory or math.inf)
+    # A pin is what the kernel holds it to, however much the machine has.
+    room = option.resources.memory or pool.largest.memory or math.inf
+    work = model.work(option.backend, processes, room)
     if work is None:
         return None
     seconds, held = timed(model, work, option, pool)

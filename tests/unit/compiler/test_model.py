@@ -181,6 +181,15 @@ def test_state_beyond_the_memory_may_spill_and_streams_hold_little() -> None:
     assert model(replace(found, family="stream")).memory("duckdb") < GIB
 
 
+def test_a_pinned_memory_is_what_it_spills_beyond() -> None:
+    made = model(probed(family="sort", style="sql", memory=100.0))
+    free = timing.plan(made, option("duckdb"), FARM)
+    pinned = replace(option("duckdb"), resources=Resources(cpu=1, memory=GIB))
+    held = timing.plan(made, pinned, FARM)
+    assert free is not None and held is not None
+    assert held.grounds["spills"] and not free.grounds["spills"]
+
+
 def test_outcomes_move_the_line() -> None:
     slow = tuple(
         Outcome(backend="duckdb", family="hash", predicted=10.0, actual=20.0, function=f"f{n}")
