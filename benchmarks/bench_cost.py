@@ -3,10 +3,10 @@
     .venv/bin/python benchmarks/bench_cost.py [--quick]
 
 Claims: of 20 programs with one hot line each the line is named in at least 19, and what the lines
-cost is the bill; looking takes at most 1 % of the core time (pairs of runs with it and without,
-one after the other, so that both meet the same neighbours); a change that makes the hot line do a
-quarter more (at least a tenth of the whole) is flagged in at least 95 % of cases, and the same code
-run again in at most 5 %.
+cost is the bill; looking takes at most 1 % of the core time (a third of a second with it and
+without, in turn in one process: whole runs differ by far more than what is measured); a change that
+makes the hot line do a quarter more (at least a tenth of the whole) is flagged in at least 95 % of
+cases, and the same code run again in at most 5 %.
 
 There is no peer: none of those we know puts a price on a line.
 """
@@ -23,11 +23,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import programs
-from harness import Figure, Json, Platform, Result, bench, median
+from harness import Figure, Json, Platform, Result, bench
 
 from tradewind.compiler.blame import Side, blame
 from tradewind.inside import profiling
@@ -40,7 +40,9 @@ QUARTER = 1.25
 def main() -> None:
     """One child of ours, or the benchmark."""
     if sys.argv[1:2] == ["--one"]:
-        _one(sys.argv[2], sys.argv[3] == "on")
+        _one(sys.argv[2])
+    elif sys.argv[1:2] == ["--pairs"]:
+        _pairs(sys.argv[2], int(sys.argv[3]))
     else:
         bench("cost", __doc__, body)
 
@@ -49,7 +51,7 @@ def body(result: Result) -> None:
     """All claims."""
     names = programs.names()[:: 4 if result.quick else 1]
     _named(result, names)
-    _overhead(result, names, 3 if result.quick else 5)
+    _overhead(result, 20 if result.quick else 80)
     scaled = [name for name in programs.names(scaled=True) if name in names]
     _changes(result, scaled, 1 if result.quick else 2)
 
@@ -86,7 +88,7 @@ def _named(result: Result, names: list[str]) -> None:
 # --- beside user code ----------------------------------------------------------------------------
 
 
-def _one(path: str, on: bool) -> None:
+def _one(path: str) -> None:
     """Run a program once; what it used and what was seen, as JSON."""
     spec = importlib.util.spec_from_file_location("prog", path)
     assert spec is not None and spec.loader is not None
@@ -94,46 +96,96 @@ def _one(path: str, on: bool) -> None:
     spec.loader.exec_module(module)
     posted: list[Json] = []
     gc.collect()
-    begun, wall = time.process_time(), time.perf_counter()
-    with profiling.watching(os.path.dirname(path) if on else "", posted.append):
+    begun = time.process_time()
+    with profiling.watching(os.path.dirname(path), posted.append):
         module.f()
-    used = time.process_time() - begun, time.perf_counter() - wall
-    print(json.dumps([*used, posted[-1]["phases"] if posted else {}]))
+    used = time.process_time() - begun
+    print(json.dumps([used, posted[-1]["phases"] if posted else {}]))
 
 
-def _child(folder: str, name: str, on: bool, factor: float = 1.0) -> tuple[float, float, Json]:
+def _child(folder: str, name: str, factor: float = 1.0) -> tuple[float, Json]:
     path = Path(folder, "prog.py")
     path.write_text(programs.text(name, factor))
-    command = [sys.executable, __file__, "--one", str(path), "on" if on else "off"]
+    command = [sys.executable, __file__, "--one", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=True)
-    cpu, wall, told = json.loads(done.stdout.splitlines()[-1])
-    return cpu, wall, told
+    cpu, told = json.loads(done.stdout.splitlines()[-1])
+    return cpu, told
 
 
-def _overhead(result: Result, names: list[str], pairs: int) -> None:
-    """The median over pairs of one program, then over programs: a pair differs by far more than
-    what is measured."""
-    shares: list[float] = []
+def _python() -> None:
+    x = 1
+    for i in range(8000):
+        x = (x * 31 + i * i) % 1000003
+
+
+def _calls() -> None:
+    for i in range(6):
+        json.loads(json.dumps({"a": list(range(300)), "b": str(i) * 50}))
+
+
+def _gives_way() -> None:
+    for _ in range(300):
+        os.stat("/")
+        sum(range(50))
+
+
+# User code of the kinds that are looked at in different ways.
+KINDS: dict[str, Callable[[], None]] = {
+    "plain Python": _python,
+    "calls of C": _calls,
+    "a system call every few microseconds": _gives_way,
+}
+LONG = 0.3
+
+
+def _pairs(kind: str, count: int) -> None:
+    """The same work with looks and without, in turn; core seconds of the whole process."""
+    work = KINDS[kind]
+    sampler = profiling.Sampler(os.path.dirname(__file__), lambda told: None)
+    sampler.start()
+    until = time.perf_counter() + 3 * profiling.FIRST
+    while time.perf_counter() < until:
+        work()
+    begun, rounds = time.process_time(), 0
+    while time.process_time() - begun < LONG:
+        work()
+        rounds += 1
+    looks, found = sampler._looks, []
+    for number in range(count):
+        spent = {}
+        for looked in (number % 2 == 0, number % 2 == 1):
+            if looked:
+                sampler._resume()
+            else:
+                sampler._halt()
+            begun = time.process_time()
+            for _ in range(rounds):
+                work()
+            spent[looked] = time.process_time() - begun
+        found.append(100 * (spent[True] / spent[False] - 1))
+    looks = sampler._looks - looks
+    sampler.stop()
+    print(json.dumps([found, looks / count / LONG]))
+
+
+def _overhead(result: Result, count: int) -> None:
     every: list[float] = []
-    busy = [name for name in names if name not in ("sleep", "other processes", "threads")]
-    with tempfile.TemporaryDirectory() as folder:
-        for name in busy:
-            found = []
-            for number in range(pairs):
-                first = number % 2 == 0
-                one, other = _child(folder, name, first)[0], _child(folder, name, not first)[0]
-                with_, without = (one, other) if first else (other, one)
-                found.append(100 * (with_ / without - 1))
-            shares.append(statistics.median(found))
-            print(f"  {name}: {shares[-1]:+.1f} %", file=sys.stderr)
-            every += found
-    error = 1.25 * statistics.pstdev(every) / math.sqrt(len(every))
-    note = f"{len(every)} pairs of {len(busy)} programs; standard error {error:.2f} %"
-    result.add(
-        Figure("core time more with looks than without", statistics.median(every), "%", 1.0,
-               note=note),
-        median("… median of each program", shares, "%", note="its error is that of the machine"),
-    )  # fmt: skip
+    for kind in KINDS:
+        command = [sys.executable, __file__, "--pairs", kind, str(count)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found, pace = json.loads(done.stdout)
+        every += found
+        note = f"{count} pairs; {pace:.0f} looks a core second; standard error {_error(found):.2f}"
+        result.add(Figure(f"… {kind}", statistics.median(found), "%", note=note))
+    note = f"standard error {_error(every):.2f}"
+    name = "core time more with looks than without"
+    result.add(Figure(name, statistics.median(every), "%", 1.0, note=note))
+
+
+def _error(found: list[float]) -> float:
+    """Of their median, from the distance of the quartiles: a neighbour makes wild pairs."""
+    low, _middle, high = statistics.quantiles(found, n=4)
+    return 1.25 * (high - low) / 1.35 / math.sqrt(len(found))
 
 
 # --- changes -------------------------------------------------------------------------------------
@@ -145,10 +197,10 @@ def _changes(result: Result, names: list[str], rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in names * rounds:
             factors = (1.0, QUARTER, 1.0)
-            runs: list[list[Any]] = [[], [], []]
+            runs: list[list[tuple[float, Json]]] = [[], [], []]
             for _ in range(RUNS):
                 for kept, factor in zip(runs, factors, strict=True):
-                    kept.append(_child(folder, name, True, factor))
+                    kept.append(_child(folder, name, factor))
             before, dearer, again = (
                 _side(kept, programs.text(name, factor))
                 for kept, factor in zip(runs, factors, strict=True)
@@ -171,9 +223,9 @@ def _changes(result: Result, names: list[str], rounds: int) -> None:
     )  # fmt: skip
 
 
-def _side(runs: list[tuple[float, float, Json]], text: str) -> Side:
+def _side(runs: list[tuple[float, Json]], text: str) -> Side:
     works, lines, looks = [], dict[tuple[str, int], float](), 0
-    for cpu, _wall, told in runs:
+    for cpu, told in runs:
         works.append(cpu + told.get(f"{profiling.MARK}\t\t{profiling.WAITED}", 0.0))
         looks += int(told.get(f"{profiling.MARK}\t\t{profiling.SAMPLES}", 0))
         for name, seconds in told.items():

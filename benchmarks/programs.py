@@ -75,14 +75,14 @@ _add(
 )
 _add(
     "generator in sum",
-    3_000_000,
+    14_000_000,
     """
     def squares(count):
         for n in range(count):
             yield n * n % 7
 
     def f():
-        a = list(range(4_000_000))
+        a = list(range(8_000_000))
         b = sum(a[::2])
         return b + sum(n * n % 1009 for n in range(SIZE))  # hot
     """,
@@ -315,7 +315,7 @@ _add(
     def f():
         values = [n * 7919 % 10007 / 7 for n in range(60_000)]
         total = 0.0
-        for i in range(8):
+        for i in range(40):
             total += sum(sorted(values * 2, reverse=True)[:9])
             total += statistics.pstdev(values[:SIZE])  # hot
         return total

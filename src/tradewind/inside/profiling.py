@@ -10,8 +10,8 @@ the lock was free at once, the look is left to one shot of a timer of CPU time (
 comes at any moment, and never while the process waits. Where user code has such a timer or a
 handler of its own, that is left alone.
 
-A look costs about 50 µs (benchmarks/bench_cost.py), and the pace falls until that is `SHARE` of the
-time. Until user code has run for `FIRST` seconds there is nothing but a thread that sleeps.
+A look costs about 100 µs (benchmarks/bench_cost.py), and the pace falls until that is `SHARE` of
+the time. Until user code has run for `FIRST` seconds there is nothing but a thread that sleeps.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ SAMPLES, WAITED, IDLE, OUTSIDE, IMPORTS, INPUTS, OUTPUTS, REST = (
 FIRST = 0.25
 # Seconds between two looks: at first, at last, and as a part of the time that it runs already.
 SHORTEST, LONGEST, PART = 0.01, 0.05, 1 / 500
-# At most this part of a core may go into looking.
+# The part of a core that the thread itself may take. What it costs besides, in locks that change
+# hands, caches and the timer's looks, is about half as much again.
 SHARE = 0.004
 # What is told while it runs comes after this many seconds, then after twice as many, and so on.
 TELL = 10.0
@@ -99,6 +100,7 @@ class Sampler:
         self._began = self._last = 0.0
         self._active, self._due, self._missed = 0.0, 0.0, 0
         self._aimed: tuple[Place, float] = (("", REST, ""), 0.0)
+        self._own = self._own_before = 0.0
         self._idle = self._used = self._turned = 0.0
         self._replaced: dict[str, Callable[..., Any]] = {}
         self._waited, self._measured, self._crowd = (0, 0), 0.0, 1.0
@@ -177,7 +179,7 @@ class Sampler:
     # -- looking ---------------------------------------------------------------------------------
 
     def _live(self) -> None:
-        bell, gone = self._bell, self._gone
+        bell, gone, self._own_before = self._bell, self._gone, 0.0
         try:
             if self._looks or not bell.acquire(timeout=FIRST):
                 if not self._looks:
@@ -198,7 +200,9 @@ class Sampler:
     def _pause(self) -> float:
         """Uneven, so that nothing in the program has the same pace."""
         now = time.perf_counter()
-        least = self._crowd * time.thread_time() / (self._looks + 10) / SHARE
+        used = time.thread_time()
+        self._own, self._own_before = self._own + used - self._own_before, used
+        least = self._crowd * self._own / (self._looks + 10) / SHARE
         self._dice = self._dice * 1103515245 + 12345 & 0x7FFFFFFF
         middle = max(least, min(LONGEST, max(SHORTEST, (now - self._began) * PART)))
         pause = middle * (0.5 + self._dice / 0x7FFFFFFF)
