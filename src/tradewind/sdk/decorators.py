@@ -444,6 +444,11 @@ def _decorate(kind: str, function: Any, fields: Json) -> Any:
     _check_fields(kind, fields)
     if function is None:
         return lambda each: made(each, kind, fields)
+    if isinstance(function, type):
+        raise UserError(
+            f"@tw.{kind} stands on a function, and {function.__name__} is a class",
+            hint="write a function that makes what it needs, once, and uses it",
+        )
     if not callable(function):
         raise UserError(f"@tw.{kind} takes names: @tw.{kind}(performance='60s')")
     return made(function, kind, fields)

@@ -103,6 +103,8 @@ class FunctionSpec(Workload):
             )
         if self.sql is not None and self.items is not None:
             raise fault("sql reads tables and takes no items", "drop items", ("items",))
+        if self.items is not None and not self.items:
+            raise fault("items is empty: there is nothing to do", "leave it out", ("items",))
         if found := [*self._style_faults()]:
             raise faults(found)
         if self.at_once is not None and self.items is None:

@@ -289,3 +289,11 @@ def test_what_has_no_code_of_its_own_is_a_step_and_a_run(api: Fake) -> None:
     assert api.runs[handle.id]["spec"]["model"] == "flights@production"
     with pytest.raises(UserError, match="no field"):
         tw.deploy("flights", replica=2)
+
+
+def test_a_class_is_no_function() -> None:
+    with pytest.raises(UserError, match="Greeter is a class"):
+
+        @tw.service
+        class Greeter:
+            pass

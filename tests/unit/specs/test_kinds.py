@@ -217,6 +217,7 @@ FAULTS: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("function", {"backend": "duckdbb"}, "backend", "expected python, duckdb", "'duckdb'"),
     ("function", {"value": "5"}, "value", "an amount of money", ""),
     ("function", {"items": 5}, "items", "expected a list", ""),
+    ("function", {"items": []}, "items", "nothing to do", "leave it out"),
     ("function", {"params": {"a": float("nan")}}, "params.a", "finite", ""),
     ("function", {"params": {"a": {1: 2}}}, "params.a", "expected text as a key", 'quotes: "1"'),
     ("function", {"params": {"a": b"x"}}, "params.a", "expected a JSON value", ""),
