@@ -8,6 +8,7 @@ in Thrift's compact encoding; of that just enough is read here to cut a list.
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from typing import IO, Any, Sequence
@@ -18,6 +19,7 @@ from .groups import Group
 _MAGIC = b"PAR1"
 _NUM_ROWS, _ROW_GROUPS = 3, 4
 _I64, _LIST = 6, 9
+_FIELD = 0
 
 
 def of_groups(chosen: Sequence[Group], folder: str) -> list[str]:
@@ -87,7 +89,13 @@ def _spans(footer: Any, kept: set[int]) -> list[tuple[int, int]]:
             if column.has_dictionary_page and column.dictionary_page_offset:
                 begin = min(begin, column.dictionary_page_offset)
             found.append((begin, begin + column.total_compressed_size))
-    return sorted(found)
+    joined: list[tuple[int, int]] = []
+    for begin, stop in sorted(found):
+        if joined and begin == joined[-1][1]:
+            joined[-1] = joined[-1][0], stop
+        else:
+            joined.append((begin, stop))
+    return joined
 
 
 def _copy(old: IO[bytes], new: IO[bytes], begin: int, end: int) -> None:
@@ -115,28 +123,38 @@ def cut(footer: bytes, kept: set[int], rows: int) -> bytes:
             number, place = _varint(footer, place)
             field = _unzigzag(number)
         made += footer[begin:place]
-        begin, place = place, _after(footer, place, kind)
+        begin = place
+        if field == _ROW_GROUPS and kind == _LIST:
+            made += _cut_list(footer, begin, kept)
+            place = _ends(footer, begin)[-1]
+            continue
+        place = _after(footer, place, kind)
         if field == _NUM_ROWS and kind == _I64:
             made += _varint_of(rows << 1)
-        elif field == _ROW_GROUPS and kind == _LIST:
-            made += _cut_list(footer, begin, kept)
         else:
             made += footer[begin:place]
     return bytes(made) + footer[place:]
 
 
-def _cut_list(data: bytes, place: int, kept: set[int]) -> bytes:
-    size, kind, place = _list_head(data, place)
-    parts = []
-    for number in range(size):
-        begin, place = place, _after(data, place, kind)
-        if number in kept:
-            parts.append(data[begin:place])
+def _cut_list(data: bytes, begin: int, kept: set[int]) -> bytes:
+    kind = _list_head(data, begin)[1]
+    ends = _ends(data, begin)
+    parts = [data[ends[number] : ends[number + 1]] for number in sorted(kept)]
     if len(parts) < 15:
         head = bytes([len(parts) << 4 | kind])
     else:
         head = bytes([0xF0 | kind]) + _varint_of(len(parts))
     return head + b"".join(parts)
+
+
+@functools.lru_cache(maxsize=4)
+def _ends(data: bytes, place: int) -> list[int]:
+    """Where the list's first value begins, and where each of them ends."""
+    size, kind, place = _list_head(data, place)
+    found = [place]
+    for _ in range(size):
+        found.append(place := _after(data, place, kind))
+    return found
 
 
 def _list_head(data: bytes, place: int) -> tuple[int, int, int]:
@@ -148,36 +166,44 @@ def _list_head(data: bytes, place: int) -> tuple[int, int, int]:
 
 
 def _after(data: bytes, place: int, kind: int) -> int:
-    """Where the value of this kind that begins at `place` ends."""
-    if kind in (1, 2):  # a field's truth lies in its kind
-        return place
-    if kind == 3:
-        return place + 1
-    if kind in (4, 5, 6):
-        return _varint(data, place)[1]
-    if kind == 7:
-        return place + 8
-    if kind == 8:
-        size, place = _varint(data, place)
-        return place + size
-    if kind in (9, 10):
-        size, inner, place = _list_head(data, place)
-        for _ in range(size):
-            place = place + 1 if inner in (1, 2) else _after(data, place, inner)
-        return place
-    if kind == 12:
-        return _after_struct(data, place)
-    raise ValueError(f"a Parquet footer with a value of kind {kind}")
-
-
-def _after_struct(data: bytes, place: int) -> int:
-    while data[place]:
-        kind = data[place] & 15
-        place += 1
-        if not data[place - 1] >> 4:
-            place = _varint(data, place)[1]
-        place = _after(data, place, kind)
-    return place + 1
+    """Where the value of this kind that begins at `place` ends. One loop, no calls: a table of a
+    thousand row groups has a million values in its footer."""
+    # What is still to be passed over: kinds of values, and _FIELD where a struct goes on.
+    left = [kind]
+    while left:
+        kind = left.pop()
+        if kind == _FIELD:
+            head = data[place]
+            place += 1
+            if not head:
+                continue
+            if head < 16:  # the number of the field follows
+                while data[place] > 127:
+                    place += 1
+                place += 1
+            left.append(_FIELD)
+            kind = head & 15
+            if kind in (1, 2):  # a field's truth lies in its kind
+                continue
+        if 4 <= kind <= 6:
+            while data[place] > 127:
+                place += 1
+            place += 1
+        elif kind == 8:
+            size, place = _varint(data, place)
+            place += size
+        elif kind == 12:
+            left.append(_FIELD)
+        elif kind in (9, 10):
+            size, inner, place = _list_head(data, place)
+            left += [3 if inner in (1, 2) else inner] * size
+        elif kind == 7:
+            place += 8
+        elif kind == 3:
+            place += 1
+        else:
+            raise ValueError(f"a Parquet footer with a value of kind {kind}")
+    return place
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
