@@ -6,18 +6,19 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 SETUP = @test -n "$(PYTHON)" || { echo "setup: no Python 3.11 or newer found; name one: make PYTHON=/path/to/python"; exit 1; }; \
 	"$(PYTHON)" scripts/setup.py
-INPUTS := pyproject.toml requirements/build.txt requirements/uv.txt scripts/setup.py src/tradewind/__init__.py
+SOURCES := pyproject.toml requirements/build.txt requirements/uv.txt scripts/setup.py src/tradewind/__init__.py
 # The test set holds the demo set: an environment made for the tests serves the demo as well.
 DEMO_ENV := $(or $(wildcard .venv/.test),.venv/.demo)
 COMPILED := $(BIN)/python -m compileall -q src
 
-.PHONY: help demo test fresh check docs bench chaos chaos-cluster lock clean
+.PHONY: help demo test fresh check docs bench chaos chaos-cluster differential lock clean
 
 help:
 	@echo "make demo [POOL=name] [KEEP=1]   from raw flights to a served prediction"
 	@echo "make test                 all tests that run on one machine"
 	@echo "make check                format, lint, types, import contracts, docs, sizes"
 	@echo "make fresh TARGET=test    a target on a copy, with an empty home and empty caches"
+	@echo "make differential [INPUTS=10000] [SEED=1]   the same on every backend, Spark included"
 	@echo "make docs | bench | chaos | chaos-cluster [CLUSTER=kubeconfig] | lock | clean"
 
 demo: $(DEMO_ENV)
@@ -56,23 +57,35 @@ chaos-cluster: .venv/.test
 	@$(COMPILED)
 	@$(BIN)/python -m tests.chaos.cluster $(if $(CLUSTER),--kubeconfig "$(CLUSTER)")
 
+differential: .venv/.spark
+	@$(COMPILED)
+	@$(BIN)/python -m tests.differential.run $(or $(INPUTS),10000) $(or $(SEED),1)
+
 # What the server and tasks in a cluster find beside each other (deploy/Dockerfile).
 IMAGE = --extra data --extra ml --extra pandas --extra polars --extra kubernetes --extra postgres
+# Everything but Spark: half a gigabyte more, which is built from source.
+TEST = $(IMAGE) --extra ibis --extra onnx --extra notebook
 # Pins stay as they are where they still fit; make lock FLAGS=--upgrade takes the newest.
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(FLAGS)
 lock: .venv/.test
-	$(LOCK) --all-extras --group dev --group demo pyproject.toml -o requirements/test.txt
+	$(LOCK) $(TEST) --group dev --group demo pyproject.toml -o requirements/test.txt
+	printf 'pyspark>=4.1,<5\njdk4py>=21\n' | $(LOCK) -c requirements/test.txt - -o requirements/spark.txt
 	$(LOCK) --extra data --extra ml --group demo -c requirements/test.txt pyproject.toml -o requirements/demo.txt
 	$(LOCK) -c requirements/test.txt pyproject.toml -o requirements/core.txt
 	$(LOCK) $(IMAGE) -c requirements/test.txt pyproject.toml -o requirements/image.txt
 	echo uv | $(LOCK) -c requirements/test.txt - -o requirements/uv.txt
 	$(LOCK) requirements/build.in -o requirements/build.txt
 
+# On top of the test environment, which the tests of Spark skip without.
+.venv/.spark: .venv/.test requirements/spark.txt
+	$(SETUP) spark
+	@touch $@
+
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.%: requirements/%.txt $(INPUTS)
+.venv/.%: requirements/%.txt $(SOURCES)
 	$(SETUP) $*
 	@rm -f .venv/.demo .venv/.test && touch $@

@@ -183,7 +183,6 @@ class Values:
             lambda: make("str", depth).endswith(make("str", 0)),
             lambda: make("bool", depth) & make("bool", depth),
             lambda: make("bool", depth) | make("bool", depth),
-            lambda: make("bool", depth) ^ make("bool", depth),
             lambda: ~make("bool", depth),
             lambda: make(kind, depth).identical_to(make(kind, depth)),
         )

@@ -39,6 +39,8 @@ ENDS = (loading.Failure, outputs.Unstorable, inputs.Unreadable)
 # A float whose last digits depend on the order of rows is compared by so many digits.
 DIGITS = 11
 Outcome = tuple[str, Any, Any]
+Row = tuple[str, ...]
+Case = tuple[str, Callable[..., Any], dict[str, Any]]
 
 
 def why_not() -> str:
@@ -87,7 +89,7 @@ def carried(function: Callable[..., Any], start: dict[str, Any], backend: str) -
     return "rows", table.schema.remove_metadata(), table
 
 
-def bag(table: pa.Table, rounded: bool) -> list[str]:
+def bag(table: pa.Table, rounded: bool) -> list[Row]:
     """All rows as text, in an order of their own. Of the two zeros which one is not said."""
 
     def plain(value: Any) -> Any:
@@ -97,8 +99,8 @@ def bag(table: pa.Table, rounded: bool) -> list[str]:
             return f"{value + 0.0:.{DIGITS}g}"
         return value + 0.0
 
-    rows = ([plain(value) for value in row.values()] for row in table.to_pylist())
-    return sorted(repr(row) for row in rows)
+    rows = table.to_pylist()
+    return sorted(tuple(repr(plain(value)) for value in row.values()) for row in rows)
 
 
 def difference(seed: int, counts: Counter[str]) -> str:
@@ -118,7 +120,7 @@ def difference(seed: int, counts: Counter[str]) -> str:
         start = ways.start(files, folder, "expression", inputs=more)
         try:
             rounds = rounded(steps, start)
-        except (IbisError, AttributeError, TypeError):
+        except (IbisError, AttributeError, TypeError, ArithmeticError):
             counts["no expression"] += 1  # Ibis has no type for it
             return ""
         one = carried(steps_of(seed), start, "duckdb")
@@ -147,27 +149,37 @@ def rounded(steps: Any, start: dict[str, Any]) -> bool:
     return bool(names & sparksql.ROUNDS)
 
 
+def sample(seed: int) -> pa.Table:
+    """A table with some rows."""
+    return pa.concat_tables([tables.table(random.Random(seed + i)) for i in range(4)])
+
+
+def start_of(case: Case, files: list[str], folder: Path) -> dict[str, Any]:
+    """What a unit is told for a function of this module or another: workers import it by name."""
+    style, function, call = case
+    start = ways.start(files, folder, style, **call)
+    target = f"{function.__module__}:{function.__qualname__}"
+    start["entry"] = {**start["entry"], "kind": "module", "target": target}
+    return {**start, "path": [ROOT], "bundle": ""}
+
+
 def _of_function(rng: random.Random, files: list[str], folder: Path, counts: Counter[str]) -> str:
     from tests.contract import test_backends
 
     cases = [each for each in test_backends.CASES if each[0] in ("batch", "row", "group")]
-    style, function, call = rng.choice(cases)
-    start = ways.start(files, folder, style, **call)
-    target = f"{function.__module__}:{function.__qualname__}"
-    start["entry"] = {**start["entry"], "kind": "module", "target": target}
-    start |= {"path": [ROOT], "bundle": ""}
-    one = carried(function, start, "duckdb")
-    two = carried(function, start, "spark")
+    case = rng.choice(cases)
+    start = start_of(case, files, folder)
+    one, two = (carried(case[1], start, backend) for backend in ("duckdb", "spark"))
     counts["functions"] += 1
     found = _compared(one, two, counts, False)
-    return f"{style} {function.__name__} {call}: {found}" if found else ""
+    return f"{case[0]} {case[1].__name__} {case[2]}: {found}" if found else ""
 
 
 def _compared(one: Outcome, two: Outcome, counts: Counter[str], rounded: bool) -> str:
     if one[0] == two[0] == "raised":
         counts["raised by both"] += 1
         return ""
-    if one[0] == "raised" and "Binder Error" in one[1]:
+    if one[0] == "raised" and re.match("(Binder|Parser) Error", one[1]):
         counts["no expression"] += 1  # Ibis leaves out brackets that DuckDB needs
         return ""
     if one[0] != two[0]:
@@ -181,9 +193,24 @@ def _compared(one: Outcome, two: Outcome, counts: Counter[str], rounded: bool) -
     counts["rows"] += len(first)
     if first == second:
         return ""
-    lacking = [row for row in first if row not in second][:2]
-    strange = [row for row in second if row not in first][:2]
-    return f"rows of {one[1].names}: duckdb {lacking}, spark {strange}"
+    return _unlike(first, second, one[1].names)
+
+
+def _unlike(first: list[Row], second: list[Row], names: list[str]) -> str:
+    """The first row that only DuckDB gave, and how Spark's that is most like it differs."""
+    lacking = [row for row in first if row not in second]
+    strange = [row for row in second if row not in first]
+    counts = f"{len(first)} rows by duckdb, {len(second)} by spark"
+    if not lacking or not strange:
+        return f"{counts}; only duckdb: {lacking[:1]}, only spark: {strange[:1]}"
+    row = lacking[0]
+    like = max(strange, key=lambda other: sum(a == b for a, b in zip(row, other, strict=True)))
+    unlike = [
+        f"{name}: duckdb {a}, spark {b}"
+        for name, a, b in zip(names, row, like, strict=True)
+        if a != b
+    ]
+    return f"{counts}; {'; '.join(unlike)}"
 
 
 def _short(outcome: Outcome) -> str:
@@ -212,7 +239,10 @@ def main(inputs_: int, seed: int) -> int:
                 print(f"seed {number}: {found}", flush=True)
             if (number - seed + 1) % 100 == 0:
                 took = time.monotonic() - began
-                print(f"differential: {number - seed + 1} inputs, {different} differ, {took:.0f} s")
+                print(
+                    f"differential: {number - seed + 1} inputs, {different} differ, {took:.0f} s",
+                    flush=True,
+                )
     told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     took = time.monotonic() - began
     figures = f"{inputs_} inputs from seed {seed}, {different} differ, {took:.0f} s"

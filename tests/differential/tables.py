@@ -33,7 +33,7 @@ FINITE = (0.0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 3.25, -7.75, 1024.0, 0.125)
 WHOLE = (0, 1, -1, 2, 7, -8, 100, 2**31, -(2**40), 2**53 + 1)
 _DAY = 86_400_000_000
 TYPES = {
-    "id": pa.int64(), "i": pa.int64(), "n": pa.int32(), "j": pa.int8(), "u": pa.uint16(),
+    "id": pa.int64(), "i": pa.int64(), "n": pa.int32(), "j": pa.int8(),
     "f": pa.float64(), "h": pa.float64(), "w": pa.float32(), "d": pa.decimal128(12, 3),
     "e": pa.decimal128(5, 1), "s": pa.string(), "k": pa.string(), "b": pa.bool_(),
     "g": pa.date32(), "t": pa.timestamp("us"), "z": pa.timestamp("us", "Asia/Shanghai"),
@@ -59,8 +59,6 @@ def _value(rng: random.Random, name: str) -> Any:
         return rng.choice(WHOLE) if rng.random() < 0.5 else rng.randint(-1000, 1000)
     if name in "nj":
         return rng.randint(-3, 3)
-    if name == "u":
-        return rng.randint(0, 5)
     if name == "f":
         return rng.choice(FLOATS)
     if name in "hw":

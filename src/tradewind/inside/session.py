@@ -39,6 +39,8 @@ logger.tasks.name = org.apache.spark.scheduler
 logger.tasks.level = off
 logger.executor.name = org.apache.spark.executor
 logger.executor.level = off
+logger.cluster.name = org.apache.spark.deploy
+logger.cluster.level = off
 logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
 logger.gateway.level = error
 """

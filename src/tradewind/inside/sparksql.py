@@ -19,7 +19,7 @@ AGREES = frozenset([
     "Intersection", "Difference", "Distinct", "DropColumns", "FillNull", "DropNull",
     "WindowFunction", "WindowBoundary", "Add", "Subtract", "Multiply", "Divide", "Negate", "Abs",
     "Equals", "NotEquals", "Less", "LessEqual", "Greater", "GreaterEqual", "Between", "And",
-    "Or", "Not", "Xor", "IsNull", "NotNull", "IsNan", "IsInf", "IdenticalTo", "InValues",
+    "Or", "Not", "IsNull", "NotNull", "IsNan", "IsInf", "IdenticalTo", "InValues",
     "IfElse", "SearchedCase", "SimpleCase", "Coalesce", "NullIf", "Greatest", "Least",
     "BitwiseAnd", "BitwiseOr", "BitwiseXor", "StringLength", "StringContains", "StartsWith",
     "EndsWith", "StringConcat", "Strip", "LStrip", "RStrip", "ExtractYear", "ExtractMonth",
@@ -32,7 +32,8 @@ AGREES = frozenset([
 ROUNDS = frozenset(["Sum", "Mean"])
 # Operations that agree for some of what they can be given; see `_CONDITIONS`.
 SOMETIMES = {
-    "Cast": "between numbers, to text of what is no float and has no zone, between dates and times",
+    "Cast": "between numbers, between dates and times, and to text of what is no float, has no "
+    "zone and is no truncated date",
     "Modulus": "of whole numbers",
     "FloorDivide": "by a number that is written down and not 0",
     "Floor": "of floats",
@@ -115,8 +116,8 @@ def _differences(top: Any) -> Iterator[str]:
 def _plain(kind: Any) -> bool:
     if kind.is_timestamp():
         return kind.scale is None or kind.scale <= 6
-    if kind.is_unsigned_integer():
-        return bool(kind.nbytes < 8)
+    if kind.is_unsigned_integer():  # Spark has none, and DuckDB counts in them otherwise
+        return False
     return bool(
         kind.is_numeric() or kind.is_boolean() or kind.is_string() or kind.is_date()
     )  # fmt: skip
@@ -129,7 +130,9 @@ def _cast(node: Any) -> bool:
     old, new = node.arg.dtype, node.to
     if new.is_string():
         zoned = old.is_timestamp() and old.timezone
-        plain = old.is_integer() or old.is_boolean() or old.is_string() or old.is_date()
+        # To DuckDB a day that a date was truncated to is a time.
+        day = old.is_date() and not _within(node, "DateTruncate")
+        plain = old.is_integer() or old.is_boolean() or old.is_string() or day
         return bool((plain or old.is_timestamp()) and not zoned)
     if old.is_string():
         return bool(new.is_string())
@@ -142,6 +145,11 @@ def _cast(node: Any) -> bool:
     if new.is_boolean():
         return bool(old.is_boolean() or old.is_integer())
     return True
+
+
+def _within(node: Any, name: str) -> bool:
+    every = node.find(tables._use("ibis.expr.operations").Node)
+    return any(type(each).__name__ == name for each in every)
 
 
 def _short(kind: Any) -> bool:
@@ -283,6 +291,9 @@ class _AsDuckDB:
 
     visit_DateTruncate = visit_TimestampTruncate
 
+    def visit_ExtractSecond(self, op: Any, *, arg: Any) -> Any:
+        return self.f.anon.second(arg)  # without its fraction
+
     def visit_Strip(self, op: Any, *, arg: Any) -> Any:
         return self._trim(arg, "BOTH")
 
@@ -315,7 +326,7 @@ def _base() -> Any:
 
 
 def _paren(arg: Any) -> Any:
-    return _sqlglot().paren(arg)
+    return tables._use("sqlglot.expressions").paren(arg)
 
 
 def _sqlglot() -> Any:

@@ -88,6 +88,23 @@ def test_parts_are_an_array_that_publishes_nothing_by_itself() -> None:
     assert several.outputs["output"].target == "" and several.entry.call["backend"] == "partitions"
 
 
+@pytest.mark.parametrize("fields", [{"dependencies": ["pyspark>=4"]}, {"backend": "spark"}])
+def test_spark_is_offered_where_the_environment_has_it(fields: dict[str, Any]) -> None:
+    *_others, option = lower.options(pinned(style="row", **fields))
+    assert (option.backend, option.width, option.elastic) == ("spark", 1, True)
+    others = pinned(style="row", dependencies=["pyspark-client", "pandas"])
+    assert [each.backend for each in lower.options(others)] == ["duckdb", "partitions"]
+
+
+def test_spark_of_several_processes_is_a_gang_that_publishes_once() -> None:
+    made = pinned(style="row", backend="spark")
+    option = Option(backend="spark", width=3, resources=Resources(cpu=2.0))
+    several = role(made, option)
+    assert several.shape == Gang(least=3, most=3) and several.items == ()
+    assert several.entry.call == {"style": "row", "backend": "spark", "cores": 2, "width": 3}
+    assert several.outputs["output"].target == "f"
+
+
 def test_a_pin_is_kept_or_refused_with_what_can() -> None:
     (option,) = lower.options(pinned(style="row", backend="partitions"))
     assert option.backend == "partitions"

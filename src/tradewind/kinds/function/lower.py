@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -26,6 +27,8 @@ FIRST_WIDTH = 2
 PROBE_CPU = 1.0
 PROBE_START, PROBE_PATIENCE = 60.0, 4.0
 
+_SPARK = re.compile(r"pyspark\b(?!-)|tradewind\[.*spark")
+
 # What a part returns is nothing by itself: the parts of a table are published together.
 _PART = Output()
 
@@ -40,7 +43,7 @@ def options(pinned: Pinned) -> Sequence[Option]:
     the plainest. What is called with whole tables stays as it is written: one process, or one for
     each item with `at_once` of them together."""
     spec = _spec(pinned)
-    backends = matrix.chosen(_style(spec), spec.backend)
+    backends = _there(spec, matrix.chosen(_style(spec), spec.backend))
     sized = sizing.free(spec)
     resources = sizing.resources(spec, FIRST_CPU)
     if spec.items:
@@ -60,6 +63,14 @@ def options(pinned: Pinned) -> Sequence[Option]:
     ]
 
 
+def _there(spec: FunctionSpec, backends: Sequence[str]) -> Sequence[str]:
+    """Without Spark where nobody asked for it: no plan may need what the environment lacks."""
+    named = spec.dependencies if isinstance(spec.dependencies, tuple) else ()
+    if spec.backend == "spark" or any(_SPARK.match(each) for each in named):
+        return backends
+    return [each for each in backends if each != "spark"]
+
+
 def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
     """One task with one role."""
     spec, option = _spec(pinned), plan.option
@@ -67,9 +78,12 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
     if option.backend == "partitions":
         parts = max(option.parts, option.width)
         items = [{"part": part, "of": parts} for part in range(parts)]
+    # Of Spark the first member is the driver, with the master beside it; all of them work.
+    width = option.width if option.backend == "spark" else 1
+    gang = Gang(least=width, most=width)
     role = Role(
         name="main",
-        shape=Array(count=len(items), at_once=option.width) if items else Gang(),
+        shape=Array(count=len(items), at_once=option.width) if items else gang,
         entry=_entry(spec, _call(spec, option)),
         resources=option.resources,
         params=_params(spec),
@@ -130,6 +144,8 @@ def _called(spec: FunctionSpec, style: str, option: Option) -> dict[str, Any]:
         call["cores"] = math.ceil(option.resources.cpu)
     if option.resources.memory:
         call["memory"] = option.resources.memory
+    if option.backend == "spark" and option.width > 1:
+        call["width"] = option.width
     return call
 
 

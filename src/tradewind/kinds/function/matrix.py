@@ -20,7 +20,7 @@ BACKENDS = {
     "python": "one process, called once with whole tables",
     "duckdb": "one process; DuckDB carries out queries and puts groups together, rows stream",
     "partitions": "an array of processes, each with a share of the row groups, or of the keys",
-    "spark": "a Spark of its own: a driver and executors",
+    "spark": "a Spark of its own: in one process, or in several of one machine",
 }
 STYLES = {
     "table": "whole tables",
@@ -45,7 +45,6 @@ _WHOLE = Cell("never", "a function over whole tables is called once, with all of
 _STREAMS = Cell("never", "one process streams it, which is the backend duckdb")
 _QUERY = Cell("never", "a query is carried out by an engine, and Python is none")
 _SPLIT = Cell("notimpl", "a query may need all rows, and is not taken apart")
-_SPARK = Cell("notyet", "Spark does not carry out Python functions here yet")
 
 MATRIX: dict[str, dict[str, Cell]] = {
     "table": {"python": _YES, "duckdb": _WHOLE, "partitions": _WHOLE, "spark": _WHOLE},
@@ -53,7 +52,7 @@ MATRIX: dict[str, dict[str, Cell]] = {
         "python": _QUERY,
         "duckdb": _YES,
         "partitions": _SPLIT,
-        "spark": Cell("notyet", "Spark does not carry out expressions here yet"),
+        "spark": _YES,
     },
     "sql": {
         "python": _QUERY,
@@ -61,9 +60,9 @@ MATRIX: dict[str, dict[str, Cell]] = {
         "partitions": _SPLIT,
         "spark": Cell("never", "the SQL is DuckDB's, and the same words mean other things there"),
     },
-    "batch": {"python": _STREAMS, "duckdb": _YES, "partitions": _YES, "spark": _SPARK},
-    "row": {"python": _STREAMS, "duckdb": _YES, "partitions": _YES, "spark": _SPARK},
-    "group": {"python": _STREAMS, "duckdb": _YES, "partitions": _YES, "spark": _SPARK},
+    "batch": {"python": _STREAMS, "duckdb": _YES, "partitions": _YES, "spark": _YES},
+    "row": {"python": _STREAMS, "duckdb": _YES, "partitions": _YES, "spark": _YES},
+    "group": {"python": _STREAMS, "duckdb": _YES, "partitions": _YES, "spark": _YES},
 }
 
 

