@@ -51,7 +51,7 @@ _add(
     """
     def f():
         kept = 0
-        for i in range(700):
+        for i in range(2000):
             few = [n + 1 for n in range(4000)]
             many = [n * n % 7 + 1 for n in range(SIZE)]  # hot
             kept += len(few) + len(many)
@@ -124,7 +124,7 @@ _add(
     """
     def f():
         data = [n * 7919 % 1000003 for n in range(100_000)]
-        for i in range(10):
+        for i in range(30):
             copied = [n + i for n in data]
             order = sorted((data * 3)[:SIZE], key=lambda n: -n)  # hot
             data = copied
@@ -165,7 +165,7 @@ _add(
 
     def f():
         size = 0
-        for i in range(60):
+        for i in range(180):
             data = [{"n": n, "name": "x"} for n in range(8000)]
             size += len(json.dumps((data * 4)[:SIZE]))  # hot
         return size
@@ -195,7 +195,7 @@ _add(
         path = pathlib.Path("block.bin")
         path.write_bytes(bytes(range(256)) * 8192)
         seen = 0
-        for i in range(90):
+        for i in range(250):
             seen ^= zlib.crc32(bytes(400_000)) + sum(range(90_000))
             seen ^= sum(len(path.read_bytes()) for _ in range(SIZE))  # hot
         return seen
@@ -210,7 +210,7 @@ _add(
     def f():
         rng = np.random.default_rng(1)
         total = 0.0
-        for i in range(25):
+        for i in range(70):
             small = np.sqrt(rng.random(400_000)).sum()
             a = rng.random((700, 700))
             b = a @ a[:, :SIZE % 701]  # hot
@@ -246,7 +246,7 @@ _add(
         left = pd.DataFrame({"k": keys, "v": np.arange(1_000_000)})
         right = pd.DataFrame({"k": np.arange(50_000), "w": 1})
         total = 0
-        for i in range(25):
+        for i in range(80):
             total += int(left["v"].head(300_000).rolling(3).sum().max())
             both = left.head(SIZE).merge(right, on="k")  # hot
             total += len(both)
@@ -266,7 +266,7 @@ _add(
     def f():
         data = pd.Series([f"{n},{n + 1},{n + 2},{n + 3}" for n in range(120_000)])
         one = data.str.len().sum()
-        return int(one + data.map(score).sum() + data.map(score).max() + data.map(score).min())
+        return int(one + data.map(score).sum() + sum(data.map(score).max() for _ in range(4)))
     """,
 )
 _add(
@@ -289,7 +289,7 @@ _add(
 )
 _add(
     "threads",
-    290_000,
+    800_000,
     """
     import hashlib
     from concurrent.futures import ThreadPoolExecutor
@@ -300,7 +300,7 @@ _add(
     def f():
         kept = []
         for i in range(2):
-            kept.append(sum(n * n for n in range(2_000_000)))
+            kept.append(sum(n * n for n in range(4_000_000)))
             with ThreadPoolExecutor(2) as pool:
                 kept += pool.map(mix, [b"1", b"2", b"3"])
         return len(kept)

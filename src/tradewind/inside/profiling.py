@@ -101,6 +101,7 @@ class Sampler:
         self._active, self._due, self._missed = 0.0, 0.0, 0
         self._aimed: tuple[Place, float] = (("", REST, ""), 0.0)
         self._own = self._own_before = 0.0
+        self._primed = False
         self._idle = self._used = self._turned = 0.0
         self._replaced: dict[str, Callable[..., Any]] = {}
         self._waited, self._measured, self._crowd = (0, 0), 0.0, 1.0
@@ -224,6 +225,7 @@ class Sampler:
         passed, forced = now - self._last, now - self._due >= sys.getswitchinterval()
         self._active += self._spent(self._main)
         others = self._others(frames) if frames else []
+        self._primed = True
         active = min(passed, self._active * self._crowd)
         if active > 0.05 * passed and not others and not forced and self._shoot(place):
             # The time that it waited is known; that it computed is the shot's.
@@ -305,9 +307,10 @@ class Sampler:
             used = time.clock_gettime((~number << 3) | 6)
         except OSError:
             return 0.0
-        before = self._cpu.get(number, used)
+        # A thread that is new since the first look has spent all of it since then.
+        before = self._cpu.get(number, 0.0 if self._primed else used)
         self._cpu[number] = used
-        return used - before
+        return used - before if used >= before else used
 
     # -- whose time it is ------------------------------------------------------------------------
 
