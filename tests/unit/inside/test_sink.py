@@ -138,3 +138,24 @@ def test_values_without_a_type_are_told_by_row() -> None:
     with pytest.raises(Mixed, match="'x' holds int, and then 'b', a str") as caught:
         from_rows([{"x": 1}, {}, {"x": None}, {"x": 2}, {"x": "b"}, {"x": 3}])
     assert caught.value.row == 4
+
+
+def test_a_dictionary_is_for_values_that_repeat_themselves(tmp_path: Path) -> None:
+    rows = 2 * sinks.TELLING
+    table = pa.table({
+        "id": range(rows), "score": [i / rows for i in range(rows)],
+        "day": [i % 7 for i in range(rows)], "name": [f"{i % 9}" for i in range(rows)],
+        "when": pa.array([None] * rows, pa.date32()),
+    })  # fmt: skip
+    _, found = kept(tmp_path, table)
+    assert found == table
+    group = pq.ParquetFile(tmp_path / "part-0.parquet").metadata.row_group(0)
+    encoded = {
+        group.column(i).path_in_schema: group.column(i).has_dictionary_page
+        for i in range(group.num_columns)
+    }
+    assert encoded == {"id": False, "score": False, "day": True, "name": True, "when": True}
+    nested = pa.table({"id": range(rows), "l": [[i] for i in range(rows)]})
+    assert sinks.repeating(nested) is True and sinks.repeating(table.slice(0, 10)) is True
+    _, again = kept(tmp_path / "nested", nested)
+    assert again == nested
