@@ -226,3 +226,60 @@ def test_a_launch_put_off_is_not_lost_when_the_server_comes_back(
     time.sleep(2.1)  # the cluster's clock tells whole seconds
     here.sit(after)
     here.empty()
+
+
+def limit(here: Site, hard: dict[str, str]) -> None:
+    """What the namespace may hold from now on."""
+    if here.double.object("resourcequotas", SPACE, "small"):
+        here.double.delete("resourcequotas", SPACE, "small")
+    meta = {"name": "small", "namespace": SPACE}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": hard}}
+    here.double.create(quota)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("shape", [Gang(least=2, most=2), Array(count=2), Replicas(count=1)])
+def test_what_it_has_made_does_not_stand_in_its_way(here: Site, shape: Any, restart: bool) -> None:
+    """A quota that its own objects fill is room enough for the rest, once there is any for that."""
+    placement = task(f"p{next(_count)}", shape)
+    # The cluster keeps a ConfigMap of its own there.
+    room = {
+        "secrets": "1",
+        "count/configmaps": str(len(here.double.objects("configmaps", SPACE)) + 1),
+    }
+    works = {"count/jobs.batch": "0", "count/deployments.apps": "0"}
+
+    async def refused(session: Session) -> None:
+        for _time in range(1 if restart else 2):
+            with pytest.raises(TryAgain, match=r"jobs|deployments"):
+                await session.launch(placement)
+
+    async def allowed(session: Session) -> None:
+        for _time in range(5):
+            try:
+                await session.launch(placement)
+                break
+            except TryAgain:
+                await asyncio.sleep(0.1)
+        await session.reached("running")
+        assert len(of(here, placement, "secrets")) == 1
+        assert not session.told.ends()
+        await session.engine.stop(placement.id, Stop(way="kill"))
+        await session.end(placement.id)
+
+    async def both(session: Session) -> None:
+        await refused(session)
+        limit(here, room)
+        await allowed(session)
+
+    limit(here, {**room, **works})
+    try:
+        if restart:
+            here.sit(refused)
+            limit(here, room)
+            here.sit(allowed)
+        else:
+            here.sit(both)
+    finally:
+        allow(here)
+    here.empty()

@@ -80,6 +80,10 @@ class Untrusted(Unreachable):
     """What answers is not the cluster that we are to trust."""
 
 
+class Full(Unreachable):
+    """A quota has no room. It is asked before anybody looks whether the object is there already."""
+
+
 class Stale(Conflict):
     """Somebody else changed the object since it was read."""
 
@@ -403,7 +407,7 @@ class Api:
                 hint="name another in the pool's options, or wait and create it anew",
             )
         if "exceeded quota" in words:
-            return Unreachable(
+            return Full(
                 f"the quota of namespace {space!r} is used up: {words.partition('exceeded ')[2]}",
                 hint="wait until something ends there, or ask its operators for more",
                 after=5.0,

@@ -16,7 +16,7 @@ import time
 from tradewind.base.errors import Conflict, Denied, NotFound, TradewindError, TryAgain, Unreachable
 from tradewind.engines.base import Request
 from tradewind.engines.kubernetes import api, names, render, states
-from tradewind.engines.kubernetes.api import Api, Kind, Object, Taken
+from tradewind.engines.kubernetes.api import Api, Full, Kind, Object, Taken
 from tradewind.engines.kubernetes.roles import Order
 from tradewind.engines.kubernetes.states import Seen
 from tradewind.engines.kubernetes.track import Track
@@ -47,15 +47,20 @@ class Hands:
         try:
             if running and track.root is not None:
                 # What is there is not asked for again: a cluster may refuse even that.
-                root, needed = track.root, []
+                root, fresh, needed = track.root, False, []
                 works = [each for each in works if _note(each, names.ROLE) not in running]
             else:
-                root = await self._root(first)
+                root, fresh = await self._root(first)
                 track.take_root(root, gone=False)
                 needed = [each for each in others if each not in works]
             # A workload comes after all that it needs: where one is, nothing else is missing.
-            for wanted in (needed, works):
-                await self._children(wanted, root, track)
+            try:
+                await self._children(needed, root, track)
+            except Full:
+                if not fresh:
+                    await self._begin_anew(root, track)
+                raise
+            await self._children(works, root, track)
         except TryAgain:
             raise
         except Denied as error:
@@ -71,7 +76,7 @@ class Hands:
 
     async def _children(self, wanted: list[Object], root: Object, track: Track) -> None:
         """All are waited for: what comes after the root is gone would stay."""
-        works = (self._child(each, root) for each in wanted)
+        works = (self._child(each, root, track) for each in wanted)
         done = await asyncio.gather(*works, return_exceptions=True)
         for each in done:
             if isinstance(each, dict) and _kind(each) in WORKLOADS:
@@ -82,22 +87,37 @@ class Hands:
         for error in failed:
             raise error
 
-    async def _root(self, wanted: Object) -> Object:
+    async def _begin_anew(self, root: Object, track: Track) -> None:
+        """Take away a placement of which nothing runs. What an earlier server made of it, or we
+        unheard, we may not look at: it may be what fills the quota."""
+        uid = root["metadata"]["uid"]
+        track.discarded.add(uid)
+        try:
+            await self.remove(root)
+        except BaseException:
+            track.discarded.discard(uid)
+            raise
+        track.root, track.root_gone = None, False
+
+    async def _root(self, wanted: Object) -> tuple[Object, bool]:
+        """The root, and whether it was not there before."""
         name = wanted["metadata"]["name"]
         async with self._gate:
             try:
-                return await self._cluster.create(api.ROOTS, wanted)
-            except Taken:
-                pass
+                return await self._cluster.create(api.ROOTS, wanted), True
+            except (Taken, Full) as error:
+                refused = error
             try:
                 found = await self._cluster.get(api.ROOTS, name)
             except NotFound:
+                if isinstance(refused, Full):
+                    raise refused from None
                 raise TryAgain(f"{name} was just deleted", after=0.5) from None
         if _note(found, names.PLACEMENT) != _note(wanted, names.PLACEMENT):
             raise _foreign(name)
         if found["metadata"].get("deletionTimestamp"):
             raise TryAgain(f"{name} is being deleted", after=0.5)
-        return found
+        return found, False
 
     async def find(self, placement: str) -> Object | None:
         """The root of a placement, if there is one."""
@@ -107,7 +127,7 @@ class Hands:
             return None
         return found if _note(found, names.PLACEMENT) == placement else None
 
-    async def _child(self, wanted: Object, root: Object) -> Object:
+    async def _child(self, wanted: Object, root: Object, track: Track) -> Object:
         kind = _kind(wanted)
         owner = {
             "apiVersion": "v1",
@@ -116,13 +136,20 @@ class Hands:
             "uid": root["metadata"]["uid"],
         }
         body = {**wanted, "metadata": {**wanted["metadata"], "ownerReferences": [owner]}}
+        made = (root["metadata"]["uid"], f"{kind.plural}/{wanted['metadata']['name']}")
         async with self._gate:
             try:
-                return await self._cluster.create(kind, body)
-            except Taken:
-                return await self._there(kind, body, root)
+                child = await self._cluster.create(kind, body)
+            except Taken as error:
+                child = await self._there(kind, body, root, error)
+            except Full as error:
+                if kind not in WORKLOADS and made not in track.made:
+                    raise
+                child = await self._there(kind, body, root, error)
+        track.made.add(made)
+        return child
 
-    async def _there(self, kind: Kind, wanted: Object, root: Object) -> Object:
+    async def _there(self, kind: Kind, wanted: Object, root: Object, refused: Exception) -> Object:
         """What has this name already, if it belongs to the root. Of kinds that we may not look
         at, the name is enough: it holds the placement."""
         if kind not in WORKLOADS:
@@ -135,6 +162,8 @@ class Hands:
             if not _owns(root, each):
                 raise TryAgain(f"{name} of an earlier root is being deleted", after=0.5)
             return {"apiVersion": wanted["apiVersion"], "kind": wanted["kind"], **each}
+        if isinstance(refused, Full):
+            raise refused
         raise TryAgain(f"{name} was just deleted", after=0.5)
 
     async def remove(self, root: Object) -> None:
@@ -238,6 +267,8 @@ class Hands:
     async def blocked(self, workload: Object) -> states.Why | None:
         """Why the cluster makes no pods of it, as far as it says."""
         meta = workload["metadata"]
+        if (ending := await self._ending(meta["name"])) is not None:
+            return ending  # of this it says nothing anywhere: it makes no events there any more
         selector = f"involvedObject.uid={meta['uid']}"
         events, _ = await self._cluster.items(api.EVENTS, fieldSelector=selector)
         events.sort(key=lambda each: each.get("lastTimestamp") or "")
@@ -245,6 +276,17 @@ class Hands:
             if each["type"] == "ReplicaFailure" and each["status"] == "True":
                 events.append({"reason": "FailedCreate", "message": each.get("message")})
         return states.blocked(events, states.when(meta.get("creationTimestamp")))
+
+    async def _ending(self, name: str) -> states.Why | None:
+        """Whether the namespace takes nothing in any more: we may create there, and not ask."""
+        probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+        try:
+            await self._cluster.create(api.ROOTS, probe, dry=True)
+        except api.Ending as error:
+            return states.ending(error.message, error.hint)
+        except TradewindError:
+            pass  # a rule or a quota of its own
+        return None
 
 
 def passing(error: TradewindError) -> Unreachable:

@@ -48,6 +48,9 @@ class Track:
         self._since = 0.0
         self.root: Object | None = None
         self.root_gone = False
+        # What we made for it, by its root and name; roots that we took away to begin anew.
+        self.made: set[tuple[str, str]] = set()
+        self.discarded: set[str] = set()
         self.launched = False
         self.over = False
         self.roles: dict[str, Role] = {}
@@ -67,6 +70,8 @@ class Track:
 
     def take_root(self, root: Object, gone: bool) -> None:
         """The root as it is now."""
+        if root["metadata"]["uid"] in self.discarded:
+            return
         if not gone and not _newer(root, self.root):
             return
         self.root_gone = gone or "deletionTimestamp" in root["metadata"]
