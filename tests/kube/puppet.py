@@ -171,8 +171,10 @@ class Site:
         self.kubeconfig = double.kubeconfig(folder / "config", user=USER)
         self.placements: dict[str, Placement] = {}
 
-    def engine(self, server: str = "one", pool: str = "p", **options: str) -> KubernetesEngine:
-        """An engine; `server` names the folder of its data."""
+    def engine(
+        self, server: str = "one", pool: str = "p", store: str = "exam", **options: str
+    ) -> KubernetesEngine:
+        """An engine; `server` names the folder of its data, `store` its database."""
         data = self.folder / server
         data.mkdir(exist_ok=True)
         place = Place(
@@ -181,7 +183,7 @@ class Site:
             data=data,
             python="python",
             url="http://127.0.0.1:9",
-            desk=Desk(b"exam", data / "blobs", self.placements.get),
+            desk=Desk(store.encode(), data / "blobs", self.placements.get),
         )
         return KubernetesEngine(place)
 

@@ -64,6 +64,12 @@ class Desk:
         if self._hosts.get(pool) is host:
             del self._hosts[pool]
 
+    @property
+    def store(self) -> str:
+        """Whose placements these are, short and no secret: all servers of a database say the same,
+        those of another database something else."""
+        return hmac.new(self._key, b"store", hashlib.sha256).hexdigest()[:16]
+
     def token(self, placement: str) -> str:
         """The attempt token of a placement."""
         name = base64.urlsafe_b64encode(placement.encode()).decode().rstrip("=")

@@ -22,7 +22,7 @@ from tradewind.engines.base import Capacity, Handle, Place, Request, Support
 from tradewind.engines.kubernetes import api, connect, names, nodes, render, rules
 from tradewind.engines.kubernetes.api import Api, Kind, Object
 from tradewind.engines.kubernetes.hands import Hands, passing
-from tradewind.engines.kubernetes.lease import RENEW, Lease
+from tradewind.engines.kubernetes.lease import RENEW, Lease, check_others
 from tradewind.engines.kubernetes.mirror import Mirror
 from tradewind.engines.kubernetes.options import Options
 from tradewind.engines.kubernetes.roles import Order
@@ -211,6 +211,7 @@ class KubernetesEngine:
                 connect.check_server(self._options.server, cluster.where.server)
                 await rules.check(cluster)
                 self._lease = Lease(cluster, self._place.name, self._holder())
+                await check_others(cluster, self._place.name, self._options.store)
                 await self._lease.take()
                 await self._follow(cluster)
             except BaseException:
@@ -282,6 +283,8 @@ class KubernetesEngine:
     def _told(self, kind: Kind, found: Object, gone: bool) -> None:
         """A mirror has something new."""
         meta = found["metadata"]
+        if (meta.get("labels") or {}).get(names.STORE, self._options.store) != self._options.store:
+            return  # of another database's server: not told of, not touched
         placement = (meta.get("annotations") or {}).get(names.PLACEMENT)
         # Somebody may have taken the annotation away; its label stays, or it is not told of.
         placement = placement or self._rooted.get(

@@ -1,7 +1,8 @@
 """One server places in a namespace's pool at a time: a Lease there says which.
 
 The store's lease keeps apart the servers of one store. This one keeps apart those of different
-stores, who would take each other's tasks for strays.
+stores. It runs out when a server is away for long; what that one has launched is still its own then
+(`check_others`), and goes on until it is back.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 
 from tradewind.base.errors import Conflict, NotFound, TradewindError
 from tradewind.engines.kubernetes import names
-from tradewind.engines.kubernetes.api import LEASES, Api, Object, Stale, Taken
+from tradewind.engines.kubernetes.api import LEASES, ROOTS, Api, Object, Stale, Taken
 from tradewind.engines.kubernetes.states import when
 
 SECONDS, RENEW = 30, 10.0
@@ -109,6 +110,27 @@ class Lease:
             hint=f"stop that one, or wait {SECONDS} s if it died; or give this pool another name "
             "or namespace",
         )
+
+
+async def check_others(cluster: Api, pool: str, store: str) -> None:
+    """Raise Conflict while placements of another store live in this pool."""
+    selector = names.others(pool, store)
+    roots, _ = await cluster.items(ROOTS, labelSelector=selector)
+    notes = [each["metadata"].get("annotations") or {} for each in roots]
+    if not notes:
+        return
+    where = cluster.where
+    servers = sorted({str(each[names.URL]) for each in notes if each.get(names.URL)})
+    runs = sorted({str(each.get(names.RUN, "")) for each in notes})
+    shown = ", ".join(runs[:3]) + (", …" if len(runs) > 3 else "")
+    raise Conflict(
+        f"{len(notes)} placements of another server ({', '.join(servers) or 'unknown'}) are in "
+        f"pool {pool!r} of namespace {where.namespace!r} of context {where.context!r}, and this "
+        f"one knows nothing of them: runs {shown}",
+        hint="give this pool another name or namespace; or wait until that server has ended them. "
+        "If it is gone for good, this stops and deletes them: "
+        f"kubectl -n {where.namespace} delete configmaps -l '{selector}'",
+    )
 
 
 def _over(spec: Object) -> bool:

@@ -24,6 +24,9 @@ LEASE = "tradewind.dev/lease"
 NUMBER = "tradewind.dev/number"
 POOL = "tradewind.dev/pool"
 EPOCH = "tradewind.dev/epoch"
+# Whose it is: a label on everything. On the root, for people, where that one's server was.
+STORE = "tradewind.dev/store"
+URL = "tradewind.dev/url"
 DONE = "tradewind.dev/done"
 ROLES = "tradewind.dev/roles"
 # What the engine writes later: on a replica's pod which one it is; on the root what was asked for.
@@ -74,6 +77,11 @@ def lease(pool: str) -> str:
 def selector(pool: str) -> str:
     """Which objects in a namespace are of this pool."""
     return f"{MANAGED_BY}={OURS},{POOL}={label(pool)}"
+
+
+def others(pool: str, store: str) -> str:
+    """Which of them are of another store. What has no mark was made before there were any."""
+    return f"{selector(pool)},{STORE},{STORE}!={store}"
 
 
 def child(placement: str, role: str, epoch: int = 1) -> str:

@@ -45,6 +45,7 @@ class Options:
     image: str
     server: str
     service_token: str
+    store: str
 
     @classmethod
     def of(cls, place: Place) -> Options:
@@ -64,6 +65,7 @@ class Options:
             ),
             server=str(given.get("server") or place.url).rstrip("/"),
             service_token=_service_token(place),
+            store=place.desk.store,
         )
 
     def context(self, token: str) -> Context:
@@ -75,6 +77,7 @@ class Options:
             server=self.server,
             token=token,
             service_token=self.service_token,
+            store=self.store,
             pull_secret=str(self.given.get("pull_secret") or ""),
             service_account=str(self.given.get("service_account") or ""),
         )

@@ -124,7 +124,7 @@ def _root(placement: Placement, context: Context) -> Object:
     """A ConfigMap, so that who follows the roots may not read a single Secret."""
     parts = {role.name: _said(placement, role) for role in placement.task.roles}
     meta = _meta(placement, context)
-    meta["annotations"][names.ROLES] = canonical(parts)
+    meta["annotations"] |= {names.ROLES: canonical(parts), names.URL: context.server}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
 
 

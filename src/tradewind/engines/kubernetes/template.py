@@ -34,9 +34,11 @@ INT32 = 2**31 - 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What the pool is. `server` is the address that pods use, `token` the placement's attempt
-    token, `service_token` what callers of its replicas must show."""
+    token, `service_token` what callers of its replicas must show, `store` whose placements
+    it holds."""
 
     pool: str
+    store: str
     namespace: str
     image: str
     server: str
@@ -235,6 +237,7 @@ def labels(placement: Placement, context: Context) -> dict[str, str]:
         names.PART_OF: names.OURS,
         names.MANAGED_BY: names.OURS,
         names.POOL: names.label(context.pool),
+        names.STORE: context.store,
     }
 
 

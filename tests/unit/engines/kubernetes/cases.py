@@ -26,6 +26,7 @@ from tradewind.records.tasks import (
 Object = dict[str, Any]
 CONTEXT = Context(
     pool="cluster",
+    store="0123456789abcdef",
     namespace="flights",
     image="tradewind:1",
     server="http://tradewind.example:7433",
@@ -109,6 +110,7 @@ CONTEXTS = {name: CONTEXT for name in PLACEMENTS}
 PLACEMENTS["pull-secret-and-account"] = PLACEMENTS["gang-of-one"]
 CONTEXTS["pull-secret-and-account"] = Context(
     pool="Пул в облаке",
+    store=CONTEXT.store,
     namespace="flights",
     image="registry.example/tradewind:1",
     server=CONTEXT.server,
