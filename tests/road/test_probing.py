@@ -86,6 +86,16 @@ async def test_a_run_that_was_given_something_else_is_no_earlier_run(town: Town)
 
 
 @in_town
+async def test_a_question_promises_nothing(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    asked = await town.result(batch(performance="60s"), ask={"rows": 0, "deadlines": [60]})
+    assert asked.state is RunState.SUCCEEDED and asked.result["quote"]["id"]
+    assert town.here.store.ledger.promises("default", 10) == []
+    held = await town.result(batch(performance="60s"), quote=asked.result["quote"]["id"])
+    assert [each.run for each in town.here.store.ledger.promises("default", 10)] == [held.id]
+
+
+@in_town
 async def test_without_an_objective_nothing_is_measured(town: Town) -> None:
     acts(town, measured(1e-5), table(ROWS))
     run = await town.result(batch())

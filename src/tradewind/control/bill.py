@@ -84,8 +84,11 @@ def _of(placement: Placement, width: float) -> Resources:
 
 
 def promise(draft: Draft, quote: Quote | None, plan: Plan | None, spec: Spec) -> Promise | None:
-    """What is promised: the objective, or the accepted plan's upper figures."""
+    """What is promised: the objective, or the accepted plan's upper figures. A question promises
+    nothing."""
     run = draft.run
+    if "ask" in run.memory:
+        return None
     seconds = spec.performance if isinstance(spec, Workload) else None
     price_limit = spec.budget if isinstance(spec, Workload) else None
     if run.quote and plan is not None:
