@@ -162,6 +162,19 @@ def backends() -> str:
     return "\n".join([*about, "", table(*rows), "", *sorted(gaps)])
 
 
+def spark() -> str:
+    """What Spark does as DuckDB does it, what only sometimes, and what it is known not to."""
+    from tradewind.inside.sparksql import AGREES, DIFFERS, ROUNDS, SOMETIMES
+
+    agree = f"Agree: {', '.join(sorted(AGREES))}."
+    rounds = f"Agree but for the last digits of a float: {', '.join(sorted(ROUNDS))}."
+    some = [f"- {name}: only {words}" for name, words in sorted(SOMETIMES.items())]
+    differ = [f"- {name}: {why}" for name, why in sorted(DIFFERS.items())]
+    return "\n".join(
+        [agree, "", rounds, "", "Agree in part:", "", *some, "", "Differ:", "", *differ]
+    )
+
+
 # --- the API -------------------------------------------------------------------------------------
 
 
@@ -353,6 +366,7 @@ def metrics() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "specs": specs,
     "backends": backends,
+    "spark": spark,
     "api": api,
     "errors": errors,
     "transitions": transitions,
