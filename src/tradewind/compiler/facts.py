@@ -83,8 +83,8 @@ class Call:
 class Probed:
     """What the probes of a function found: the whole input's `rows`, row `groups` and `bytes`, the
     calls on samples of it, the family of its operators (`stream`, `hash`, `sort`, `group`,
-    `table`) and what went wrong; `start` is the CPU seconds in which the function makes itself
-    ready, once in each process."""
+    `table`) and what went wrong; `start` is the CPU seconds of a
+    process until the function is ready, without its rows (0: not measured)."""
 
     rows: int
     groups: int

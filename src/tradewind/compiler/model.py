@@ -20,8 +20,9 @@ from tradewind.compiler.facts import Call, Facts, PastRun, Probed
 from tradewind.compiler.learning import TELLING, Learned, learn
 from tradewind.records.plans import Interval
 
-# CPU seconds that one process takes before it does anything: a bare interpreter 0.02, pyarrow and
-# duckdb imported 0.55 (Python 3.11, warm page cache). Every part of an array pays it.
+# CPU seconds that one process takes before it does anything, where no probe has measured it: a bare
+# interpreter 0.02, pyarrow and duckdb imported 0.55 (Python 3.11, warm page cache). Every part of
+# an array pays it.
 START_CPU = 0.6
 # A JVM, a session and its first stage: eight seconds, of which it keeps two cores busy for most.
 SPARK_CPU = 12.0
@@ -192,7 +193,7 @@ class Model:
     def work(self, backend: str, processes: int = 1, room: float = math.inf) -> Work | None:
         """What it takes on a backend in so many processes, each with `room` bytes of memory; None
         where nothing is known."""
-        fixed = SPARK_CPU if backend == "spark" else START_CPU + self._base
+        fixed = SPARK_CPU if backend == "spark" else self._started + self._base
         fixed += self._read(backend)
         drawn, past = self._drawn(backend, fixed, processes), self._past(backend, fixed, processes)
         if drawn is None and past is None:
@@ -222,6 +223,12 @@ class Model:
             seen=seen,
             spills=spills,
         )
+
+    @property
+    def _started(self) -> float:
+        """CPU seconds of a process that no probe has measured: with them they are in its line."""
+        probed = self.facts.probed
+        return 0.0 if self.line is not None and probed is not None and probed.start else START_CPU
 
     @property
     def _base(self) -> float:

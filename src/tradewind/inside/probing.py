@@ -1,7 +1,8 @@
 """Measured calls of the user's function on samples of its input: what a quote is made from.
 
 First one of a few rows, in which the function makes ready what it needs once in its process (a
-library, a model): what that took is the start of every process, and no time of its rows. Then at
+library, a model): what the process took until then is the start of every one, and no time of its
+rows. Then at
 most five: one without rows, one of a thousand, and the largest that the time allows three times (if
 a thousand rows had said too much, a smaller one first and the largest twice).
 What the function does wrong is a problem told, never an end. Nothing that a call returns is kept,
@@ -29,6 +30,8 @@ MOST = 5
 PATIENCE, FEW = 0.4, 20
 # So many times the seconds may pass until the function has made itself ready.
 READY = 3.0
+# No process starts in less; none at all means that it was not measured.
+MEASURED = 0.01
 # The part of the time left in which the largest sample has to come back, or a smaller one is taken.
 SOON = 0.45
 # What would be less than so many times as large tells no more.
@@ -136,7 +139,7 @@ class Probe:
         if first is None:
             return
         if cold is not None:
-            self.ready = max(0.0, cold["cpu"] - first["cpu"])
+            self.ready = max(MEASURED, self.ready - first["cpu"])
         chosen = self._within_time(first)
         chosen = chosen and (self._grown(chosen) or chosen)
         while chosen and len(self.calls) < MOST:
@@ -147,6 +150,7 @@ class Probe:
         """A few rows, before anything is timed. None if they did not come back: a problem only if
         they took too long. What else is wrong, more rows will tell."""
         made = self._call(self._rows(FEW), self.seconds * READY)
+        self.ready = measure._cpu()
         self.problems = [each for each in self.problems if each["kind"] == "slow"]
         self.calls.clear()
         for found in self.tables.values():  # a thousand row groups: their footer is read here

@@ -15,7 +15,7 @@ import pytest
 
 from tests.unit.inside import ways
 from tests.unit.inside.ways import written
-from tradewind.inside import probing, tracking
+from tradewind.inside import measure, probing, tracking
 from tradewind.kinds.function import work
 
 ROWS, GROUPS = 40_000, 20
@@ -214,11 +214,14 @@ def test_what_a_process_makes_ready_once_is_its_start_and_no_time_of_its_rows(
 
     for style in ("row", "batch"):  # a row's function is not called without rows
         loaded.clear()
+        before = measure._cpu()
         found = probed(loads, files, tmp_path / style, style, seconds=1.5)
-        assert found["problems"] == [] and found["start"] > 0.5
+        assert found["problems"] == [] and found["start"] > before + 0.5
         assert [call["rows"] for call in found["calls"][:2]] == [0, 1000]
         assert len(found["calls"]) == 5 and max(call["cpu"] for call in found["calls"]) < 1.0
-    assert probed(batch, files, tmp_path / "no", "batch")["start"] < 0.5
+    before = measure._cpu()
+    start = probed(batch, files, tmp_path / "no", "batch")["start"]
+    assert before < start < before + 0.5, "what the process had taken is a start too"
 
 
 def test_a_sample_that_proves_too_large_is_cut_off_and_a_smaller_one_taken(
