@@ -93,6 +93,8 @@ async def test_a_question_promises_nothing(town: Town) -> None:
     assert town.here.store.ledger.promises("default", 10) == []
     held = await town.result(batch(performance="60s"), quote=asked.result["quote"]["id"])
     assert [each.run for each in town.here.store.ledger.promises("default", 10)] == [held.id]
+    assert town.here.front.details(held)["promise"]["outcome"] == "kept"
+    assert town.here.front.details(asked)["promise"] == {}
 
 
 @in_town

@@ -52,11 +52,20 @@ def of(store: Store, machines: Sequence[Machine], run: Run, why: Why) -> dict[st
             for each in children
         ],
         "price": store.ledger.bill_of_tree(run.id).nanodollars or run.price,
+        "promise": _promise(store, run),
         "price_elsewhere": _elsewhere(store, machines, run),
         "notes": list(run.memory.get("notes", ())),
         "changed": list(run.memory.get("changed", ())),
         "explain": list(run.memory.get("explain", ())),
     }
+
+
+def _promise(store: Store, run: Run) -> dict[str, Any]:
+    """What was promised, and what came of it; empty where nothing was."""
+    made = store.ledger.promise(run.id)
+    if made is None:
+        return {}
+    return {"seconds": made.seconds, "price": made.price, "outcome": made.outcome}
 
 
 def _attempts(told: Iterable[tuple[Attempt, bool]]) -> Iterator[dict[str, Any]]:

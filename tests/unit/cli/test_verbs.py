@@ -290,6 +290,9 @@ def test_describe(tw: Tw, fake: Fake) -> None:
     assert "local" in tw("describe", "pool/local").out
     assert json.loads(tw("describe", "r001", "-o", "json").out)["id"] == "r001"
     assert tw("describe", "nothing").status == 2
+    fake.runs["r001"]["promise"] = {"seconds": 60.0, "price": 10**7, "outcome": "kept"}
+    assert "promise" in (said := tw("describe", "r001").out) and "within 1m for at most" in said
+    assert ": kept" in said
 
 
 def test_logs(tw: Tw) -> None:

@@ -75,6 +75,7 @@ def _run(body: Json, out: Out) -> None:
             ("accepted", f"{moment(body['created'])} ({ago(body['created'])})"),
             ("time", lasted(body)),
             ("price", money(body.get("price"))),
+            ("promise", _promise(body.get("promise") or {})),
             ("elsewhere", _elsewhere(body)),
             ("parent", body.get("parent")),
             ("from the cache of", body.get("cached_from")),
@@ -116,6 +117,15 @@ def _run(body: Json, out: Out) -> None:
     if body.get("result"):
         _title("outputs", out)
         out.facts((slot, result_text(result)) for slot, result in body["result"].items())
+
+
+def _promise(made: Json) -> str:
+    """`within 1m for at most $0.01: kept`."""
+    within = [f"within {units.format_duration(made['seconds'])}"] if made.get("seconds") else []
+    if made.get("price"):
+        within.append(f"for at most {money(made['price'])}")
+    outcome = {"": "open", "none": "no outcome"}.get(made.get("outcome", ""), made.get("outcome"))
+    return f"{' '.join(within)}: {outcome}" if within else ""
 
 
 def _waits(body: Json) -> str:
