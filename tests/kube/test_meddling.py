@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.kube.puppet import ENDS, SPACE, STAYS, Plan, Site, site, surely, task
+from tests.kube.puppet import ENDS, SPACE, STAYS, Plan, Site, site, surely, task, until
 from tests.kube.test_faults import LONG, by_name, ends_once
 from tradewind.base.errors import Conflict, Gone
 from tradewind.engines.kubernetes import engine, names, track
@@ -153,6 +153,28 @@ def test_what_keeps_it_going_is_deleted(here: Site, shape: Any, what: str) -> No
 
     here.sit(test)
     here.empty()
+
+
+@pytest.mark.parametrize("shape", [Gang(), Array(count=3, at_once=2), Replicas(count=1)])
+def test_the_namespace_is_deleted(here: Site, shape: Any) -> None:
+    """The cluster deletes the pods first of all, and an array's stay until others stand for them,
+    which it takes in no more."""
+
+    async def test(session: Session) -> None:
+        await session.launch(task("p1", shape))
+        await session.reached("running")
+        here.double.delete("namespaces", "", SPACE)
+        told = await session.end("p1")
+        assert ends_once(told) and (1, "lost") in told.states()
+        if isinstance(shape, Array):
+            assert told.ends() == {"p1": "failed"}
+            assert "is being deleted" in told.reason()["message"] and told.reason()["hint"]
+        else:
+            assert told.ends() == {"p1": "lost"}
+
+    here.sit(test)
+    here.empty()
+    until(lambda: not here.double.object("namespaces", "", SPACE))
 
 
 def test_a_pod_is_evicted(here: Site) -> None:

@@ -76,6 +76,10 @@ class Taken(Conflict):
     """There is an object of this name already."""
 
 
+class Ending(Conflict):
+    """The namespace is being deleted: nothing new can start in it."""
+
+
 class Untrusted(Unreachable):
     """What answers is not the cluster that we are to trust."""
 
@@ -139,9 +143,12 @@ class Api:
                 return found, page["metadata"]["resourceVersion"]
             more["continue"] = token
 
-    async def create(self, kind: Kind, body: Object, subresource: str = "") -> Object:
-        """Raises Taken."""
-        return await self._ask("create", kind, body=body, subresource=subresource)
+    async def create(
+        self, kind: Kind, body: Object, subresource: str = "", *, dry: bool = False
+    ) -> Object:
+        """Raises Taken; Ending. `dry`: only learn whether it would be."""
+        params = {"dryRun": "All"} if dry else None
+        return await self._ask("create", kind, params=params, body=body, subresource=subresource)
 
     async def patch(self, kind: Kind, name: str, body: Object) -> Object:
         """Merge into the object (RFC 7396). Raises NotFound, Stale."""
@@ -402,7 +409,7 @@ class Api:
         causes = (status.get("details") or {}).get("causes") or ()
         space = self.where.namespace
         if any(each.get("reason") == "NamespaceTerminating" for each in causes):
-            return Conflict(
+            return Ending(
                 f"the namespace {space!r} is being deleted, nothing new can start in it",
                 hint="name another in the pool's options, or wait and create it anew",
             )

@@ -28,18 +28,14 @@ class Array(Role):
             known[pod.uid] = next(n for n in count(pod.tries + 1) if n not in taken)
         return known[pod.uid]
 
+    def lacks(self, pods: list[Seen], workload: Object) -> bool:
+        """Pods that have ended are no reason to make no more: the cluster may hold them for as long
+        as it has made none in their place."""
+        return not states.finished(workload) and all(pod.end is not None for pod in pods)
+
     def _look(self, view: View) -> None:
         last: dict[int, tuple[int, End]] = {}
         live = False
-        if (
-            not view.pods
-            and self.todo
-            and (end := self._waits(view, view.blocked, self.todo[0], 1))
-        ):
-            self._quiet(view, 0.0)
-            self._ended(self.todo[0], 1, end)
-            self._finish("failed", end.exit, end.at)
-            return
         behind: set[int] = set()
         for pod in sorted(view.pods, key=lambda pod: (pod.tries, pod.created)):
             if not 0 <= pod.index < len(self.todo):
@@ -84,9 +80,33 @@ class Array(Role):
             # The cluster puts no other in its place before it is sure that it runs no more.
             words = "a machine does not answer any more"
             self._finish("lost", {"reason": "lost", "message": words}, self.at or view.now)
-        else:
+        elif live or not self._refused(view, last):
             wide = int(view.wanted.get("width", self.spec["shape"]["at_once"]))
             self._mend(view, render.at_once(wide, len(self.todo)))
+
+    def _refused(self, view: View, last: dict[int, End]) -> bool:
+        """Whether it is given up because the cluster makes no pod of the item that comes next."""
+        status = (view.workload or {}).get("status") or {}
+        over = {
+            n
+            for key in ("completed", "failed")
+            for n in names.items(status.get(f"{key}Indexes", ""))
+        }
+        place = next(
+            (
+                place
+                for place, item in enumerate(self.todo)
+                if place not in over and (item not in last or last[item].state != "succeeded")
+            ),
+            0,
+        )
+        item, attempt = self.todo[place], max(self._attempts.get(place, {}).values(), default=0) + 1
+        end = self._waits(view, view.blocked, item, attempt)
+        if end is not None:
+            self._quiet(view, 0.0)
+            self._ended(item, attempt, end)
+            self._finish("failed", end.exit, end.at)
+        return end is not None
 
     def _lose_or_fail(self, view: View, last: dict[int, End]) -> None:
         """The Job has given up some items, or is gone: what the user's code failed at has failed,

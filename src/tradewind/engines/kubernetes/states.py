@@ -413,6 +413,12 @@ def unheard(staging: float, server: str) -> Why:
     )
 
 
+def ending(words: str, hint: str) -> Why:
+    """Why nothing more comes of a workload whose namespace is being deleted."""
+    native = {"reason": "NamespaceTerminating", "message": words}
+    return Why(words=words, native=native, fails=0.0, hint=hint)
+
+
 def blocked(events: list[Object], since: float) -> Why | None:
     """Why the cluster makes no pods of a workload, by the events about it."""
     refused = [each for each in events if each.get("reason") == "FailedCreate"]

@@ -149,8 +149,10 @@ class Track:
 
     def lacks(self, role: str) -> bool:
         """Whether the cluster should have made pods for a role by now and has not."""
-        pods = [pod for pod in self.pods.values() if pod.role == role]
-        return role in self.roles and self.roles[role].lacks(pods, self.workloads[role])
+        if role not in self.roles or (workload := self.workloads.get(role)) is None:
+            return False
+        pods = [pod for pod in self.pods.values() if pod.role == role and pod.uid not in self.gone]
+        return self.roles[role].lacks(pods, workload)
 
     # -- what comes out --------------------------------------------------------------------------
 
@@ -232,6 +234,8 @@ class Track:
                     del self.ends[key]
 
     def _view(self, role: Role, now: float) -> View:
+        if not self.lacks(role.name):
+            self.blocked.pop(role.name, None)  # it has passed
         return View(
             now=now,
             pods=[self._heard(pod, now) for pod in self.pods.values() if pod.role == role.name],

@@ -6,7 +6,14 @@ from collections.abc import Hashable, Iterable
 from tests.kube.double.controllers.loop import Controller
 from tests.kube.double.objects import Object, deleting, name_of, namespace_of
 from tests.kube.double.registry import Registry
-from tests.kube.double.resources import CONFIGMAPS, NAMESPACES, RESOURCES, SERVICEACCOUNTS, Resource
+from tests.kube.double.resources import (
+    CONFIGMAPS,
+    NAMESPACES,
+    PODS,
+    RESOURCES,
+    SERVICEACCOUNTS,
+    Resource,
+)  # fmt: skip
 from tests.kube.double.statuses import Refusal
 from tests.kube.double.storage import Event
 
@@ -48,8 +55,11 @@ class Namespaces(Controller):
                 self.registry.create(resource, obj)
 
     def _empty(self, namespace: Object) -> None:
-        """Deletes what is in a namespace that ends, and then it; pods may hold it up."""
-        for resource, obj in self._inside(name_of(namespace)):
+        """Deletes what is in a namespace that ends, and then it: the pods first, and while one is
+        held nothing else."""
+        found = self._inside(name_of(namespace))
+        pods = [each for each in found if each[0] is PODS]
+        for resource, obj in pods or found:
             if not deleting(obj):
                 options = {"propagationPolicy": "Background"}
                 # What goes with another is gone by its turn.

@@ -146,6 +146,22 @@ def test_no_pod_at_all_says_why_and_is_given_up() -> None:
     assert told(look(track))[-1] == ("", "failed")
 
 
+def test_pods_that_are_held_are_no_reason_to_make_no_more() -> None:
+    track, work = array(2)
+    track.take_pod(pod(work, "a", 0, **over(0)), gone=False)
+    track.take_pod(pod(work, "b", 1, **over(143)), gone=False)
+    assert track.lacks("main")
+    look(track)
+    track.blocked["main"] = states.Why(words="refused", native={}, since=NOW - 30)
+    found = look(track)
+    assert [(e.index, e.attempt, e.body["state"]) for e in found.reports] == [(1, 2, "preparing")]
+    track.take_pod(pod(work, "c", 1, **running()), gone=False)
+    assert not track.lacks("main") and (1, 2, "preparing") not in ends(look(track))
+    assert not track.blocked, "it has passed"
+    track.take_workload(finished(work), gone=False)
+    assert not track.lacks("main")
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_order_and_any_repetition_tells_the_same(data: st.DataObject) -> None:
