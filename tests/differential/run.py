@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ibis.expr.operations as ops
 import pyarrow as pa
@@ -58,17 +59,12 @@ def why_not() -> str:
 def opened() -> Iterator[Any]:
     """One session for all that follows in this process."""
     folder = tempfile.mkdtemp(prefix="tw-spark-")
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = ROOT
-    try:
-        with session.opened(CALL, folder) as found:
-            # Tables of a few rows: more partitions are only more tasks.
-            found.conf.set("spark.sql.shuffle.partitions", "2")
-            yield found
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+    # Each query is another program for Java, and none of them runs for long: half the time.
+    quick = {"PYTHONPATH": ROOT, "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    with mock.patch.dict(os.environ, quick), session.opened(CALL, folder) as found:
+        # Tables of a few rows: more partitions are only more tasks.
+        found.conf.set("spark.sql.shuffle.partitions", "2")
+        yield found
 
 
 def carried(function: Callable[..., Any], start: dict[str, Any], backend: str) -> Outcome:
@@ -185,7 +181,7 @@ def _compared(one: Outcome, two: Outcome, counts: Counter[str], rounded: bool) -
     if one[0] != two[0]:
         if "might not give what DuckDB gives" in str(two[1]):
             counts["refused"] += 1
-            return f"refused: {two[1]}"
+            return ""
         return f"one raised: duckdb {_short(one)}, spark {_short(two)}"
     if one[1] != two[1]:
         return f"types: duckdb {one[1]}, spark {two[1]}"

@@ -240,6 +240,13 @@ class _AsDuckDB:
     def visit_Not(self, op: Any, *, arg: Any) -> Any:
         return _paren(_sqlglot().not_(_paren(arg)))
 
+    def visit_IdenticalTo(self, op: Any, *, left: Any, right: Any) -> Any:
+        made = tables._use("sqlglot.expressions")
+        return _paren(made.NullSafeEQ(this=_paren(left), expression=_paren(right)))
+
+    def visit_StringSQLLike(self, op: Any, *, arg: Any, pattern: Any, escape: Any) -> Any:
+        return _paren(_paren(arg).like(pattern))
+
     def visit_Sign(self, op: Any, *, arg: Any) -> Any:
         return self.cast(self.f.sign(arg), op.dtype)
 
