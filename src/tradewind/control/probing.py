@@ -14,6 +14,7 @@ from typing import Any, cast
 from tradewind import kinds
 from tradewind.base.errors import Broken, UserError
 from tradewind.compiler.facts import Call, Probed
+from tradewind.compiler.quote import QUOTE_SECONDS
 from tradewind.kinds.one_task import MOST_LOSSES, error_of
 from tradewind.records import codec
 from tradewind.records.pinned import Pinned
@@ -24,6 +25,8 @@ from tradewind.records.steering import View
 from tradewind.records.tasks import Task
 
 NAME = "probe"
+# As long as a quote that is made from it holds.
+FRESH = QUOTE_SECONDS
 
 
 def task(run: Run) -> Task:
@@ -76,10 +79,12 @@ def found(view: View, placement: Placement) -> dict[str, Any] | None:
 
 
 def before(run: Run, history: Sequence[Run]) -> dict[str, Any] | None:
-    """What a probe of the same pinned spec has found, in this run or in an earlier one."""
+    """What a probe of the same pinned spec has found, in this run or not long ago in another: what
+    else the machine did then is in it, and how large a sample there was time for."""
     for each in (run, *history):
         asked = each.memory.get("asked", each.pinned_digest)  # before it had a place
-        if each.memory.get("probes") and asked == run.pinned_digest:
+        fresh = each is run or run.created - each.created < FRESH
+        if each.memory.get("probes") and asked == run.pinned_digest and fresh:
             return dict(each.memory["probes"])
     return None
 
