@@ -73,6 +73,18 @@ async def test_findings_are_shared_by_runs_of_the_same_pinned_spec(town: Town) -
 
 
 @in_town
+async def test_what_was_found_long_ago_is_measured_again(town: Town) -> None:
+    """It says what else the machine did then."""
+    acts(town, measured(1e-3, load=2.0), table(ROWS))
+    refused = await town.result(batch(performance="60s"))
+    assert refused.state is RunState.FAILED
+    acts(town, measured(1e-5), table(ROWS))
+    assert (await town.result(batch(performance="60s"))).state is RunState.FAILED
+    town.clock.advance(20 * 60.0)
+    assert (await town.result(batch(performance="60s"))).state is RunState.SUCCEEDED
+
+
+@in_town
 async def test_a_run_that_was_given_something_else_is_no_earlier_run(town: Town) -> None:
     """A small model's time says nothing of a large one's: it is measured, and refused."""
     acts(town, measured(1e-5), table(ROWS))
