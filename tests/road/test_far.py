@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.road.town import Town, far, function, in_town, table, value
+from tests.road.town import Town, far, function, in_town, swap, table, value
 from tradewind.base.errors import Conflict, InvalidSpec, NotAllowed, Unreachable
 from tradewind.records.reports import Report
 from tradewind.records.states import RunState
@@ -137,6 +138,31 @@ async def test_trouble_holds_back_what_waits_and_not_what_runs(town: Town) -> No
     await town.pass_by(200.0)
     assert {town.run(each).state for each in (first, second)} == {RunState.SUCCEEDED}
     assert town.cloud.begins == ["far", "far"], "it begins anew after trouble, and only then"
+
+
+@in_town
+async def test_what_an_engine_says_itself_counts_at_once(town: Town) -> None:
+    await town.here.apply([far()], "me")
+    engine, connections = town.here.places.engines["far"], town.here.connections
+    heard = asyncio.Event()
+
+    async def observe(timeout: float) -> list[Report]:
+        heard.set()
+        raise Unreachable("the line is cut")
+
+    swap(engine, "observe", observe)
+    town.cloud.down = Unreachable("the line is cut")
+    await connections.look()
+    assert pool(town)["state"] == "ready", "it is not counted again yet"
+    town.here.loop._started = True
+    town.here.loop.follow("far", engine)
+    await heard.wait()
+    await connections.look()
+    assert pool(town)["state"] == "trouble"
+    town.here.loop.unfollow("far")
+    town.cloud.down = None
+    await connections.look()  # what may pass is not made to wait
+    assert pool(town)["state"] == "ready"
 
 
 @in_town

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from tradewind.base.errors import Bug, Conflict, Refused, TradewindError, Unreachable
+from tradewind.base.errors import Bug, Conflict, Refused, TradewindError, TryAgain, Unreachable
 from tradewind.base.ids import digest_json
 from tradewind.compiler.facts import Machine
 from tradewind.control import pools
@@ -38,9 +38,11 @@ COUNT_SECONDS = 30.0
 # What does not answer for so long cannot be reached.
 PATIENCE = 20.0
 CLOSING = 5.0
-# After so many looks in trouble a pool is connected from scratch: what its options lead to may have
+# What may come back by itself is looked at more often.
+SOON_SECONDS = 3.0
+# After so long in trouble a pool is connected from scratch: what its options lead to may have
 # moved, or its credentials been renewed.
-TRIES = 3
+AFRESH_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,14 @@ class Connections:
     leases: Leases = field(init=False)
     _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _counted: dict[str, float] = field(default_factory=dict)
-    _failed: Counter[str] = field(default_factory=Counter)
+    _failed: dict[str, float] = field(default_factory=dict)
+    _tried: dict[str, float] = field(default_factory=dict)
+    _ailing: dict[str, TradewindError] = field(default_factory=dict)
+    _told: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.places, self.loop)
+        self.loop.ails = self._ails
 
     def begin(self) -> None:
         """Before the loop's first step: this machine is there at once, of all other pools what was
@@ -114,11 +120,27 @@ class Connections:
                 log.warning("pools: %s", error.message)
             except Exception:
                 log.exception("the pools could not be looked after; it is tried again")
-            await asyncio.sleep(LOOK_SECONDS)
+            passing = any(isinstance(each, TryAgain) for each in self.places.troubles.values())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SOON_SECONDS if passing else LOOK_SECONDS):
+                    await self._told.wait()
+
+    def _ails(self, pool: str, error: TradewindError) -> None:
+        """Its engine says so, before it is counted again."""
+        if pool in self.places.engines and pool in self.places.specs:
+            self._ailing[pool] = error
+            if pool not in self.places.troubles:
+                self._told.set()
 
     async def look(self) -> None:
         """One round: what was applied elsewhere taken over, pools connected that are not, those
         that are counted when it is time."""
+        self._told.clear()
+        ailing, self._ailing = self._ailing, {}
+        for name, error in ailing.items():
+            async with self._locks[name]:
+                if name in self.places.engines and name not in self.places.troubles:
+                    await self._trouble(name, error)
         await self._read()
         await asyncio.gather(*(self._visit(name) for name in tuple(self.places.specs)))
 
@@ -161,11 +183,16 @@ class Connections:
             served = name in places.leases and name not in places.troubles
             if served and counted is not None and now - counted < COUNT_SECONDS:
                 return
+            lasting = not isinstance(places.troubles.get(name), TryAgain | None)
+            if lasting and now - self._tried.get(name, -LOOK_SECONDS) < LOOK_SECONDS:
+                return
+            self._tried[name] = now
             try:
                 ready = await self._ready(spec)
             except TradewindError as error:
-                self._failed[name] += 1
-                if self._failed[name] >= TRIES and name in places.engines:
+                since = self._failed.setdefault(name, now)
+                if now - since >= AFRESH_SECONDS and name in places.engines:
+                    del self._failed[name]
                     await self._leave(name)
                 await self._trouble(name, error)
             else:

@@ -34,17 +34,26 @@ GRACE_SECONDS = 10.0
 LAST_WORD = 2**62
 
 
+Ails = Callable[[TradewindError], None]
+
+
 async def follow(
-    store: Store, clock: Clock, pool: str, engine: Engine, wake: Callable[[], None], pulse: Pulse
+    store: Store,
+    clock: Clock,
+    pool: str,
+    engine: Engine,
+    wake: Callable[[], None],
+    pulse: Pulse,
+    ails: Ails,
 ) -> None:
-    """Bring one pool's reports home, for ever; an engine that does not answer is asked again."""
+    """Bring one pool's reports home, for ever; an engine that does not answer is asked again, and
+    `ails` is told."""
     reconciled: float | None = None
     trouble, pause = "", RETRY_SECONDS
     while True:
         try:
-            told = await hear(
-                store, engine, wake, pulse, 0.0 if reconciled is None else POLL_SECONDS
-            )
+            seconds = 0.0 if reconciled is None else POLL_SECONDS
+            told = await hear(store, engine, wake, pulse, seconds, ails)
             # Silence is the moment to compare; a stream of reports must not put it off for ever.
             recent = reconciled is None or clock.monotonic() - reconciled < RECONCILE_SECONDS
             trouble, pause = "", RETRY_SECONDS
@@ -64,7 +73,12 @@ async def follow(
 
 
 async def hear(
-    store: Store, engine: Engine, wake: Callable[[], None], pulse: Pulse, seconds: float
+    store: Store,
+    engine: Engine,
+    wake: Callable[[], None],
+    pulse: Pulse,
+    seconds: float,
+    ails: Ails,
 ) -> bool:
     """Take what the engine has to tell, waiting that long for the first word; whether it told."""
 
@@ -72,7 +86,11 @@ async def hear(
         pulse.beat()
         wake()
 
-    reports = await engine.observe(seconds)
+    try:
+        reports = await engine.observe(seconds)
+    except TradewindError as error:
+        ails(error)
+        raise
     if reports:
         await take(store, engine, reports, told)
     return bool(reports)

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from tradewind.base.clock import Clock
@@ -214,6 +215,8 @@ class Loop:
         self._stepper = stepper
         self._places = stepper.road.places
         self._pulse = pulse
+        # Told what keeps a pool's engine from telling anything.
+        self.ails: Callable[[str, TradewindError], None] = lambda pool, error: None
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="step")
         self._slow = ThreadPoolExecutor(2, thread_name_prefix="pin")
@@ -368,7 +371,10 @@ class Loop:
             return
         self.unfollow(pool)
         stepper = self._stepper
-        told = report.follow(stepper.store, stepper.clock, pool, engine, self.wake, self._pulse)
+        ails = partial(self.ails, pool)
+        told = report.follow(
+            stepper.store, stepper.clock, pool, engine, self.wake, self._pulse, ails
+        )
         self._following[pool] = engine, self._loop.create_task(told)
 
     def unfollow(self, pool: str) -> None:

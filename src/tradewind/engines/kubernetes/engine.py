@@ -92,7 +92,7 @@ class KubernetesEngine:
             return handle
         await self._begun()
         if not self._lease.held:
-            raise Unreachable(f"pool {self._place.name!r} is placed by another server", after=5.0)
+            raise self._lease.missing()
         if placement in self._past:  # its end was stored meanwhile
             return handle
         track = self._track(placement)
@@ -147,10 +147,10 @@ class KubernetesEngine:
             await asyncio.sleep(0.005)
         elif timeout > 0:
             self._news.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._news.wait()
-            except TimeoutError:
+            if not self._queue:
                 self._check_hearing()
         return list(self._queue)
 
@@ -255,6 +255,7 @@ class KubernetesEngine:
 
     async def capacity(self) -> Capacity:
         await self._begun()
+        self._lease.check()
         return nodes.capacity((await self.connected().items(api.NODES))[0])
 
     def environment(self) -> dict[str, Any]:
@@ -351,6 +352,8 @@ class KubernetesEngine:
         if track is None:
             return 0.0
         now = time.time()
+        if any(mirror.trouble for mirror in self._mirrors):
+            return now + AGAIN  # one would be ahead of another: a Job that is over without its pods
         look = track.look(now)
         self.say(look.reports)
         for pod in look.ended:
@@ -457,19 +460,23 @@ class KubernetesEngine:
 
     async def _keep_lease(self) -> None:
         while True:
-            await asyncio.sleep(RENEW)
+            await asyncio.sleep(min(RENEW, AGAIN) if self._lease.trouble else RENEW)
             try:
                 await self._lease.take()
             except Conflict as error:
                 log.error("%s", error.message)
             except TradewindError as error:
                 log.info("the lease of pool %s: %s", self._place.name, error.message)
+            if self._lease.trouble is not None:
+                self._news.set()  # whoever observes shall hear of it
             for placement in list(self._removals):
                 track = self._removals[placement]
                 self._once(("remove", placement), placement, lambda t=track: self._remove(t))  # type: ignore[misc]
 
     def _check_hearing(self) -> None:
-        """Raise what keeps the cluster from being heard, once it has for a while."""
+        """Raise what keeps the cluster from being heard, once it has for a while, and what keeps
+        the lease from being renewed."""
+        self._lease.check()
         for mirror in self._mirrors:
             if mirror.trouble is not None and mirror.deaf() > DEAF:
                 raise mirror.trouble

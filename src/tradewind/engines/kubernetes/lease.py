@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from tradewind.base.errors import Conflict, NotFound, TradewindError
+from tradewind.base.errors import Broken, Conflict, NotFound, TradewindError, TryAgain, Unreachable
 from tradewind.engines.kubernetes import names
 from tradewind.engines.kubernetes.api import LEASES, ROOTS, Api, Object, Stale, Taken
 from tradewind.engines.kubernetes.states import when
@@ -26,14 +26,42 @@ class Lease:
         self._cluster, self._pool, self._holder = cluster, pool, holder
         self._name = names.lease(pool)
         self._until = 0.0
+        # Why it could not be taken or renewed when that was tried last.
+        self.trouble: TradewindError | None = None
 
     @property
     def held(self) -> bool:
         """Whether no other server can have it now. Nobody waits for one that was not renewed."""
         return time.monotonic() < self._until
 
+    def missing(self) -> Unreachable:
+        """What stands in the way of placing while it is not held, to those who try again."""
+        if self.trouble is not None:
+            return Unreachable(self.trouble.message, hint=self.trouble.hint, after=5.0)
+        why = (
+            f"the lease of pool {self._pool!r} was not renewed in time; another server may have it"
+        )
+        return Unreachable(why, after=5.0)
+
+    def check(self) -> None:
+        """Raise Unreachable, or Broken when another server has it, once it was not renewed."""
+        if isinstance(self.trouble, TryAgain):
+            raise self.trouble
+        if self.trouble is not None:
+            raise Broken(self.trouble.message, hint=self.trouble.hint)
+
     async def take(self) -> None:
         """Become or stay the holder. Raises Conflict while another server is."""
+        try:
+            if self._until:
+                await self._cluster.version()  # the rest is patient, and people shall know soon
+            await self._take()
+        except TradewindError as error:
+            self.trouble = error
+            raise
+        self.trouble = None
+
+    async def _take(self) -> None:
         for last in (False, True):
             began = time.monotonic()
             try:

@@ -18,7 +18,7 @@ log = logging.getLogger("tradewind.kubernetes")
 
 # Called with an object and whether it is gone; a gone object comes in its last state.
 Told = Callable[[Kind, Object, bool], None]
-PAUSE, LONGEST = 0.2, 10.0
+PAUSE, LONGEST = 0.2, 3.0
 
 
 class Mirror:
