@@ -15,7 +15,7 @@ import pytest
 from tests.kube.double import Webhook
 from tests.kube.puppet import ENDS, SPACE, STAYS, Plan, Site, role, site, surely, task
 from tradewind.base.errors import Conflict, Refused, TryAgain, Unreachable
-from tradewind.engines.kubernetes import api, engine, lease, mirror, names, track
+from tradewind.engines.kubernetes import api, engine, lease, mirror, names, refusals, track
 from tradewind.records.tasks import Array, Gang, Readiness, Replicas, Restart, Stop
 from tradewind.testing.engine_suite import Session, Told, a_placement
 
@@ -435,10 +435,8 @@ def test_what_a_rule_refuses_leaves_nothing(here: Site, kind: str) -> None:
 
 
 def test_pods_that_a_rule_refuses(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tradewind.engines.kubernetes import states
-
     monkeypatch.setattr(engine, "SLOW", 0.3)
-    monkeypatch.setattr(states, "_REFUSED", 1.0)
+    monkeypatch.setattr(refusals, "REFUSED", 1.0)
     here.double.webhooks.append(Webhook(name="rule.corp", resources=("pods",), denies="root only"))
 
     async def test(session: Session) -> None:
@@ -448,6 +446,42 @@ def test_pods_that_a_rule_refuses(here: Site, monkeypatch: pytest.MonkeyPatch) -
         assert "root only" in told.reason()["message"] and "operators" in told.reason()["hint"]
 
     here.sit(test)
+    here.empty()
+
+
+def test_a_reason_that_changes_is_told(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SLOW", 0.3)
+    monkeypatch.setattr(engine, "EVERY", 0.3)
+    monkeypatch.setattr(refusals, "REFUSED", 1.0)
+    quota(here, pods="0")
+
+    async def test(session: Session) -> None:
+        await session.launch(task("p1", Array(count=2)))
+        await session.until(lambda told: bool(waits(told)))
+        here.double.webhooks.append(Webhook(name="a.corp", resources=("pods",), denies="no label"))
+        told = await session.end("p1")
+        assert waits(told) == [
+            "the namespace's quota for pods is used up (used 0 of 0)",
+            "a rule of the cluster refuses it: no label",
+        ]
+        assert told.ends() == {"p1": "failed"} and ends_once(told)
+
+    here.sit(test)
+    here.empty()
+
+
+def test_an_account_that_is_not_there(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SLOW", 0.3)
+    monkeypatch.setattr(refusals, "REFUSED", 1.0)
+
+    async def test(session: Session) -> None:
+        await session.launch(task("p1"))
+        told = await session.end("p1")
+        words = "the account that tasks run under, 'nope', does not exist in namespace 'default'"
+        assert told.ends() == {"p1": "failed"} and words in told.reason()["message"]
+        assert "service_account" in told.reason()["hint"]
+
+    here.sit(test, service_account="nope")
     here.empty()
 
 

@@ -86,6 +86,9 @@ class Array(Role):
 
     def _refused(self, view: View, last: dict[int, End]) -> bool:
         """Whether it is given up because the cluster makes no pod of the item that comes next."""
+        why = view.blocked
+        if why and 0 < why.heard < max((pod.created for pod in view.pods), default=0.0):
+            return False  # since then it has made one
         status = (view.workload or {}).get("status") or {}
         over = {
             n
@@ -101,7 +104,7 @@ class Array(Role):
             0,
         )
         item, attempt = self.todo[place], max(self._attempts.get(place, {}).values(), default=0) + 1
-        end = self._waits(view, view.blocked, item, attempt)
+        end = self._waits(view, why, item, attempt)
         if end is not None:
             self._quiet(view, 0.0)
             self._ended(item, attempt, end)

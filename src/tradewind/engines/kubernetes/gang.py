@@ -105,11 +105,10 @@ class Gang(Role):
         if began:
             whys = [held[rank] for rank in sorted(held)]
             self._waits_for_others(view, pods, began, width, whys)
+        elif held:  # of several reasons the newest, always the same one
+            self._says(max(held.values(), key=lambda why: why.at), 0, 1, state=self._moved)
         for rank in sorted(held):
-            why = held[rank]
-            if not began:
-                self._says(why, 0, 1, state=self._moved)
-            if end := self._hopeless(view, why):
+            if end := self._hopeless(view, held[rank]):
                 return rank, end
         return None
 
@@ -123,7 +122,7 @@ class Gang(Role):
     ) -> None:
         """Tell that some are there, and what the others lack."""
         made = [pod.created for pod in pods if pod.index not in began]
-        since = max([*began.values(), *made, *(why.since for why in held)])
+        since = max([*began.values(), *made, *(why.at for why in held)])
         words = f"waiting for {width - len(began)} of {width} members"
         if held:
             words, native = f"{words}: {held[0].words}", held[0].native

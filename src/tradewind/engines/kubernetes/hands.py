@@ -15,7 +15,7 @@ import time
 
 from tradewind.base.errors import Conflict, Denied, NotFound, TradewindError, TryAgain, Unreachable
 from tradewind.engines.base import Request
-from tradewind.engines.kubernetes import api, names, render, states
+from tradewind.engines.kubernetes import api, names, refusals, render, states
 from tradewind.engines.kubernetes.api import Api, Full, Kind, Object, Taken
 from tradewind.engines.kubernetes.roles import Order
 from tradewind.engines.kubernetes.states import Seen
@@ -274,8 +274,10 @@ class Hands:
         events.sort(key=lambda each: each.get("lastTimestamp") or "")
         for each in (workload.get("status") or {}).get("conditions") or ():
             if each["type"] == "ReplicaFailure" and each["status"] == "True":
-                events.append({"reason": "FailedCreate", "message": each.get("message")})
-        return states.blocked(events, states.when(meta.get("creationTimestamp")))
+                began = each.get("lastTransitionTime")
+                told = {"message": each.get("message"), "firstTimestamp": began}
+                events.append({"reason": "FailedCreate", **told})
+        return refusals.blocked(events, states.when(meta.get("creationTimestamp")))
 
     async def _ending(self, name: str) -> states.Why | None:
         """Whether the namespace takes nothing in any more: we may create there, and not ask."""
@@ -283,7 +285,7 @@ class Hands:
         try:
             await self._cluster.create(api.ROOTS, probe, dry=True)
         except api.Ending as error:
-            return states.ending(error.message, error.hint)
+            return refusals.ending(error.message, error.hint, time.time())
         except TradewindError:
             pass  # a rule or a quota of its own
         return None

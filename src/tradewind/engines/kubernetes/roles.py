@@ -76,13 +76,16 @@ class Role:
         self.ending = False
         self.at = 0.0
         self._told: dict[str, tuple[int, float]] = {}
+        # The last words about a wait, and their number: of streams that tell of one now.
+        self._said: dict[str, tuple[int, str]] = {}
+        self._now = 0.0
         self._new: list[Report] = []
         self._orders: list[Order] = []
         self.wake = 0.0
 
     def look(self, view: View) -> tuple[list[Report], list[Order]]:
         """What is new, and what is to be done."""
-        self._new, self._orders, self.wake = [], [], 0.0
+        self._new, self._orders, self.wake, self._now = [], [], 0.0, view.now
         if self.over is None:
             self._look(view)
             self.ending = any(order.do == "quiet" for order in self._orders)
@@ -131,12 +134,25 @@ class Role:
     def _says(
         self, why: Why, index: int, attempt: int, step: int = 0, state: str = "preparing"
     ) -> None:
-        """Tell what a unit waits for. A second has one reason for each step of its waiting: what
-        changes faster than that is not worth telling."""
-        base = PREPARING if state == "preparing" else RUNNING
-        seq = base + int(why.since) * STEPS + step
-        body = {"state": state, "why": why.words, "native": why.native}
-        self._tell(index, attempt, seq, why.since, body)
+        """Tell what a unit waits for, as often as the words change. Their number is when they came
+        to be, as far as the cluster says so; else, for whoever has told others, when they were
+        seen, so that a server that comes back goes on from there."""
+        stream = f"{self.name}/{index}/{attempt}"
+        last, _ = self._told.get(stream, (0, 0.0))
+        number, words = self._said.get(stream, (0, ""))
+        if last and (number, words) == (last, why.words):
+            return
+        base, at = PREPARING if state == "preparing" else RUNNING, why.at
+        seq = base + int(at) * STEPS + step
+        if number == last >= seq and state == "preparing":
+            at = max(at, self._now)
+            seq = max(base + int(at) * STEPS + step, last + 1)
+        elif number == last >= seq and last % STEPS < BEGUN - 1:
+            seq = last + 1  # what has begun comes after it, by the cluster's clock
+        if seq > last:
+            body = {"state": state, "why": why.words, "native": why.native}
+            self._tell(index, attempt, seq, at, body)
+            self._said[stream] = seq, why.words
 
     def _hopeless(self, view: View, why: Why) -> End | None:
         """The end of a unit that has waited for this for too long."""
@@ -177,6 +193,7 @@ class Role:
 
     def _ended(self, index: int, attempt: int, end: End) -> None:
         body = {**end.body, "state": end.state, "exit": end.exit}
+        self._said.pop(f"{self.name}/{index}/{attempt}", None)
         self.at = max(self.at, self._tell(index, attempt, ENDED, end.at, body))
 
     def _finish(self, state: str, exit: Object, at: float = 0.0) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tradewind.base.units import format_bytes
-from tradewind.engines.kubernetes import names, quota
+from tradewind.engines.kubernetes import names
 
 Object = dict[str, Any]
 State = Literal["succeeded", "failed", "stopped", "lost"]
@@ -28,13 +28,21 @@ LOST, STOPPED = 75, 143
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
     """Why a unit does not run yet. With `fails`, it never will once it has said so for that many
-    seconds; `since` is when it began to say so."""
+    seconds; `since` is when it began to say so, `worded` when to say it in these very words and
+    `heard` when it last did, as far as the cluster knows."""
 
     words: str
     native: Object
     since: float = 0.0
+    worded: float = 0.0
+    heard: float = 0.0
     fails: float | None = None
     hint: str = ""
+
+    @property
+    def at(self) -> float:
+        """When it came to these words."""
+        return self.worded or self.since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,7 +317,7 @@ def _memory(pod: Object) -> int:
 _INSUFFICIENT = re.compile(r"Insufficient ([\w/-]+(?:\.[\w/-]+)*)")
 _LOST_CAUSES = ("not found", "manifest unknown", "denied", "unauthorized", "does not exist")
 # Seconds after which what may still pass is given up.
-_PULL, _CONFIG, _REFUSED = 300.0, 60.0, 20.0
+_PULL, _CONFIG = 300.0, 60.0
 
 
 def _waiting(status: Object, pod: Object, main: Object, stage: Object) -> Why | None:
@@ -411,31 +419,6 @@ def unheard(staging: float, server: str) -> Why:
         hint="set `server` in the pool's options to an address of this server that the pool's "
         "machines reach",
     )
-
-
-def ending(words: str, hint: str) -> Why:
-    """Why nothing more comes of a workload whose namespace is being deleted."""
-    native = {"reason": "NamespaceTerminating", "message": words}
-    return Why(words=words, native=native, fails=0.0, hint=hint)
-
-
-def blocked(events: list[Object], since: float) -> Why | None:
-    """Why the cluster makes no pods of a workload, by the events about it."""
-    refused = [each for each in events if each.get("reason") == "FailedCreate"]
-    if not refused:
-        return None
-    message = str(refused[-1].get("message") or "")
-    native = {"reason": "FailedCreate", "message": message}
-    if "exceeded quota" in message:
-        return Why(words=quota.words(message), native=native, since=since)
-    if "admission webhook" in message and "denied" in message:
-        words = "a rule of the cluster refuses it: " + message.partition("denied the request: ")[2]
-    elif "violates PodSecurity" in message:
-        words = "the cluster's security rules refuse it"
-    else:
-        return Why(words="the cluster does not start it yet", native=native, since=since)
-    hint = "show this to the cluster's operators, whose rule it is"
-    return Why(words=words, native=native, since=since, fails=_REFUSED, hint=hint)
 
 
 # -- a Job's own words -----------------------------------------------------------------------------

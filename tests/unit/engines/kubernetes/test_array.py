@@ -162,6 +162,38 @@ def test_pods_that_are_held_are_no_reason_to_make_no_more() -> None:
     assert not track.lacks("main")
 
 
+def test_a_refusal_before_the_newest_pod_has_passed() -> None:
+    track, work = array(2)
+    track.take_pod(pod(work, "a", 0, **over(1)), gone=False)
+    look(track)
+    early = states.when(START.format(0)) - 5
+    why = states.Why(words="refused", native={}, since=early, heard=early + 1, fails=1.0)
+    track.blocked["main"] = why
+    assert not look(track).reports and not track.over
+    track.blocked["main"] = replace(why, heard=NOW)
+    assert told(look(track))[-1] == ("", "failed")
+
+
+def test_every_reason_is_told_whenever_the_words_change() -> None:
+    """Also by one who comes back and has told nothing yet."""
+    track, _work = array(2)
+    stored: list[tuple[int, str]] = []
+
+    def hear(track: Track, words: str, now: float) -> None:
+        track.blocked["main"] = states.Why(words=words, native={}, since=NOW - 50)
+        for report in [*look(track, now).reports, *look(track, now).reports]:
+            if report.seq > max(stored, default=(0, ""))[0]:
+                stored.append((report.seq, report.body["why"]))
+
+    for number, words in enumerate(["quota", "quota", "rule", "quota", "quota", "account"]):
+        hear(track, words, NOW + number // 2)
+    assert [words for _, words in stored] == ["quota", "rule", "quota", "account"]
+    again, _work = array(2)
+    hear(again, "account", NOW + 10)
+    hear(again, "quota", NOW + 11)
+    assert [words for _, words in stored][4:] == ["quota"]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_order_and_any_repetition_tells_the_same(data: st.DataObject) -> None:

@@ -194,6 +194,18 @@ def test_a_member_that_never_comes_ends_all_of_it() -> None:
     assert told_last["reason"] == "environment"
 
 
+def test_of_several_reasons_one_is_told_until_its_words_change() -> None:
+    track, work = fresh(THREE)
+    track.take_pod(pod(work, "m0", 0, **UNPLACED), gone=False)
+    track.blocked["main"] = FULL
+    first = whys(look(track))
+    assert len(first) == 1 and not look(track).reports
+    track.blocked["main"] = replace(FULL, words="a rule of the cluster refuses it", since=NOW)
+    assert whys(look(track)) == ["a rule of the cluster refuses it"]
+    track.blocked["main"] = replace(FULL, words="no room", since=NOW)
+    assert whys(look(track)) == ["no room"] and not look(track).reports
+
+
 def test_a_reason_that_has_passed_ends_nothing() -> None:
     track, work = fresh(placement(role("main", Gang())))
     track.blocked["main"] = replace(FULL, fails=20.0)

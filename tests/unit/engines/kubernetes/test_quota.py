@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradewind.engines.kubernetes import quota, states
+from tradewind.engines.kubernetes import quota, refusals
 
 REFUSED = 'pods "p-0" is forbidden: exceeded quota: small, requested: {}, used: {}, limited: {}'
 
@@ -32,7 +32,7 @@ REFUSED = 'pods "p-0" is forbidden: exceeded quota: small, requested: {}, used: 
 )  # fmt: skip
 def test_a_quota_is_told_in_words(asked: str, used: str, limited: str, words: str) -> None:
     message = "Error creating: " + REFUSED.format(asked, used, limited)
-    why = states.blocked([{"reason": "FailedCreate", "message": message}], 5.0)
+    why = refusals.blocked([{"reason": "FailedCreate", "message": message}], 5.0)
     assert why is not None
     assert (why.words, why.fails) == (f"the namespace's {words}", None)
     assert why.native == {"reason": "FailedCreate", "message": message}, "for operators"
