@@ -19,7 +19,7 @@ from typing import Any
 from tradewind.base.errors import Conflict, Denied, TradewindError, TryAgain, Unreachable, UserError
 from tradewind.base.ids import new_id
 from tradewind.engines.base import Capacity, Handle, Place, Request, Support
-from tradewind.engines.kubernetes import api, connect, names, nodes, render, rules
+from tradewind.engines.kubernetes import api, connect, names, nodes, render, rules, states
 from tradewind.engines.kubernetes.api import Api, Kind, Object
 from tradewind.engines.kubernetes.hands import Hands, passing
 from tradewind.engines.kubernetes.lease import RENEW, Lease, check_others
@@ -191,6 +191,7 @@ class KubernetesEngine:
         for mirror in self._mirrors:
             await mirror.close()
         if self._cluster is not None:
+            await self._settler.keeper.close()
             # What was acknowledged and not yet taken away would have to be found again.
             left = [self._remove(track) for track in list(self._removals.values())]
             for work in (asyncio.gather(*left, return_exceptions=True), self._lease.release()):
@@ -234,7 +235,7 @@ class KubernetesEngine:
 
     async def _follow(self, cluster: Api) -> None:
         """List everything, then follow it."""
-        self._hands = Hands(cluster)
+        self._hands = Hands(cluster, self._units.ahead)
         self._settler = Settler(cluster, self._desk, self._places)
         self._units.settler, self._units.cluster = self._settler, cluster
         selector = names.selector(self._place.name)
@@ -299,6 +300,8 @@ class KubernetesEngine:
         try:
             if kind is api.ROOTS:
                 track.take_root(found, gone)
+            elif kind is api.PODS and gone and self._unseen(seen := states.read(found)):
+                self._go(self._parted(track, seen, found))
             elif kind is api.PODS:
                 track.take_pod(found, gone)
             else:
@@ -309,6 +312,20 @@ class KubernetesEngine:
         if track.orphaned:
             self._drop(track)
         self._look_again(placement)
+
+    @staticmethod
+    def _unseen(pod: Seen) -> bool:
+        """Whether it ran, and we have not been told how it ended."""
+        return bool(pod.started) and pod.end is None
+
+    async def _parted(self, track: Track, pod: Seen, found: Object) -> None:
+        """One that is gone with its end unseen has ended once its log is kept."""
+        try:
+            await self._units.keep(track, pod)
+        except Exception:
+            log.exception("%s: the log of %s cannot be kept", track.placement, pod.name)
+        track.take_pod(found, gone=True)
+        self._look_again(track.placement)
 
     def say(self, reports: Sequence[Report]) -> None:
         """Reports for whoever observes."""
@@ -356,6 +373,9 @@ class KubernetesEngine:
             return now + AGAIN  # one would be ahead of another: a Job that is over without its pods
         look = track.look(now)
         self.say(look.reports)
+        for pod in self._units.follow(track):
+            kept = ("keep", pod.uid)
+            self._once(kept, placement, lambda pod=pod: self._units.keep(track, pod))  # type: ignore[misc]
         for pod in look.ended:
             key = (pod.uid, pod.restarts)
             self._once(key, placement, lambda pod=pod: self._settle(track, pod))  # type: ignore[misc]

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Awaitable, Callable
 
 from tradewind.base.errors import Conflict, Denied, NotFound, TradewindError, TryAgain, Unreachable
 from tradewind.engines.base import Request
@@ -31,8 +32,9 @@ WORKLOADS = (api.JOBS, api.DEPLOYMENTS)
 class Hands:
     """Acts on one cluster; `gate` bounds how much at the same time."""
 
-    def __init__(self, cluster: Api) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Api, ahead: Callable[[Track, Seen], Awaitable[None]]) -> None:
+        """`ahead` is what is done about a pod before it is made to end."""
+        self._cluster, self._ahead = cluster, ahead
         self._gate = asyncio.Semaphore(24)
 
     # -- creating ------------------------------------------------------------------------------
@@ -209,6 +211,8 @@ class Hands:
             log.debug("%s %s: %s", track.placement, order.do, error.message)
 
     async def _quiet(self, order: Order, track: Track) -> None:
+        # Once its Job is suspended, nothing holds a pod back that has ended.
+        await asyncio.gather(*(self._ahead(track, pod) for pod in _live(order.role, track)))
         workload = track.workloads.get(order.role)
         if workload is not None and not _is_quiet(workload):
             kind = _kind(workload)
@@ -216,13 +220,10 @@ class Hands:
             await self._cluster.patch(kind, workload["metadata"]["name"], {"spec": spec})
         live = [
             pod
-            for pod in track.pods.values()
-            if pod.role == order.role
-            and pod.uid not in track.gone
-            and pod.end is None
+            for pod in _live(order.role, track)
             # A suspended Job takes away what has no machine yet, and at once: it holds on to what
             # somebody else deletes.
-            and (pod.placed or workload is None or _kind(workload) is not api.JOBS)
+            if (pod.placed or workload is None or _kind(workload) is not api.JOBS)
         ]
         await asyncio.gather(*(self._end(pod, order.grace) for pod in live))
 
@@ -289,6 +290,14 @@ class Hands:
         except TradewindError:
             pass  # a rule or a quota of its own
         return None
+
+
+def _live(role: str, track: Track) -> list[Seen]:
+    return [
+        pod
+        for pod in track.pods.values()
+        if pod.role == role and pod.uid not in track.gone and pod.end is None
+    ]
 
 
 def passing(error: TradewindError) -> Unreachable:

@@ -8,32 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 from dataclasses import replace
 
-from tradewind.base.errors import NotFound, TradewindError
+from tradewind.base.errors import NotFound
 from tradewind.blobs.folder import FolderBlobs
 from tradewind.engines.desk import Desk
 from tradewind.engines.kubernetes import names
 from tradewind.engines.kubernetes.api import Api
-from tradewind.engines.kubernetes.states import MAIN, STAGE, End, Object, Seen
+from tradewind.engines.kubernetes.keep import Keeper
+from tradewind.engines.kubernetes.states import End, Object, Seen
 from tradewind.records import codec
 from tradewind.records.placements import Placement
-from tradewind.supervisor import layout, logs, tables
+from tradewind.supervisor import layout, tables
 from tradewind.supervisor.helper import Failure
-
-log = logging.getLogger("tradewind.kubernetes")
-
-# How long a log is asked for again while the cluster, or the node, does not give it.
-PATIENCE = 8.0
 
 
 class Settler:
     """Settles units of one pool."""
 
     def __init__(self, cluster: Api, desk: Desk, places: layout.Layout) -> None:
-        self._cluster, self._desk, self._places = cluster, desk, places
+        self._desk, self._places = desk, places
+        self.keeper = Keeper(cluster)
         self._gate = asyncio.Semaphore(16)
 
     async def settle(
@@ -43,7 +39,7 @@ class Settler:
         `publishes` says whether its outputs count."""
         assert pod.end is not None
         folder = self.folder(placement, *unit)
-        await self._keep_log(pod, folder)
+        await self.keeper.keep(pod, folder)
         async with self._gate:
             return await asyncio.to_thread(
                 self._told, placement, unit[0], pod.end, folder, publishes
@@ -54,43 +50,6 @@ class Settler:
         # What a cluster takes as a label, a folder takes as a name.
         past = self._places.past(names.label(placement))
         return os.path.join(past, layout.unit(names.label(role), index, attempt))
-
-    async def _keep_log(self, pod: Seen, folder: str) -> None:
-        """All of it or, if it cannot be had for long, what was had. The folder says that it is."""
-        until = asyncio.get_running_loop().time() + PATIENCE
-        pause = 0.2
-        while not os.path.isdir(folder):
-            try:
-                async with self._gate:
-                    await self._copy_log(pod, folder)
-            except NotFound:
-                pass  # it is gone already, and its log with it
-            except TradewindError as error:
-                if asyncio.get_running_loop().time() + pause < until:
-                    await asyncio.sleep(pause)
-                    pause *= 2
-                    continue
-                log.warning("the log of %s cannot be had: %s", pod.name, error.message)
-                logs.move(_part(folder), folder)
-            os.makedirs(folder, mode=0o700)
-
-    async def _copy_log(self, pod: Seen, folder: str) -> None:
-        os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
-        part = _part(folder)
-        # What a server that died, or a connection that broke, left half done.
-        logs.move(part, "")
-        writer = logs.LogWriter(part)
-        try:
-            container = MAIN if pod.started else STAGE
-            async with self._cluster.log(
-                pod.name, container, follow=False, previous=False
-            ) as chunks:
-                async for data in chunks:
-                    writer.write(data)
-        finally:
-            writer.close()
-        logs.move(folder, "")
-        logs.move(part, folder)
 
     def _told(self, placement: str, role: str, end: End, folder: str, publishes: bool) -> End:
         try:
@@ -130,10 +89,6 @@ class Settler:
                 **tables.commit(slot, stored[slot], declared, request, folder),
             }
         return stored
-
-
-def _part(folder: str) -> str:
-    return f"{folder}.part"
 
 
 def _declared(placement: Placement, role: str) -> Object:

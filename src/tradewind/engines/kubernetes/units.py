@@ -172,6 +172,26 @@ class Units:
                 return
             await asyncio.sleep(EVERY)
 
+    async def ahead(self, track: Track, pod: Seen) -> None:
+        """Before a pod is made to end: see to it that what it prints is kept."""
+        if found := self.of(track, pod):
+            folder = self.settler.folder(track.placement, *found)
+            await self.settler.keeper.ahead(pod, folder)
+
+    def follow(self, track: Track) -> list[Seen]:
+        """See to it of all that somebody has sent away; those that have been given up since."""
+        for pod in track.pods.values():
+            if pod.leaving and pod.uid not in track.gone and (found := self.of(track, pod)):
+                self.settler.keeper.follow(pod, self.settler.folder(track.placement, *found))
+        stuck = (track.pods[uid] for uid in track.stuck)
+        return [pod for pod in stuck if self.settler.keeper.follows(pod)]
+
+    async def keep(self, track: Track, pod: Seen) -> None:
+        """Of a pod that is gone, or given up, and never told its end, keep what can be had."""
+        if found := self.of(track, pod):
+            folder = self.settler.folder(track.placement, *found)
+            await self.settler.keeper.keep(pod, folder)
+
     async def _live(self, pod: Seen, skip: int, follow: bool) -> AsyncIterator[bytes]:
         """A running container's output. The cluster counts no bytes, so they are counted here."""
         try:
