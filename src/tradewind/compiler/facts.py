@@ -67,7 +67,7 @@ class PastRun:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One measured call on a sample: wall seconds, CPU seconds, peak bytes of memory. The empty
-    call has no rows."""
+    call has no rows. `keys` is how many groups a function of the style group was given."""
 
     rows: int
     bytes: int
@@ -77,6 +77,7 @@ class Call:
     memory: int
     out_rows: int = 0
     out_bytes: int = 0
+    keys: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,9 @@ class Probed:
     """What the probes of a function found: the whole input's `rows`, row `groups` and `bytes`, the
     calls on samples of it, the family of its operators (`stream`, `hash`, `sort`, `group`,
     `table`) and what went wrong; `start` is the CPU seconds of a
-    process until the function is ready, without its rows (0: not measured)."""
+    process until the function is ready, without its rows (0: not measured). `keys` is how many
+    groups the whole input has (0: it is not grouped), `growth` the power of its rows with which
+    they grow."""
 
     rows: int
     groups: int
@@ -97,6 +100,8 @@ class Probed:
     problems: tuple[dict[str, Any], ...] = ()
     load: float = 0.0
     start: float = 0.0
+    keys: float = 0.0
+    growth: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

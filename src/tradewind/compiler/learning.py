@@ -36,6 +36,10 @@ ENOUGH = 20
 PAIR, ALONE = 2.0, 4.0
 # Below this many CPU seconds a figure is "under 1 s": nothing is learned from its ratio.
 TELLING = 1.0
+# What strays from its line by more than this factor was measured wrongly: it is no engine's doing,
+# and moves the factor of others as one that strays so far. (One function over groups was off by
+# 58, and took the quotes of every other one with it.)
+STRAYS = math.log(3.0)
 # A run that took less than its starts were thought to take says no more than this.
 LEAST = 0.1
 
@@ -147,7 +151,10 @@ def _cases(outcomes: Sequence[Outcome]) -> list[_Case]:
         if not each.seen:
             pair = each.backend, each.family
             found[pair, _name(each, number)].append(_ratio(each) - first_factor(*pair))
-    return [_Case(pair, name, fmean(ratios)) for (pair, name), ratios in found.items()]
+    return [
+        _Case(pair, name, min(STRAYS, max(-STRAYS, fmean(ratios))))
+        for (pair, name), ratios in found.items()
+    ]
 
 
 def _name(outcome: Outcome, number: int) -> str:

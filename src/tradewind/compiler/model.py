@@ -31,6 +31,8 @@ JITTER = 0.25
 # How much a single earlier run weighs beside the probes. Measured: one run is off by 6 % in the
 # middle (18 % at the 90th percentile), first probes by 12 (36).
 ONE_RUN = 0.85
+# Where they differ by more than a factor of two, it is the probes that were wrong.
+UNLIKELY = math.log(2.0)
 RUNS = 5
 # Beyond so many times the largest sample the spread grows, by so much for each factor of e.
 FAR, FURTHER = 100.0, 0.1
@@ -54,13 +56,16 @@ MEMORY_SPREAD = math.log(1.5)
 # (1.07 for 143 MB in 16 columns, whichever share of the keys is kept).
 READ = 7.5e-9
 MOST_GROUP_PARTS = 64
+# Two samples tell a group's own time from that of its rows if they differ by so much in rows for
+# each.
+UNLIKE = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """The two points of a probe, as `base + each * rows`: CPU seconds, seconds waited (asleep, not
-    computing), bytes of memory. `cores` is what the largest call kept busy, `calls` how often it
-    was made, with one of another size that came before it."""
+    """The points of a probe, as `base + each * rows + key * keys`: CPU seconds, seconds waited
+    (asleep, not computing), bytes of memory. `cores` is what the largest call kept busy, `calls`
+    how often it was made, with one of another size that came before it."""
 
     base: float
     each: float
@@ -70,6 +75,7 @@ class Line:
     rows: int
     cores: float
     calls: int
+    key: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +110,15 @@ def line_of(probed: Probed) -> Line | None:
         small = Call(rows=0, bytes=0, groups=0, wall=0.0, cpu=0.0, memory=0)
     rows = big.rows - small.rows
     each = max(0.0, big.cpu - small.cpu) / rows
+    base = max(0.0, small.cpu - each * small.rows)
+    key = _of_a_key(big, worked[0], base) if probed.keys else 0.0
+    each = max(0.0, each - key * big.keys / rows)
     memory_each = max(0, big.memory - small.memory) / rows
     waited = (big.wall - small.wall) - (big.cpu - small.cpu)
     # A neighbour doubles wall at most; what takes longer than that sleeps.
     asleep = probed.load < 1 and big.wall > 2 * big.cpu
     return Line(
-        base=max(0.0, small.cpu - each * small.rows) + probed.start,
+        base=base + probed.start,
         each=each,
         waits=max(0.0, waited) / rows if asleep else 0.0,
         memory=max(0.0, small.memory - memory_each * small.rows),
@@ -117,7 +126,19 @@ def line_of(probed: Probed) -> Line | None:
         rows=big.rows,
         cores=max(1.0, big.cpu / big.wall) if big.wall > 0 else 1.0,
         calls=len(largest) + any(call.rows < most for call in worked[1:]),
+        key=key,
     )
+
+
+def _of_a_key(big: Call, first: Call, base: float) -> float:
+    """CPU seconds of a group whatever its rows: what a sample of few rows for each takes more than
+    one of many. None of it where both are alike."""
+    unlike = first.keys * big.rows - big.keys * first.rows
+    if not first.keys or unlike < UNLIKE * first.keys * big.rows:
+        return 0.0
+    few, many = max(0.0, first.cpu - base), max(0.0, big.cpu - base)
+    found = (few * big.rows - many * first.rows) / unlike
+    return min(max(0.0, found), many / max(1, big.keys))
 
 
 def _middle(calls: Sequence[Call]) -> Call:
@@ -128,6 +149,7 @@ def _middle(calls: Sequence[Call]) -> Call:
         wall=median(call.wall for call in calls),
         cpu=median(call.cpu for call in calls),
         memory=round(median(call.memory for call in calls)),
+        keys=calls[0].keys,
     )
 
 
@@ -242,7 +264,18 @@ class Model:
 
     def _varying(self, backend: str) -> float:
         """What the rows take by the line; what every part reads again is in it once."""
-        return max(0.0, self.line.each * self.rows - self._read(backend)) if self.line else 0.0
+        if self.line is None:
+            return 0.0
+        work = self.line.each * self.rows + self.line.key * self._keys
+        return max(0.0, work - self._read(backend))
+
+    @property
+    def _keys(self) -> float:
+        """How many groups there are in so many rows."""
+        probed = self.facts.probed
+        if probed is None or not probed.keys:
+            return 0.0
+        return probed.keys * float((self.rows / max(1, probed.rows)) ** probed.growth)
 
     def _line(self, backend: str, fixed: float, processes: int) -> float:
         return fixed * processes + self._varying(backend) if self.line is not None else 0.0
@@ -332,6 +365,8 @@ def _weighed(drawn: float | None, past: float | None, runs: int) -> float:
         assert found is not None
         return found
     weight = 0.0 if not runs else ONE_RUN if runs == 1 else 1.0
+    if runs and abs(math.log(past / drawn)) > UNLIKELY:
+        weight = 1.0
     return math.exp(weight * math.log(past) + (1 - weight) * math.log(drawn))
 
 

@@ -106,5 +106,7 @@ def facts(body: dict[str, Any]) -> Probed:
         operators=tuple(body.get("operators", ())),
         problems=tuple(body.get("problems", ())),
         load=float(body.get("load", 0.0)),
+        keys=float(body.get("keys", 0.0)),
+        growth=float(body.get("growth", 1.0)),
         start=float(body.get("start", 0.0)),
     )

@@ -86,7 +86,7 @@ class Shuffle:
     def dealt(self, mine: Sequence[groups.Group], count: int) -> Iterator[tuple[int, Any]]:
         """Bucket → rows of it, in order; each key is in one bucket of `count`."""
         for piece in groups.batches(mine):
-            for bucket, rows in self._dealt(piece.data, count):
+            for bucket, rows in self.places(piece.data, count):
                 yield bucket, piece.data.take(rows)
 
     def gathered(
@@ -107,7 +107,7 @@ class Shuffle:
             shutil.rmtree(folder, ignore_errors=True)
             self._connection.close()
 
-    def _dealt(self, data: Any, count: int) -> Iterator[tuple[int, Any]]:
+    def places(self, data: Any, count: int) -> Iterator[tuple[int, Any]]:
         """Bucket → places of the rows in it."""
         names = ", ".join(f"k{place}" for place in range(len(self.by)))
         found = self._ask(

@@ -13,6 +13,7 @@ that is thrown away, is part of what is measured.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
@@ -27,7 +28,9 @@ LARGEST = 3
 MOST = 5
 # The part of all seconds that a thousand rows may take, and the rows that are tried if they do not
 # come back in that time.
-PATIENCE, FEW = 0.4, 20
+PATIENCE, FEW, FEWER = 0.4, 20, 100
+# Keys are counted in so many row groups.
+COUNTED = 8
 # So many times the seconds may pass until the function has made itself ready.
 READY = 3.0
 # No process starts in less; none at all means that it was not measured.
@@ -85,6 +88,9 @@ class Probe:
         self.calls: list[dict[str, Any]] = []
         self.problems: list[dict[str, str]] = []
         self.ready = 0.0
+        self.keys: dict[str, float] = {}
+        self._read: tuple[Group | None, list[Any]] = None, []
+        self.by: list[str] = call.get("by", [])
         self._began = time.monotonic()
 
     def findings(self) -> dict[str, Any]:
@@ -107,6 +113,7 @@ class Probe:
             "backend": call.get("backend", "python"),
             "family": family,
             "start": self.ready,
+            **self.keys,
             "calls": self.calls,
             "operators": operators,
             "problems": self.problems,
@@ -145,6 +152,8 @@ class Probe:
         while chosen and len(self.calls) < MOST:
             if self.calls[-1]["wall"] > self._left() or not self._in_time(chosen, self._left()):
                 break
+        if self.by:
+            self.keys = self._all_keys()
 
     def _cold(self) -> dict[str, Any] | None:
         """A few rows, before anything is timed. None if they did not come back: a problem only if
@@ -203,13 +212,14 @@ class Probe:
 
     def _first(self) -> dict[str, Any] | None:
         """A thousand rows; a few if these take too long. None if there is no use in more."""
-        for rows, part in ((SMALL, PATIENCE), (FEW, PATIENCE / 2)):
+        small = FEWER if self.by else SMALL  # each of them may have a key of its own
+        for rows, part in ((small, PATIENCE), (FEW, PATIENCE / 2)):
             seconds = self.seconds * part
             made = self._call(self._rows(rows), seconds)
             if made is not None:
                 if rows == FEW:
                     self.problems.clear()
-                    self._problem("slow", f"{SMALL:,} rows took longer than {seconds * 2:.1f} s")
+                    self._problem("slow", f"{small:,} rows took longer than {seconds * 2:.1f} s")
                 return made
             if self.problems[-1]["kind"] != "slow":
                 return None
@@ -222,7 +232,7 @@ class Probe:
         every = [group for found in self.tables.values() for group in found]
         size = sum(group.rows for group in every) / len(every)
         if rows < size * len(self.tables):
-            return self._rows(max(least, rows // len(self.tables)))
+            return self._rows(max(least, rows // len(self.tables)), keyed=bool(self.by))
         part = min(1.0, rows / size / len(every))
         files, chosen = {}, []
         for name, found in self.tables.items():
@@ -234,8 +244,8 @@ class Probe:
             return self._rows(least)
         return files, chosen
 
-    def _rows(self, rows: int) -> tuple[dict[str, list[str]], list[Group]]:
-        """About so many rows of each table; of a small one all."""
+    def _rows(self, rows: int, keyed: bool = False) -> tuple[dict[str, list[str]], list[Group]]:
+        """About so many rows of each table, `keyed` those of some keys; of a small one all."""
         files, chosen = {}, []
         for name, found in self.tables.items():
             total = _size(found)["rows"]
@@ -245,9 +255,32 @@ class Probe:
                 continue
             group = max(groups.spread(found, 3), key=lambda each: each.rows)
             count = min(rows, group.rows)
-            files[name] = samples.of_rows(group, count, self._folder(name))
+            if keyed:
+                pieces = self._pieces(group)
+                files[name], count = samples.of_keys(pieces, self.by, rows, self._folder(name))
+            else:
+                files[name] = samples.of_rows(group, count, self._folder(name))
             chosen.append(group._replace(rows=count, bytes=group.bytes * count // group.rows))
         return files, chosen
+
+    def _pieces(self, group: Group) -> list[Any]:
+        """The batches of a row group that keys are taken from, read once."""
+        if self._read[0] != group:
+            self._read = group, [piece.data for piece in groups.batches([group])]
+        return self._read[1]
+
+    def _all_keys(self) -> dict[str, float]:
+        """How many keys the whole table has, and the power of the rows with which they grow, by
+        those of one row group and of several."""
+        [found] = self.tables.values()
+        one, some = groups.spread(found, 1), groups.spread(found, COUNTED)
+        few, many = (
+            samples.distinct(samples.of_groups(each, self._folder("keys")), self.by)
+            for each in (one, some)
+        )
+        more = math.log(max(1, many) / max(1, few))
+        growth = min(1.0, more / math.log(len(some))) if len(some) > 1 else 1.0
+        return {"keys": many * (len(found) / len(some)) ** growth, "growth": growth}
 
     def _whole(self) -> tuple[dict[str, list[str]], list[Group]]:
         every = [group for found in self.tables.values() for group in found]
@@ -269,6 +302,8 @@ class Probe:
                 lambda: styles.carry_out(self.function, start, {}), seconds
             )
             made = {**_size(chosen), **took, **_written(staged)}
+            if self.by:
+                made["keys"] = sum(samples.distinct(paths, self.by) for paths in files.values())
         except measure.Overdue:
             self._problem("slow", f"{rows:,} rows took longer than {seconds:.1f} s")
             return None

@@ -1,4 +1,4 @@
-"""Samples of a Parquet table: whole row groups in their original bytes, a slice of rows, no rows.
+"""Samples of a Parquet table: whole row groups in their original bytes, some rows, some keys, none.
 
 A sample of row groups is a file in which the others are holes: nothing is decoded or written anew,
 so dictionaries, encodings and sizes are those of the table, and a measurement on it holds there.
@@ -13,9 +13,10 @@ import os
 import struct
 from typing import IO, Any, Sequence
 
-from . import groups, tables
+from . import groups, keys, tables
 from .groups import Group
 
+MOST_SHARES = 1024
 _MAGIC = b"PAR1"
 _NUM_ROWS, _ROW_GROUPS = 3, 4
 _I64, _LIST = 6, 9
@@ -50,6 +51,39 @@ def of_rows(chosen: Group, rows: int, folder: str) -> list[str]:
     table = tables._use("pyarrow").Table.from_batches(parts)
     tables._use("pyarrow.parquet").write_table(table, path)
     return [path]
+
+
+def of_keys(
+    pieces: Sequence[Any], by: Sequence[str], rows: int, folder: str
+) -> tuple[list[str], int]:
+    """About so many rows of these batches, with all rows there of each key that they have, written
+    anew; and how many these are."""
+    total = sum(piece.num_rows for piece in pieces)
+    count = max(1, min(MOST_SHARES, round(total / max(1, rows))))
+    shares: dict[int, list[tuple[Any, Any]]] = {}
+    shuffle = keys.Shuffle(by, folder)
+    for piece in pieces:
+        for share, places in shuffle.places(piece, count):
+            shares.setdefault(share, []).append((piece, places))
+    # The middle one: where one key has half of the rows, it is in none that is like the others.
+    sizes = sorted((sum(len(places) for _, places in found), n) for n, found in shares.items())
+    chosen = shares[sizes[len(sizes) // 2][1]]
+    parts = [keys.merged(piece.take(places)) for piece, places in chosen]
+    table = tables._use("pyarrow").Table.from_batches(parts)
+    path = os.path.join(folder, "keys.parquet")
+    tables._use("pyarrow.parquet").write_table(table, path)
+    return [path], table.num_rows
+
+
+def distinct(files: Sequence[str], by: Sequence[str]) -> int:
+    """How many keys these files have."""
+    connection = tables._use("duckdb").connect()
+    try:
+        names = ", ".join('"' + name.replace('"', '""') + '"' for name in by)
+        query = f"SELECT count(*) FROM (SELECT DISTINCT {names} FROM read_parquet(?))"
+        return int(connection.execute(query, [list(files)]).fetchone()[0])
+    finally:
+        connection.close()
 
 
 def of_nothing(files: Sequence[str], folder: str) -> list[str]:

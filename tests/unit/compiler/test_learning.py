@@ -151,3 +151,10 @@ def test_a_finished_run_teaches_what_its_plan_said() -> None:
     assert taught.predicted == plan.cpu.p50 > taught.line > taught.fixed > 0
     assert learning.outcome(plan, 0.0, "f") is None
     assert learning.outcome(Plan(pool="p", engine="", option=option), 3.0, "f") is None
+
+
+def test_one_function_that_was_measured_wrongly_does_not_take_the_others_with_it() -> None:
+    right = [outcome(1.0, f"f{n}") for n in range(10)]
+    wrong = outcome(1 / 60, "wrong", family="group")
+    factor = learn([*right, wrong]).factor("duckdb", "stream")
+    assert factor == pytest.approx(learn(right).factor("duckdb", "stream"), rel=0.1)

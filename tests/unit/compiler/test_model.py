@@ -48,6 +48,21 @@ def test_what_a_process_makes_ready_is_paid_by_each_and_by_no_row() -> None:
     assert many - few == pytest.approx(3 * other.base, rel=1e-6), "what was measured is all of it"
 
 
+@given(st.floats(1e-7, 1e-5), st.floats(1e-5, 1e-2), st.floats(0, 1))
+def test_groups_take_time_of_their_own(each: float, key: float, growth: float) -> None:
+    """Two samples, one of a group for each row, tell both; groups are as many as were counted."""
+    calls = tuple(
+        replace(call(rows, 0.1 + each * rows + key * keys), keys=keys)
+        for rows, keys in ((0, 0), (100, 100), (20_000, 200), (20_000, 200))
+    )
+    grouped = Probed(rows=2_000_000, groups=20, bytes=0, style="group", backend="duckdb",
+                     family="stream", calls=calls, keys=4000, growth=growth)  # fmt: skip
+    truth = START_CPU + 0.1 + each * 2_000_000 + key * 4000
+    assert work(model(grouped)).cpu.p50 == pytest.approx(truth, rel=1e-6)
+    more = work(model(grouped, rows=8_000_000)).cpu.p50 - START_CPU - 0.1
+    assert more == pytest.approx(each * 8_000_000 + key * 4000 * 4**growth, rel=1e-6)
+
+
 def test_it_is_not_in_proportion_to_the_rows() -> None:
     tenfold = work(model(probed(base=3.0), rows=200_000_000)).cpu.p50
     assert tenfold < 10 * work(model(probed(base=3.0))).cpu.p50 - 20
@@ -127,6 +142,11 @@ def test_two_earlier_runs_go_before_any_line_and_one_nearly() -> None:
     once = work(model(probed(), ran)).cpu.p50
     assert (lined + 40) / 2 < once < 40
     assert twice.spread < work(model(probed())).spread
+
+
+def test_a_run_far_from_the_line_is_believed() -> None:
+    ran = PastRun(seconds=20.0, cpu=90.0, memory=1, rows=20_000_000, backend="duckdb")
+    assert work(model(probed(), ran)).cpu.p50 == pytest.approx(90.0)
 
 
 def test_earlier_runs_are_scaled_by_their_rows_but_for_the_start() -> None:

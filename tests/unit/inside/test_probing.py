@@ -99,7 +99,8 @@ def test_every_style_is_measured(
     size = found["input"].pop("bytes")
     assert found["input"] == {"rows": ROWS, "groups": GROUPS} and size > ROWS
     rows = [call["rows"] for call in found["calls"]]
-    assert rows == [0, 1000, 8000, 8000, 8000]
+    assert rows == [0, 100 if style == "group" else 1000, 8000, 8000, 8000]
+    assert found.get("keys", 7) == 7 and found.get("growth", 0) == 0
     for call in found["calls"]:
         assert call["wall"] > 0 and call["cpu"] >= 0 and call["memory"] > 1 << 20
         if call["rows"]:
@@ -222,6 +223,30 @@ def test_what_a_process_makes_ready_once_is_its_start_and_no_time_of_its_rows(
     before = measure._cpu()
     start = probed(batch, files, tmp_path / "no", "batch")["start"]
     assert before < start < before + 0.5, "what the process had taken is a start too"
+
+
+def test_groups_are_sampled_whole_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand first rows would be a thousand groups of one."""
+    keys, lone = 500, pa.table({"k": [7] * 30_000, "i": range(30_000)})
+    many = pa.table({"k": [n % keys for n in range(30_000)], "i": range(30_000)})
+    paths = written(pa.concat_tables([many, lone, many]), tmp_path, 30_000)
+    monkeypatch.setattr(probing.Probe, "_left", lambda self: 3.0)
+    original = probing.Probe._call
+
+    def told(self: Any, sample: Any, seconds: float, **more: Any) -> Any:
+        made = original(self, sample, seconds, **more)
+        for call in self.calls:  # each group takes a while, whatever its rows
+            call["wall"] = call.get("keys", 0) * 0.01
+        return made
+
+    monkeypatch.setattr(probing.Probe, "_call", told)
+    found = probed(group, paths, tmp_path / "out", "group", by=["k"])
+    assert found["keys"] == keys
+    first, largest = found["calls"][1], found["calls"][-1]
+    assert (first["rows"], first["keys"]) == (100, 100)
+    assert 10 < largest["keys"] < keys / 4 and largest["rows"] == 60 * largest["keys"]
 
 
 def test_a_sample_that_proves_too_large_is_cut_off_and_a_smaller_one_taken(
