@@ -26,7 +26,6 @@ from unittest import mock
 import ibis.expr.operations as ops
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ibis.common.exceptions import IbisError
 
 from tests.differential import expressions, tables
 from tests.unit.inside import ways
@@ -116,7 +115,7 @@ def difference(seed: int, counts: Counter[str]) -> str:
         start = ways.start(files, folder, "expression", inputs=more)
         try:
             rounds = rounded(steps, start)
-        except (IbisError, AttributeError, TypeError, ArithmeticError):
+        except Exception:
             counts["no expression"] += 1  # Ibis has no type for it
             return ""
         one = carried(steps_of(seed), start, "duckdb")
