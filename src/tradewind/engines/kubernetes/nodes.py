@@ -1,4 +1,6 @@
-"""What the machines of a cluster hold."""
+"""What the machines of a cluster hold for tasks: what they can allocate, less what a pod of ours
+needs beside its task. That is taken off once for each machine, so that the largest task that fits
+is the largest that is accepted; for more tasks on one machine the cluster itself counts."""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ from decimal import Decimal
 
 from tradewind.engines.base import Capacity
 from tradewind.engines.kubernetes.states import Object
+from tradewind.engines.kubernetes.template import OURS_BYTES
 from tradewind.records.tasks import Resources
 
 # Machines without this label are taken to be in one zone.
@@ -70,7 +73,8 @@ def _allocatable(node: Object) -> Resources:
     found = node["status"].get("allocatable") or {}
     return Resources(
         cpu=float(quantity(found.get("cpu", "0"))),
-        memory=int(quantity(found.get("memory", "0"))),
+        # A pod of ours needs this beside its task.
+        memory=max(0, int(quantity(found.get("memory", "0"))) - OURS_BYTES),
         accelerators={
             name: int(quantity(value))
             for name, value in found.items()

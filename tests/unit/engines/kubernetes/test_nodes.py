@@ -1,0 +1,17 @@
+from tradewind.engines.kubernetes.nodes import capacity
+from tradewind.engines.kubernetes.states import Object
+from tradewind.engines.kubernetes.template import OURS_BYTES
+
+
+def node(memory: str) -> Object:
+    status = {"conditions": [{"type": "Ready", "status": "True"}]}
+    return {
+        "metadata": {"name": "n"},
+        "status": {**status, "allocatable": {"cpu": "8", "memory": memory}},
+    }
+
+
+def test_a_machine_holds_what_a_task_on_it_can_have() -> None:
+    found = capacity([node("16Gi"), node("8Gi"), node("64Mi")])
+    assert found.largest.memory == (16 << 30) - OURS_BYTES
+    assert found.total.memory == (24 << 30) - 2 * OURS_BYTES
