@@ -21,6 +21,7 @@ from tradewind.base.errors import (
     Conflict,
     InvalidSpec,
     NotFound,
+    Refused,
     TradewindError,
     TryAgain,
     Unauthenticated,
@@ -68,6 +69,60 @@ def test_a_file_that_is_no_kubeconfig(here: Site, tmp_path: Path, text: str) -> 
     path = tmp_path / "broken"
     path.write_text(text)
     assert str(path) in refused(here, InvalidSpec, kubeconfig=str(path)).message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "it is empty"),
+        ("just words", "no clusters and contexts"),
+        ("contexts: [{name: a, context: {cluster: c}}]", "names no clusters"),
+        ("kind: Config", "names no clusters and no contexts"),
+        (
+            "{current-context: a, contexts: [{name: a, context: {cluster: c}}], "
+            "clusters: [{name: d, cluster: {server: 'http://x'}}]}",
+            "'c' is missing in it",
+        ),
+    ],
+)
+def test_words_for_a_file_that_is_no_kubeconfig(
+    here: Site, tmp_path: Path, text: str, words: str
+) -> None:
+    path = tmp_path / "broken"
+    path.write_text(text)
+    assert words in refused(here, InvalidSpec, kubeconfig=str(path)).message
+
+
+def test_a_folder_is_no_kubeconfig(here: Site, tmp_path: Path) -> None:
+    told = refused(here, InvalidSpec, kubeconfig=str(tmp_path))
+    assert "is a folder" in told.message and f"{tmp_path}/config" in told.hint
+
+
+def test_a_cluster_that_wants_tls(here: Site) -> None:
+    class Door(http.server.BaseHTTPRequestHandler):
+        """As the door of a real one, which waits for TLS."""
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            words = b"Client sent an HTTP request to an HTTPS server.\n"
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(words)))
+            self.end_headers()
+            self.wfile.write(words)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Door) as door:
+        serving = threading.Thread(target=door.serve_forever)
+        serving.start()
+        rewrite(here.kubeconfig, server=f"http://127.0.0.1:{door.server_port}")
+        told = refused(here, Refused)
+        door.shutdown()
+        serving.join()
+    assert "without TLS" in told.message and "https://" in told.hint
 
 
 def test_a_context_that_is_not_there(here: Site) -> None:

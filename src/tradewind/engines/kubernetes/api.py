@@ -390,6 +390,12 @@ class Api:
         causes = (status.get("details") or {}).get("causes") or ()
         if code == 422 and any(each.get("field") == "metadata.uid" for each in causes):
             return Stale(words)  # another one under the same name
+        if "HTTP request to an HTTPS server" in words:
+            return Refused(
+                f"the cluster at {self.where.server} is asked without TLS, and wants it: {words}",
+                hint="write https:// in the kubeconfig, at the cluster of context "
+                f"{self.where.context!r}",
+            )
         if code in (400, 422):
             return Refused(f"the cluster refuses this: {words}")
         return Broken(f"the cluster answers {code}: {words}")

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import yaml
 
 from tradewind.base.errors import InvalidSpec, NotFound, Refused, missing_extra
 from tradewind.engines.kubernetes.api import ANSWER, CONNECT, Api, Where
@@ -75,6 +78,25 @@ def _where(options: Mapping[str, Any], single: Any) -> Where:
     )
 
 
+def _read(path: str) -> dict[str, Any]:
+    """What stands in a kubeconfig. Raises InvalidSpec for what is none, OSError, YAMLError."""
+    with open(path, encoding="utf-8") as file:
+        found = yaml.safe_load(file)
+    if found is None:
+        why = "it is empty"
+    elif not isinstance(found, dict):
+        why = "it is something else: there are no clusters and contexts in it"
+    elif missing := [name for name in ("clusters", "contexts") if not found.get(name)]:
+        why = f"it names no {' and no '.join(missing)}"
+    else:
+        return found
+    raise InvalidSpec(
+        f"{path} is no good kubeconfig: {why}",
+        hint="get one from whoever runs the cluster, or from the cloud's own program; then: "
+        f"kubectl --kubeconfig {path} get pods",
+    )
+
+
 def _chosen(options: Mapping[str, Any]) -> Any:
     """One context with its cluster and user."""
     try:
@@ -85,6 +107,10 @@ def _chosen(options: Mapping[str, Any]) -> Any:
     if not path and os.path.exists(os.path.join(SERVICE_ACCOUNT, "token")):
         return KubeConfig.from_service_account().get()
     path = path or os.path.expanduser("~/.kube/config")
+    if os.path.isdir(path):
+        raise InvalidSpec(
+            f"{path} is a folder, no kubeconfig", hint=f"name the file in it: {path}/config"
+        )
     if not os.path.exists(path):
         raise NotFound(
             f"there is no kubeconfig at {path}",
@@ -92,7 +118,7 @@ def _chosen(options: Mapping[str, Any]) -> Any:
         )
     context = str(options.get("context") or "") or None
     try:
-        loaded = KubeConfig.from_file(path)
+        loaded = KubeConfig.from_dict(_read(path), fname=Path(path))
         if context and context not in loaded.contexts:
             known = ", ".join(sorted(loaded.contexts)) or "none"
             raise InvalidSpec(f"{path} has no context {context!r}", hint=f"contexts: {known}")
@@ -100,8 +126,9 @@ def _chosen(options: Mapping[str, Any]) -> Any:
     except InvalidSpec:
         raise
     except Exception as error:  # a file of somebody else's may break its reader in any way
+        why = f"{error} is missing in it" if isinstance(error, KeyError) else error
         raise InvalidSpec(
-            f"{path} is no good kubeconfig: {error}",
+            f"{path} is no good kubeconfig: {why}",
             hint=f"try it with: kubectl --kubeconfig {path} config view",
         ) from error
     if single is None:
