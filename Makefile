@@ -11,10 +11,11 @@ SOURCES := pyproject.toml requirements/build.txt requirements/uv.txt scripts/set
 DEMO_ENV := $(or $(wildcard .venv/.test),.venv/.demo)
 COMPILED := $(BIN)/python -m compileall -q src
 
-.PHONY: help demo test fresh check docs bench chaos chaos-cluster differential lock clean
+.PHONY: help demo score test fresh check docs bench chaos chaos-cluster differential lock clean
 
 help:
 	@echo "make demo [POOL=name] [KEEP=1]   from raw flights to a served prediction"
+	@echo "make score [ROWS=100M]    very many flights scored within a minute, or why not"
 	@echo "make test                 all tests that run on one machine"
 	@echo "make check                format, lint, types, import contracts, docs, sizes"
 	@echo "make fresh TARGET=test    a target on a copy, with an empty home and empty caches"
@@ -24,6 +25,10 @@ help:
 demo: $(DEMO_ENV)
 	@$(COMPILED)
 	@$(BIN)/python examples/flights/demo.py $(if $(POOL),--pool $(POOL)) $(if $(KEEP),--keep)
+
+score: $(DEMO_ENV)
+	@$(COMPILED)
+	@$(BIN)/python examples/score/demo.py $(if $(ROWS),--rows $(ROWS))
 
 test: .venv/.test
 	@$(COMPILED)

@@ -178,7 +178,9 @@ class Demo:
         output, plan = ended["result"]["output"], ended["plan"]
         cpu = sum(each["usage"].get("cpu", 0.0) for each in ended["attempts"])
         print(f"\n{output['rows']:,} scores in {took} for {format_money(ended['price'])}.")
-        print(f"  promise       {ended['promise'].get('outcome') or 'none'}")
+        made = ended["promise"]
+        most = f" for at most {format_money(made['price'])}" if made["price"] else ""
+        print(f"  promise       within {format_duration(made['seconds'])}{most}: {made['outcome']}")
         print(f"  quoted        {told_of(plan).strip()}")
         print(
             f"  CPU seconds   {cpu:.1f}, quoted {plan['cpu']['p50']:.1f} ≤ {plan['cpu']['p90']:.1f}"
