@@ -23,6 +23,10 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(room, "PAUSE_SECONDS", 0.0)
 
 
+def no_matter(*_told: object) -> None:
+    """Who is told of an engine that does not answer, and does nothing about it."""
+
+
 @in_town
 async def test_a_pass_that_fails_gives_its_claims_back(town: Town) -> None:
     run = await town.submit(function("one"))
@@ -188,7 +192,9 @@ async def test_reports_are_heard_after_whatever_an_engine_does(town: Town) -> No
     await town.here.loop.turn()
     await town.here.loop.quiet()
     task = asyncio.create_task(
-        report.follow(here.store, town.clock, "local", engine, here.loop.wake, here.pulse)
+        report.follow(
+            here.store, town.clock, "local", engine, here.loop.wake, here.pulse, ails=no_matter
+        )
     )
     while not town.placements(run)[0].started:
         await asyncio.sleep(0.01)
@@ -222,7 +228,9 @@ async def test_a_stream_of_reports_does_not_put_off_the_comparison(town: Town) -
 
     swap(engine, "observe", streaming)
     task = asyncio.create_task(
-        report.follow(here.store, town.clock, "local", engine, here.loop.wake, here.pulse)
+        report.follow(
+            here.store, town.clock, "local", engine, here.loop.wake, here.pulse, ails=no_matter
+        )
     )
     for _ in range(2000):
         if str(town.placements(gone)[0].state) == "lost":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.road.town import Outcome, Town, failure, function, in_town, table, value
+from tests.road.town import Town, failure, function, in_town, table, value
 from tradewind.records.states import RunState
+from tradewind.testing.fake_engine import Outcome
 
 ROWS = 1_000_000
 
