@@ -399,6 +399,8 @@ class Result:
 
     name: str
     quick: bool
+    rows: int = 0
+    """Of the tables, where a benchmark makes its own."""
     figures: list[Figure] = field(default_factory=list)
     peers: list[Figure] = field(default_factory=list)
     parts: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -463,20 +465,26 @@ def _print(result: Result, machine: Json) -> None:
 
 
 def bench(
-    name: str, about: str | None, body: Callable[[Result], None], *, cluster: bool = False
-) -> None:
-    """The `main` of a benchmark: `--quick`, `--no-peers`, the table, `results/NAME.json`."""
+    name: str, about: str | None, body: Callable[[Result], None], *, cluster: bool = False,
+    rows: int = 0,
+) -> None:  # fmt: skip
+    """The `main` of a benchmark: `--quick`, `--no-peers`, the table, `results/NAME.json`; with
+    `rows`, which is how many there are, `--rows`."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="fewer repeats, smaller amounts")
     parser.add_argument("--no-peers", action="store_true", help="leave Ray and Prefect out")
     if cluster:
         parser.add_argument("--kubeconfig", default="", help="a real cluster without nodes")
+    if rows:
+        parser.add_argument("--rows", type=int, help="of the largest table")
     given = parser.parse_args()
     if cluster and given.kubeconfig:
         name = f"{name}-real"
         os.environ["TRADEWIND_BENCH_KUBECONFIG"] = given.kubeconfig
     os.environ["TRADEWIND_BENCH_PEERS"] = "" if given.no_peers else "1"
     machine, result, begin = Machine(), Result(name, given.quick), time.time()
+    if rows:
+        result.rows = given.rows or (rows // 8 if given.quick else rows)
     body(result)
     facts = machine.finish()
     _print(result, facts)
