@@ -23,6 +23,10 @@ ORDER = (
     "render",
     "pollux",
     "cost",
+    "quotes",
+    "choice",
+    "deadlines",
+    "overhead",
     "kubernetes",
     "kubernetes-real",
 )
