@@ -288,10 +288,11 @@ class KubernetesEngine:
         if (meta.get("labels") or {}).get(names.STORE, self._options.store) != self._options.store:
             return  # of another database's server: not told of, not touched
         placement = (meta.get("annotations") or {}).get(names.PLACEMENT)
-        # Somebody may have taken the annotation away; its label stays, or it is not told of.
-        placement = placement or self._rooted.get(
-            (meta.get("labels") or {}).get(names.INSTANCE, "")
-        )
+        # Somebody may have taken the annotation away, or spoilt it: then the label says whose it
+        # is, or it is not told of.
+        label = (meta.get("labels") or {}).get(names.INSTANCE, "")
+        if not placement or (label and names.base(placement) != label):
+            placement = self._rooted.get(label)
         if placement is None or placement in self._past:
             return
         if placement not in self._tracks and gone:
