@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tradewind.data import frames
+from tradewind.data import frames, parquet
+from tradewind.data.types import schema_json, stored_schema
 from tradewind.inside.staged import Table, staging
 
 
@@ -22,4 +23,10 @@ def run_sql(sql: str, **inputs: list[Path]) -> Table:
         (tables if is_table else params)[name] = value
     cores = float(os.environ.get("TRADEWIND_CPU") or 0)
     threads = math.ceil(cores) if cores >= 1 else 0
-    return Table(frames.sql(sql, tables, staging(), params=params, threads=threads))
+    files = frames.sql(sql, tables, staging(), params=params, threads=threads)
+    rows = 0
+    for path in files:
+        with parquet.open_file(path) as reader:
+            rows += reader.metadata.num_rows
+    # How much it is decides how it is committed.
+    return Table(files, rows=rows, schema=schema_json(stored_schema(parquet.schema_of(files))))
