@@ -197,7 +197,7 @@ class Jobs(Controller):
                 words = f"Error creating: {error.message}"
                 tell(self.registry, self.clock, _SOURCE, job, "FailedCreate", words, warning=True)
                 self._refused[uid_of(job)] += 1
-                wait = self.settings.create_backoff * 2.0 ** (self._refused[uid_of(job)] - 1)
+                wait = self.settings.create_backoff * 2.0 ** min(self._refused[uid_of(job)] - 1, 30)
                 return [*waits, min(wait, self.settings.create_backoff_most)]
             self._refused.pop(uid_of(job), None)
             words = f"Created pod: {name_of(pod)}"

@@ -78,7 +78,7 @@ class ReplicaSets(Controller):
         words = f"Error creating: {error.message}"
         tell(self.registry, self.clock, _SOURCE, found, "FailedCreate", words, warning=True)
         self._refused[uid_of(found)] += 1
-        wait = self.settings.create_backoff * 2.0 ** (self._refused[uid_of(found)] - 1)
+        wait = self.settings.create_backoff * 2.0 ** min(self._refused[uid_of(found)] - 1, 30)
         return min(wait, self.settings.create_backoff_most)
 
     def _describe(self, found: Object, failure: str) -> None:
