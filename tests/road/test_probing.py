@@ -83,6 +83,10 @@ async def test_what_was_found_long_ago_is_measured_again(town: Town) -> None:
     assert (await town.result(batch(performance="60s"))).state is RunState.FAILED
     town.clock.advance(20 * 60.0)
     assert (await town.result(batch(performance="60s"))).state is RunState.SUCCEEDED
+    town.clock.advance(20 * 60.0)  # now a run tells its time, and old probes all but the neighbours
+    again = await town.result(batch(performance="60s"))
+    assert [each.task.name for each in town.placements(again.id)] == ["main"]
+    assert "the run before" in again.plan["basis"] and "busy" not in again.plan["basis"]
 
 
 @in_town

@@ -123,7 +123,8 @@ class Outcome:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything together. `history` is newest first; `elsewhere` are machines to compare with;
-    `rows` is how many all its tables have together now, as an earlier run counts them."""
+    `rows` is how many all its tables have together now, as an earlier run counts them; `style` is
+    how it is written, where its spec says so."""
 
     pools: tuple[PoolFacts, ...]
     history: tuple[PastRun, ...] = ()
@@ -131,3 +132,4 @@ class Facts:
     probed: Probed | None = None
     outcomes: tuple[Outcome, ...] = ()
     rows: int = 0
+    style: str = ""

@@ -177,8 +177,8 @@ class Model:
 
     @cached_property
     def style(self) -> str:
-        """How it is written; empty where no probe has told."""
-        return self.facts.probed.style if self.facts.probed is not None else ""
+        """How it is written; empty where neither a probe nor its spec has told."""
+        return self.facts.probed.style if self.facts.probed is not None else self.facts.style
 
     @cached_property
     def rows(self) -> int:

@@ -115,7 +115,8 @@ def _cores(model: Model, option: Option) -> float:
         return amdahl(held * option.width)
     if option.backend == "duckdb" and model.style in SPREADS | {""}:
         return amdahl(min(held, model.groups or held))
-    own = model.line.cores if model.line is not None else held
+    # A loop of which only earlier runs are known may keep one core busy, and is promised no more.
+    own = model.line.cores if model.line is not None else 1.0
     return max(1.0, min(held, own))
 
 

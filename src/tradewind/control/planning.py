@@ -44,17 +44,17 @@ class Planner:
             return None
         pool = str(made.spec.get("pool") or "")
         elastic = any(each.elastic for each in options)
-        known = probing.before(run, batch.history(run)) if elastic else None
         asked = run.memory.get("ask") or {}
         level = str(made.spec.get("availability") or "process")
         places = self.places.choice(pool)
         named = [each for each in places if each.name == pool]
         pools = availability.allowed(level, named or places)
-        facts = batch.facts(run)
+        facts, known = batch.facts(run), None
         if elastic:  # what can be measured is not taken from runs that were given something else
             given = pinned.apart_from_rows(made)
             alike = tuple(each for each in facts.history if each.given == given)
-            facts = replace(facts, history=alike)
+            facts = replace(facts, history=alike, style=str(made.spec.get("style") or ""))
+            known = probing.before(run, batch.history(run), seen=bool(alike))
         answer = quote_of(
             options,
             replace(

@@ -78,14 +78,18 @@ def found(view: View, placement: Placement) -> dict[str, Any] | None:
     return None
 
 
-def before(run: Run, history: Sequence[Run]) -> dict[str, Any] | None:
+def before(run: Run, history: Sequence[Run], *, seen: bool = False) -> dict[str, Any] | None:
     """What a probe of the same pinned spec has found, in this run or not long ago in another: what
-    else the machine did then is in it, and how large a sample there was time for."""
+    else the machine did then is in it, and how large a sample there was time for. `seen` says that
+    earlier runs tell its time: then also what was found long ago, but for what the machine did."""
     for each in (run, *history):
         asked = each.memory.get("asked", each.pinned_digest)  # before it had a place
-        fresh = each is run or run.created - each.created < FRESH
-        if each.memory.get("probes") and asked == run.pinned_digest and fresh:
+        if not each.memory.get("probes") or asked != run.pinned_digest:
+            continue
+        if each is run or run.created - each.created < FRESH:
             return dict(each.memory["probes"])
+        if seen:
+            return {**each.memory["probes"], "load": 0.0}
     return None
 
 

@@ -250,6 +250,17 @@ def test_a_query_takes_the_cores_and_a_loop_does_not() -> None:
     assert seconds(loop, eight) == seconds(loop, one)
 
 
+def test_a_loop_that_only_earlier_runs_tell_of_is_promised_one_core() -> None:
+    past = (PastRun(seconds=60.0, cpu=50.0, memory=0, rows=10**6, backend="duckdb"),) * 2
+    two = Option(backend="duckdb", resources=Resources(cpu=2.0), elastic=True)
+    took = {}
+    for style in ("batch", "expression"):
+        plan = timing.plan(Model(Facts(pools=(), history=past, style=style)), two, HERE)
+        assert plan is not None and plan.seconds is not None
+        took[style] = plan.seconds.p50
+    assert took["batch"] > 50 > 30 > took["expression"]
+
+
 def test_a_function_that_sleeps_takes_its_time_on_any_number_of_cores() -> None:
     found = probed(1e-7, 0.0)
     asleep = [replace(each, wall=each.rows * 1e-5) for each in found.calls]
