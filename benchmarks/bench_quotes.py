@@ -97,11 +97,16 @@ def body(result: Result) -> None:
             for each in list(found):
                 if not _run(result, platform, each, bundle, number, waits):
                     found.remove(each)
+            _keep(result, found)
     _teach(found)
-    raw = RESULTS / f"quotes-raw{'-quick' if result.quick else ''}.json"
-    RESULTS.mkdir(exist_ok=True)
-    raw.write_text(json.dumps([asdict(each) for each in found], indent=1))
     report(result, found, waits)
+
+
+def _keep(result: Result, found: list[Found]) -> None:
+    """What was found so far, to be looked at closely."""
+    RESULTS.mkdir(exist_ok=True)
+    raw = RESULTS / f"quotes-raw{'-quick' if result.quick else ''}.json"
+    raw.write_text(json.dumps([asdict(each) for each in found], indent=1))
 
 
 # --- quotes --------------------------------------------------------------------------------------

@@ -157,11 +157,11 @@ class Demo:
         document = self.document("score", input=self.input(name), **self.wish(deadline))
         order = {"spec": document, "quote": quote["id"], "plan": number}
         run = self.client.runs.create([order])[0]["id"]
-        before, waiting = self.version("datasets", "score"), ""
+        before, warned = self.version("datasets", "score"), False
         while not (body := self.client.runs.wait(run, LOOK))["ended"]:
-            if body["waiting"] not in ("", waiting):
+            if body["waiting"].startswith("likely late") and not warned:
+                warned = True
                 print(f"            {body['waiting']}", flush=True)
-            waiting = body["waiting"]
             now = self.version("datasets", "score")
             if now and now != before:
                 seen = format_duration(now["created"] - body["created"])
