@@ -9,6 +9,7 @@ import pyarrow as pa
 from tradewind.components import predict, train
 from tradewind.components.featuring import transformer_of
 from tradewind.models.columns import from_table
+from tradewind.models.heavy import without
 from tradewind.models.manifest import Signature
 from tradewind.models.package import Model, load
 
@@ -53,8 +54,10 @@ def many(flights: pa.Table, every: pa.Table, *, rows: int, seed: int) -> pa.Tabl
 
 @functools.cache
 def loaded(folder: Path) -> Model:
-    """Once for each process, however many batches it scores."""
-    return load(folder)
+    """Once for each process, however many batches it scores. LightGBM would bring scikit-learn
+    along, which takes as long to load as three million rows take to be scored."""
+    with without("sklearn", "pandas"):
+        return load(folder)
 
 
 def score(rows: pa.RecordBatch, model: Path) -> pa.RecordBatch:
