@@ -23,7 +23,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def test_a_lease_that_cannot_be_renewed(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "SECONDS", 1)
+    monkeypatch.setattr(lease, "SECONDS", 3)
 
     async def test(session: Session) -> None:
         made = session.engine
