@@ -263,9 +263,11 @@ def report(result: Result, found: Sequence[Found], waits: Sequence[float]) -> No
     )  # fmt: skip
     far = _pairs(long, lambda each: each.hundredth)
     taught_far = _pairs(long, lambda each: each.taught_far)
-    _errors(result, "streaming and fan-out, from a hundredth", _streaming(far))
+    # Fewer rows than ROWS have no row group that is a hundredth: then it says what it was.
+    part = f"1/{statistics.median([said.times for said, _ in far] or [0]):.0f}"
+    _errors(result, f"streaming and fan-out, from {part}", _streaming(far))
     _errors(result, "… once others have run", _streaming(taught_far), 8, 20)
-    _errors(result, "whole mix, from a hundredth", far)
+    _errors(result, f"whole mix, from {part}", far)
     _errors(result, "… once others have run", taught_far, 10, 30)
     first, taught = (_pairs(long, lambda each: each.first), _pairs(long, lambda each: each.taught))
     _errors(result, "whole mix, from a thirtieth or what time allows", first)

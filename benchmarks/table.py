@@ -54,7 +54,7 @@ def section(result: dict[str, Any]) -> str:
     lines = [
         f"### {result['name']}",
         "",
-        f"`.venv/bin/python benchmarks/{_command(result['name'])}` · {when} · {machine['cores']} "
+        f"`.venv/bin/python benchmarks/{_command(result)}` · {when} · {machine['cores']} "
         f"cores, load {machine['load']} at the end, Python {machine['python']} · the same loop "
         f"{machine['loop_ms']} ms ±{machine['loop_error']} % (best {machine['loop_best_ms']}), a "
         f"bare interpreter {machine['spawn_ms']} ms ±{machine['spawn_error']} %",
@@ -72,9 +72,10 @@ def section(result: dict[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _command(name: str) -> str:
-    script, _, real = name.partition("-")
-    return f"bench_{script}.py" + (" --kubeconfig FILE" if real else "")
+def _command(result: dict[str, Any]) -> str:
+    script, _, real = str(result["name"]).partition("-")
+    rows = f" --rows {result['rows']}" if result.get("rows") else ""
+    return f"bench_{script}.py" + (" --kubeconfig FILE" if real else "") + rows
 
 
 def main() -> None:
