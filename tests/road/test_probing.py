@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
-from tests.road.town import Town, failure, function, in_town, table, value
+from tests.road.town import Town, failure, far, function, in_town, table, value
 from tradewind.records.states import RunState
 from tradewind.testing.fake_engine import Outcome
 
@@ -171,3 +173,38 @@ async def test_a_probe_that_is_lost_is_made_again(town: Town) -> None:
     ended = town.run(run)
     assert ended.state is RunState.SUCCEEDED
     assert [each.task.name for each in town.placements(run)].count("probe") == 2
+
+
+@in_town
+async def test_a_lost_probe_that_waits_for_its_place_is_lost_once(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    run = await town.submit(batch(performance="2h"))
+    await town.until(run, RunState.PROBING)
+    await town.turn()
+    [probe] = town.placements(run)
+    town.act("other", value(1, seconds=600.0))
+    await town.submit(function("other", resources={"cpu": 1}))
+    await town.submit(function("other", resources={"cpu": 1}))
+    await town.turn()
+    town.world.lose(probe.id)
+    for _ in range(40):
+        town.here.store.runs.poke([run])
+        await town.turn()
+    assert town.run(run).losses == 1
+    await town.settle()
+    assert town.run(run).state is RunState.SUCCEEDED
+
+
+def test_where_this_machine_takes_no_work_another_pool_is_measured(tmp_path: Path) -> None:
+    async def story() -> None:
+        town = await Town(tmp_path / "data", local=False).up()
+        try:
+            await town.here.apply([far()], "me")
+            acts(town, measured(1e-5), table(ROWS))
+            run = await town.result(batch(performance="60s", backend="duckdb"))
+            assert run.state is RunState.SUCCEEDED, run.error
+            assert {each.pool for each in town.placements(run.id)} == {"far"}
+        finally:
+            await town.down()
+
+    asyncio.run(story())

@@ -262,6 +262,7 @@ class Road:
     def _probe_first(self, draft: Draft, wanted: ProbesWanted) -> None:
         """Measure before it is planned, on the pool that would be chosen if all were equal."""
         pool = str(draft.run.spec.get("pool") or self.places.first())
+        pool = pool or self.places.choice("")[0].name
         limits = {"seconds": wanted.seconds, "share": wanted.share}
         draft.move(
             RunState.PROBING,
@@ -281,7 +282,10 @@ class Road:
             return
         found = probing.found(view, placement)
         if found is None:
-            draft.set(losses=draft.run.losses + 1)
+            wanted = draft.run.memory["probe"]
+            if wanted.get("lost") != placement.number:  # counted once, however long it waits then
+                memory = {**draft.run.memory, "probe": {**wanted, "lost": placement.number}}
+                draft.set(losses=draft.run.losses + 1, memory=memory)
             self.place(draft)
             return
         draft.set(memory={**draft.run.memory, "probes": found}, plan={}, waiting="")
