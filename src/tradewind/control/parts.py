@@ -7,23 +7,17 @@ commit carries the run and the number of the set of parts, so that doing it agai
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tradewind.base.errors import Broken, InvalidData, TryAgain
+from tradewind.base.errors import InvalidData
 from tradewind.base.ids import digest_json
 from tradewind.blobs.base import Blobs
 from tradewind.control.pin import NotYet
 from tradewind.data import isolated
-
-SECONDS = 600.0
-TRIES = 3
 
 
 @dataclass(slots=True)
@@ -59,47 +53,15 @@ class Parts:
         self, key: str, table: tuple[str, str], files: list[dict[str, Any]], meta: dict[str, Any]
     ) -> None:
         order = {
-            "op": "commit",
             "root": str(self.tables),
             "table": list(table),
             "attempt": key,
             "digest": digest_json([each["digest"] for each in files]),
             "outlined": True,
         }
-        self.tables.mkdir(parents=True, exist_ok=True)
-        for tried in range(1, TRIES + 1):
-            # Names of its own for each file: the library takes away what it was given.
-            with tempfile.TemporaryDirectory(prefix=".parts-", dir=self.tables) as folder:
-                links = self._linked(Path(folder), files)
-                try:
-                    done = isolated.call({**order, "files": links}, timeout=SECONDS)
-                    break
-                except (Broken, TryAgain):
-                    if tried == TRIES:
-                        raise
-        self.made[key] = {
-            "kind": "table",
-            "files": files,
-            "rows": done["rows"],
-            "schema": done["schema"],
-            "stats": done["stats"],
-            "digest": done["digest"],
-            "table_uri": done["uri"],
-            "table_version": done["table_version"],
-            "meta": meta,
-        }
-
-    def _linked(self, folder: Path, files: list[dict[str, Any]]) -> list[str]:
-        links = []
-        for number, each in enumerate(files):
-            link = folder / f"{number:05d}.parquet"
-            source = self.blobs.path(each["digest"])
-            try:
-                os.link(source, link)
-            except OSError:  # another disk
-                shutil.copyfile(source, link)
-            links.append(str(link))
-        return links
+        paths = [self.blobs.path(each["digest"]) for each in files]
+        made = isolated.commit(order, paths, self.tables / f".parts-{key}")
+        self.made[key] = {"kind": "table", "files": files, "meta": meta, **made}
 
 
 def _told(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

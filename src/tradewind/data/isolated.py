@@ -7,16 +7,21 @@ that is written and flushed before the exit, and the exit status tells nothing.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tradewind.base import errors
 
 MODULE = "tradewind.data.commit"
+SECONDS = 600.0
+TRIES, PAUSE = 3, 0.2
 
 
 def call(
@@ -47,3 +52,41 @@ def call(
         raise errors.from_json(reply["error"])
     result: dict[str, Any] = reply["result"]
     return result
+
+
+def commit(order: Mapping[str, Any], files: Sequence[Path | str], folder: Path) -> dict[str, Any]:
+    """The operation `commit` with these files, which stay where they are: what a table's body says
+    of its version. `folder` takes names of their own for them and goes afterwards, whatever stood
+    in it.
+
+    The library may be killed, or others come first: an attempt commits once, so it is asked again
+    before `Broken` or `TryAgain` is raised.
+    """
+    for tried in range(1, TRIES + 1):
+        try:
+            links = _links(files, folder)
+            made = call({"op": "commit", **order, "files": links}, timeout=SECONDS)
+            break
+        except (errors.Broken, errors.TryAgain):
+            if tried == TRIES:
+                raise
+            time.sleep(PAUSE)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    kept = ("table_version", "rows", "schema", "stats", "digest")
+    return {"table_uri": made["uri"], **{name: made[name] for name in kept}}
+
+
+def _links(files: Sequence[Path | str], folder: Path) -> list[str]:
+    """The library takes away what it is given."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    links = []
+    for number, path in enumerate(files):
+        link = folder / f"{number:05d}.parquet"
+        try:
+            os.link(path, link)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(path, link)
+        links.append(str(link))
+    return links

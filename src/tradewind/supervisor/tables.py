@@ -8,7 +8,6 @@ carries the same attempt is done once.
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,6 @@ from tradewind.supervisor.helper import Failure
 # work: two million rows of 25 columns in 17 MiB took 40 seconds of CPU.
 LARGE = 32 << 20
 VALUES = 16_000_000
-
-SECONDS = 600.0
-TRIES, PAUSE = 3, 0.2
 
 
 def wanted(declared: dict[str, Any], staged: dict[str, Any]) -> list[str]:
@@ -44,12 +40,12 @@ def commit(
     slot: str, stored: dict[str, Any], declared: dict[str, Any], request: dict[str, Any], unit: str
 ) -> dict[str, Any]:
     """What the commit adds to a stored table: its version there, schema, statistics, digest."""
-    from tradewind.base.errors import Broken, TradewindError, TryAgain
+    from tradewind.base.errors import TradewindError, TryAgain
     from tradewind.base.ids import digest_json
+    from tradewind.data import isolated
 
     target = declared[slot]
     order = {
-        "op": "commit",
         "root": str(Path(request["tables"])),
         "table": [target.get("project") or "default", target["target"]],
         "attempt": f"{request['placement']}.{os.path.basename(unit)}.{len(slot)}{slot}",
@@ -59,46 +55,9 @@ def commit(
     if not stored.get("digest") and large(stored):
         order |= {"digest": digest_json([each["digest"] for each in stored["files"]])}
         order |= {"outlined": True}
-    for tried in range(1, TRIES + 1):
-        try:
-            made = _commit(order, stored, request["blobs"], unit)
-            break
-        except TradewindError as error:
-            # The library may have been killed, or others came first; the same attempt commits once.
-            passing = isinstance(error, Broken | TryAgain)
-            if not passing or tried == TRIES:
-                reason = "lost" if isinstance(error, TryAgain) else "output"
-                text = f"output {slot!r}: {error.message}"
-                raise Failure(reason, text, error.hint) from error
-            time.sleep(PAUSE)
-    return {
-        "table_uri": made["uri"],
-        "table_version": made["table_version"],
-        "rows": made["rows"],
-        "schema": made["schema"],
-        "stats": made["stats"],
-        "digest": made["digest"],
-    }
-
-
-def _commit(order: dict[str, Any], stored: dict[str, Any], blobs: str, unit: str) -> dict[str, Any]:
-    from tradewind.data import isolated
-
-    links = _links(stored, blobs, unit)
+    files = [layout.blob(request["blobs"], each["digest"]) for each in stored["files"]]
     try:
-        return isolated.call({**order, "files": [str(link) for link in links]}, timeout=SECONDS)
-    finally:
-        for link in links:
-            link.unlink(missing_ok=True)
-
-
-def _links(stored: dict[str, Any], blobs: str, unit: str) -> list[Path]:
-    """Names of its own for each file: the library takes away what it was given."""
-    folder = Path(unit + ".out")
-    folder.mkdir(exist_ok=True)
-    links = []
-    for number, each in enumerate(stored["files"]):
-        link = folder / f"commit-{number}.parquet"
-        os.link(layout.blob(blobs, each["digest"]), link)
-        links.append(link)
-    return links
+        return isolated.commit(order, files, Path(unit + ".out", ".commit"))
+    except TradewindError as error:
+        reason = "lost" if isinstance(error, TryAgain) else "output"
+        raise Failure(reason, f"output {slot!r}: {error.message}", error.hint) from error
