@@ -31,6 +31,13 @@ def quick_double(kubeconfig: Path, **node: Any) -> Iterator[tuple[Double, Path]]
 
 
 @contextmanager
+def machine(kubeconfig: Path) -> Iterator[Runner]:
+    """A node, by a name that no other exam's has."""
+    with Runner(kubeconfig, node=f"exam-{uuid.uuid4().hex[:6]}", **QUICK) as runner:
+        yield runner
+
+
+@contextmanager
 def namespace(kubeconfig: Path) -> Iterator[str]:
     """Its name; deleted with all that is in it."""
     name = f"tw-{uuid.uuid4().hex[:8]}"

@@ -6,7 +6,6 @@ of this machine.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from tests.kube.home import Site, site
 from tests.kube.pupil import KubernetesPupil
 from tests.kube.puppet import surely
-from tests.kube.runner.fixtures import Cluster
+from tests.kube.runner.fixtures import CLUSTERS, Cluster, chosen
 from tests.kube.space import namespace
 from tradewind.blobs.checkpoints import Checkpoints
 from tradewind.records.placements import Placement
@@ -23,7 +22,6 @@ from tradewind.records.tasks import Array, Entry, Gang, Restart, Stop
 from tradewind.testing import engine_suite
 from tradewind.testing.engine_suite import EngineSuite, Session, a_placement, a_role
 
-REAL = os.environ.get("KUBECONFIG", "")
 # Its first try writes a step and goes on for ever; a later one ends if that is there.
 GOES_ON = """
 cd "$TRADEWIND_CHECKPOINTS" 2>/dev/null && [ "$(cat deep/step)" = 1 ] && exit
@@ -33,20 +31,12 @@ exec sleep 600
 """
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "double",
-        pytest.param(
-            "real", marks=pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
-        ),
-    ],
-)
+@pytest.fixture(scope="module", params=CLUSTERS)
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    chosen = Path(REAL) if request.param == "real" else None
-    with site(tmp_path_factory.mktemp("site"), chosen, nodes=2) as found:
+    folder, kubeconfig = tmp_path_factory.mktemp("site"), chosen(request.param)
+    with site(folder, kubeconfig, nodes=2) as found:
         if found.double is not None:
             found.double.settings.orphan_grace = 1.0
         yield found

@@ -5,7 +5,6 @@ The real one is a bare control plane that `KUBECONFIG` names: no nodes, since th
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from tests.kube.double import Double, rules_of
 from tests.kube.double.compare import changes, objects, rights, workloads
 from tests.kube.double.compare.side import Side, client_of
+from tests.kube.runner.fixtures import REAL
 
 Json = Any
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces"
@@ -41,9 +41,9 @@ SCENARIOS = [
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[httpx.Client]:
-    if not os.environ.get("KUBECONFIG"):
+    if not REAL:
         pytest.skip("KUBECONFIG names no cluster to compare with")
-    with client_of(Path(os.environ["KUBECONFIG"])) as client:
+    with client_of(Path(REAL)) as client:
         if "double" in client.get("/version").json()["gitCommit"]:
             pytest.skip("KUBECONFIG names a double, not a real cluster")
         if client.get("/api/v1/nodes").json()["items"]:
@@ -97,9 +97,8 @@ def test_the_double_answers_as_the_real_one_does(
     tmp_path: Path,
 ) -> None:
     name = f"double-{secrets.token_hex(3)}"
-    kubeconfig = Path(os.environ["KUBECONFIG"])
     ours = client_of(double.kubeconfig(tmp_path / "config"))
-    with ours as client, client_of(kubeconfig, named=False) as stranger:
+    with ours as client, client_of(Path(REAL), named=False) as stranger:
         sides = settled(client, name), settled(real, name)
         sides[0].grant = granted_by_double(double, sides[0])
         sides[1].grant, sides[1].stranger = granted_by_real(sides[1]), stranger

@@ -6,20 +6,15 @@ without nodes of its own, as a bare control plane is.
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.kube.pupil import KubernetesPupil
-from tests.kube.runner import Runner
-from tests.kube.runner.fixtures import QUICK
-from tests.kube.space import namespace, quick_double
+from tests.kube.runner.fixtures import NEEDS_REAL, REAL
+from tests.kube.space import machine, namespace, quick_double
 from tradewind.testing.engine_suite import EngineSuite, Pupil
-
-REAL = os.environ.get("KUBECONFIG", "")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +26,7 @@ def double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def real() -> Iterator[Path]:
     path = Path(REAL)
-    with Runner(path, node=f"exam-{uuid.uuid4().hex[:6]}", **QUICK):
+    with machine(path):
         yield path
 
 
@@ -42,7 +37,7 @@ class TestOnTheDouble(EngineSuite):
             yield KubernetesPupil(tmp_path, {"kubeconfig": str(double), "namespace": name})
 
 
-@pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
+@NEEDS_REAL
 class TestOnARealCluster(EngineSuite):
     @pytest.fixture
     def pupil(self, real: Path, tmp_path: Path) -> Iterator[Pupil]:

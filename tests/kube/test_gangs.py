@@ -7,8 +7,6 @@ of this machine.
 from __future__ import annotations
 
 import asyncio
-import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,32 +14,27 @@ import pytest
 
 from tests.kube.pupil import KubernetesPupil, ServedEngine
 from tests.kube.puppet import surely
-from tests.kube.runner import Runner
-from tests.kube.runner.fixtures import QUICK
-from tests.kube.space import namespace, quick_double
+from tests.kube.runner.fixtures import CLUSTERS, chosen
+from tests.kube.space import machine, namespace, quick_double
 from tradewind.engines.kubernetes import api, engine
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Entry, Gang, Stop
 from tradewind.testing.engine_suite import Session, Told, a_placement, a_role
 
-REAL = os.environ.get("KUBECONFIG", "")
-NEEDS_REAL = pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
 QUOTAS = api.Kind("", "v1", "resourcequotas")
 
 
-@pytest.fixture(
-    scope="module",
-    params=["double", pytest.param("real", marks=NEEDS_REAL)],
-)
+@pytest.fixture(scope="module", params=CLUSTERS)
 def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    if request.param == "double":
+    path = chosen(request.param)
+    if path is None:
         with quick_double(tmp_path_factory.mktemp("double") / "config") as (_double, path):
             yield path
     else:
-        with Runner(Path(REAL), node=f"exam-{uuid.uuid4().hex[:6]}", **QUICK):
-            yield Path(REAL)
+        with machine(path):
+            yield path
 
 
 @pytest.fixture

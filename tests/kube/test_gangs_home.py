@@ -12,6 +12,7 @@ import yaml
 
 from tests.kube.home import POOL, site
 from tests.kube.pupil import free_port
+from tests.kube.runner.fixtures import CLUSTERS, chosen
 from tests.road.home import home_in, until
 from tradewind.engines.kubernetes import api
 from tradewind.engines.kubernetes.connect import connect
@@ -19,8 +20,6 @@ from tradewind.sdk import local
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kube-home")]
 
-REAL = os.environ.get("KUBECONFIG", "")
-NEEDS_REAL = pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
 QUOTAS = api.Kind("", "v1", "resourcequotas")
 GANG = """
 import os
@@ -42,12 +41,14 @@ async def quota(options: dict[str, str], pods: str) -> None:
         await where.close()
 
 
-@pytest.mark.parametrize("where", ["double", pytest.param("real", marks=NEEDS_REAL)])
+@pytest.mark.parametrize("where", CLUSTERS)
 def test_a_server_that_is_killed_while_a_gang_waits(tmp_path: Path, where: str) -> None:
     """The run says whom it waits for, to people, before and after."""
     port = free_port()
-    chosen = Path(REAL) if where == "real" else None
-    with site(tmp_path, chosen) as found, home_in(tmp_path, "--port", str(port)) as home:
+    with (
+        site(tmp_path, chosen(where)) as found,
+        home_in(tmp_path, "--port", str(port)) as home,
+    ):
         options = {"kubeconfig": str(found.kubeconfig), "namespace": found.namespace}
         pool = {"kind": "pool", "name": POOL, "engine": "kubernetes", "options": options}
         fit = {"kind": "training", "name": "fit", "entry": "fit.py", "pool": POOL, "workers": 3}

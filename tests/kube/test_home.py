@@ -11,7 +11,6 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ import yaml
 
 from tests.kube.home import POOL, Site, site
 from tests.kube.pupil import free_port
+from tests.kube.runner.fixtures import CLUSTERS, chosen
 from tests.road.home import Home, home_in, until
 from tradewind.engines.kubernetes import api, names
 from tradewind.engines.kubernetes.connect import connect
@@ -26,7 +26,6 @@ from tradewind.sdk import calls, local
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kube-home")]
 
-REAL = os.environ.get("KUBECONFIG", "")
 # Whatever of ours could be left in a namespace.
 OURS = (api.ROOTS, api.SECRETS, api.SERVICES, api.BUDGETS, api.JOBS, api.DEPLOYMENTS, api.PODS,
         api.LEASES)  # fmt: skip
@@ -90,21 +89,15 @@ print("went on from", kept.read_text())
 """
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "double",
-        pytest.param(
-            "real", marks=pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
-        ),
-    ],
-)
+@pytest.fixture(scope="module", params=CLUSTERS)
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Home, Site, int]]:
     folder, port = tmp_path_factory.mktemp("home"), free_port()
-    chosen = Path(REAL) if request.param == "real" else None
-    with site(folder, chosen) as found, home_in(folder, "--port", str(port)) as home:
+    with (
+        site(folder, chosen(request.param)) as found,
+        home_in(folder, "--port", str(port)) as home,
+    ):
         yield home, found, port
 
 

@@ -7,8 +7,7 @@ Over the double, and over the real control plane that `KUBECONFIG` names, if any
 from __future__ import annotations
 
 import asyncio
-import os
-import uuid
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,34 +17,22 @@ import pytest
 from tests.kube.double import Double
 from tests.kube.pupil import KubernetesPupil
 from tests.kube.runner import Runner
-from tests.kube.runner.fixtures import QUICK
-from tests.kube.space import namespace
+from tests.kube.runner.fixtures import CLUSTERS, chosen
+from tests.kube.space import machine, namespace
 from tradewind.records.tasks import Gang, Readiness, Replicas, Stop
 from tradewind.testing.engine_suite import Session, a_placement, a_role
 
-REAL = os.environ.get("KUBECONFIG", "")
 
-
-@pytest.fixture(
-    params=[
-        "double",
-        pytest.param(
-            "real", marks=pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
-        ),
-    ],
-)
+@pytest.fixture(params=CLUSTERS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Runner, Path]]:
     """A node that can be frozen, and where it is."""
-    node = f"exam-{uuid.uuid4().hex[:6]}"
-    if request.param == "double":
-        double = Double(job_backoff=0.1, create_backoff=0.2, node_grace=1.5)
-        with double.serve():
+    with contextlib.ExitStack() as stack:
+        path = chosen(request.param)
+        if path is None:
+            double = Double(job_backoff=0.1, create_backoff=0.2, node_grace=1.5)
+            stack.enter_context(double.serve())
             path = double.kubeconfig(tmp_path / "config")
-            with Runner(path, node=node, **QUICK) as runner:
-                yield runner, path
-    else:
-        with Runner(Path(REAL), node=node, **QUICK) as runner:
-            yield runner, Path(REAL)
+        yield stack.enter_context(machine(path)), path
 
 
 def last(session: Session, index: int = 0) -> dict[str, Any]:

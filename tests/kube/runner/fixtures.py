@@ -20,6 +20,15 @@ Json = dict[str, Any]
 T = TypeVar("T")
 PATIENCE = 15  # seconds for what should take one
 QUICK: Json = {"backoff": (0.3, 2.0), "retry": 0.2, "heartbeat": 0.5}
+REAL = os.environ.get("KUBECONFIG", "")
+NEEDS_REAL = pytest.mark.skipif(not REAL, reason="KUBECONFIG names no cluster")
+# What holds for both is examined on both.
+CLUSTERS = ("double", pytest.param("real", marks=NEEDS_REAL))
+
+
+def chosen(where: str) -> Path | None:
+    """The kubeconfig of the real one; None stands for a double."""
+    return Path(REAL) if where == "real" else None
 
 
 class Cluster:
@@ -182,9 +191,7 @@ def _double(folder: Path) -> Iterator[Path]:
 
 
 def _real() -> Path:
-    if not os.environ.get("KUBECONFIG"):
-        pytest.skip("KUBECONFIG names no cluster")
-    path = Path(os.environ["KUBECONFIG"])
+    path = Path(REAL)
     with contextlib.closing(Cluster(path)) as found:
         try:
             nodes = found.get("/api/v1/nodes")["items"]
@@ -195,7 +202,7 @@ def _real() -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["double", "real"])
+@pytest.fixture(scope="module", params=CLUSTERS)
 def control(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Path]:
     """A control plane's kubeconfig."""
     try:
