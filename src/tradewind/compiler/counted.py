@@ -12,7 +12,7 @@ from dataclasses import replace
 from tradewind.compiler import price
 from tradewind.compiler.facts import Machine, PastRun, PoolFacts
 from tradewind.records.plans import Interval, Option, Plan
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Resources, room
 
 # Seconds after which a run's share of a core is no longer that of its start.
 TELLING = 1.0
@@ -44,9 +44,18 @@ def measured(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Opt
     if not option.sized or not ratios:
         return option
     busy = math.ceil(ratios[len(ratios) // 2] * 10) / 10
-    most = min(pool.largest.cpu, pool.capacity.cpu / option.width)
-    cpu = min(max(option.resources.cpu, busy), most)
+    cpu = min(max(option.resources.cpu, busy), _most(pool, option.width))
     return replace(option, resources=replace(option.resources, cpu=cpu))
+
+
+def _most(pool: PoolFacts, width: int) -> float:
+    """The cores that each of so many processes can have at the same time."""
+    shared = pool.capacity.cpu / width
+    if not pool.sizes:
+        return min(pool.largest.cpu, shared)
+    whole = {lot.each.cpu / count for lot in pool.sizes for count in range(1, width + 1)}
+    able = [cpu for cpu in whole if room(Resources(cpu=cpu), pool.sizes) >= width]
+    return min(shared, max(able, default=0.0))
 
 
 def estimate(best: Plan, machine: Machine) -> Plan:

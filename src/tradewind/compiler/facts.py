@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tradewind.records.tasks import Resources
+from tradewind.records.load import Load
+from tradewind.records.tasks import Lot, Resources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolFacts:
     """One pool. `capacity` is what may be used at the same time, on `machines` machines of which
     the biggest holds `largest`; `price` is nanodollars per hour of the whole pool; `as_of` says
-    when and from where the price was taken. `zones` is in how many zones its machines are;
-    `production`: what it cannot give is refused."""
+    when and from where the price was taken. `zones` is in how many zones its machines are, `sizes`
+    how large each is (empty: not told); `production`: what it cannot give is refused. `load`: its neighbours now
+    (None: it does not tell)."""
 
     name: str
     engine: str
@@ -24,7 +26,9 @@ class PoolFacts:
     machines: int = 1
     as_of: str = ""
     zones: int = 1
+    sizes: tuple[Lot, ...] = ()
     production: bool = False
+    load: Load | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,7 @@ class Machine:
 class PastRun:
     """How one earlier run of the same function went: wall seconds in tasks, core-seconds of CPU,
     peak bytes of memory; the rows that it read, on which backend and how wide. `given` is a digest
-    of what else it was given: parameters, a model."""
+    of what else it was given: parameters, a model; `load` the neighbours that it had."""
 
     seconds: float
     cpu: float
@@ -62,6 +66,7 @@ class PastRun:
     width: int = 1
     parts: int = 0
     given: str = ""
+    load: Load | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +92,8 @@ class Probed:
     `table`) and what went wrong; `start` is the CPU seconds of a
     process until the function is ready, without its rows (0: not measured). `keys` is how many
     groups the whole input has (0: it is not grouped), `growth` the power of its rows with which
-    they grow."""
+    they grow. `load` is cores that others kept busy, `beside` who wanted them, where that is
+    known."""
 
     rows: int
     groups: int
@@ -99,6 +105,7 @@ class Probed:
     operators: tuple[str, ...] = ()
     problems: tuple[dict[str, Any], ...] = ()
     load: float = 0.0
+    beside: Load | None = None
     start: float = 0.0
     keys: float = 0.0
     growth: float = 1.0

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from tradewind.base.errors import Refused
 from tradewind.base.units import format_bytes, format_duration, format_money
-from tradewind.compiler import counted, price, refusals, timing
+from tradewind.compiler import counted, crowd, price, refusals, timing
 from tradewind.compiler.elsewhere import estimates
 from tradewind.compiler.facts import Facts, PoolFacts
 from tradewind.compiler.frontier import EVEN, Objective, curve, frontier, judged, ranked
@@ -21,7 +21,7 @@ from tradewind.compiler.learning import TELLING
 from tradewind.compiler.model import SPILLS, Model
 from tradewind.compiler.sizes import sizes
 from tradewind.records.plans import Option, Plan, ProbesWanted, Quote
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Resources, room
 
 __all__ = ["QUOTE_SECONDS", "Objective", "curve", "fits", "quote"]
 
@@ -52,14 +52,43 @@ def quote(
 
     `probe` asks for probes where they would tell something, objective or not. Raises Refused when
     no pool can ever hold it, or when all that is known breaks the objective; `needs` of the error
-    are objectives that something keeps to.
+    are objectives that something keeps to. Where neighbours on a machine are why, it says what
+    would be without them.
     """
     objective = objective or Objective(budget=budget or None)
-    pools = _pools(options, facts, pool)
     model = Model(facts, rows)
+    pools = _pools(options, facts, pool)
     if (objective.said or probe) and _unmeasured(options, model):
         return ProbesWanted(seconds=PROBE_SECONDS, share=PROBE_SHARE)
-    asked = objective.said or probe or rows
+    asked = bool(objective.said or probe or rows)
+    try:
+        plans, beside = _plans(options, pools, model, objective, pool=pool, first=first, asked=asked)
+    except Refused as error:
+        if not any(crowd.busy(each.load) for each in pools):
+            raise
+        raise _while_busy(error, options, pools, model, objective) from error
+    return Quote(
+        id=quote_id,
+        pinned=pinned,
+        plans=tuple(plans),
+        made=now,
+        expires=now + QUOTE_SECONDS,
+        elsewhere=beside,
+    )
+
+
+def _plans(
+    options: Sequence[Option],
+    pools: Sequence[PoolFacts],
+    model: Model,
+    objective: Objective,
+    *,
+    pool: str,
+    first: str,
+    asked: bool,
+) -> tuple[list[Plan], tuple[Plan, ...]]:
+    """What can be chosen from, the best first, and estimates for machines that are not there."""
+    facts = model.facts
     predicted = [
         plan
         for option in options
@@ -81,14 +110,23 @@ def quote(
         plans.sort(key=lambda plan: (plan.pool != first, _dear(plan, hourly[plan.pool])))
         plans = _chosen(_within(plans, objective), first, named=bool(pool))
         beside = tuple(counted.estimate(plans[0], each) for each in facts.elsewhere)
-    return Quote(
-        id=quote_id,
-        pinned=pinned,
-        plans=tuple(plans),
-        made=now,
-        expires=now + QUOTE_SECONDS,
-        elsewhere=beside,
-    )
+    return plans, beside
+
+
+def _while_busy(
+    error: Refused,
+    options: Sequence[Option],
+    pools: Sequence[PoolFacts],
+    model: Model,
+    objective: Objective,
+) -> Refused:
+    """A refusal beside neighbours, with what would be had they gone."""
+    alone = [crowd.alone(each) for each in pools]
+    try:
+        plans, _ = _plans(options, alone, model, objective, pool="", first="", asked=True)
+    except Refused as quiet:
+        return refusals.busy(error, pools, nearest=quiet)
+    return refusals.busy(error, pools, plan=plans[0])
 
 
 # --- where it can be ---------------------------------------------------------------------------
@@ -111,6 +149,8 @@ def _holds(option: Option, pool: PoolFacts) -> bool:
 
 def fits(each: Resources, width: int, pool: PoolFacts) -> bool:
     """Whether a pool with nothing else on it could hold `width` of these, each on one machine."""
+    if pool.sizes and room(each, pool.sizes) < width:
+        return False
     return each.within(pool.largest) and price.times(each, width).within(pool.capacity)
 
 
@@ -119,6 +159,13 @@ def _too_large(option: Option, pools: Sequence[PoolFacts]) -> Refused:
     roomy = [each for each in pools if together.within(each.capacity)]
     if roomy:
         pool = max(roomy, key=lambda each: (each.largest.cpu, each.largest.memory))
+        if option.resources.within(pool.largest):
+            held = room(option.resources, pool.sizes)
+            return Refused(
+                f"the machines of pool {pool.name!r} hold {held} processes of this at the same "
+                f"time, not {option.width}: each needs {option.resources}, all on one machine",
+                hint="ask for fewer or smaller processes, or name another pool",
+            )
         return Refused(
             f"no machine of pool {pool.name!r} can hold one process of this: it needs "
             f"{option.resources}, the largest machine has {pool.largest}",

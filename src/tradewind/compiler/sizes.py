@@ -15,7 +15,7 @@ from tradewind.compiler.facts import PoolFacts
 from tradewind.compiler.model import Model
 from tradewind.compiler.timing import most_parts
 from tradewind.records.plans import Option
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Resources, room
 
 WAVES = (2, 4, 8)
 
@@ -80,5 +80,7 @@ def holds(each: Resources, pool: PoolFacts) -> int:
         for name, count in each.accelerators.items()
         if count
     ]
+    if pool.sizes:
+        counts.append(room(each, pool.sizes))
     least = min(counts)
     return math.floor(least + 1e-9) if math.isfinite(least) else 0

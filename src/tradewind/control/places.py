@@ -168,7 +168,11 @@ class Places:
         and go, and what they held when a run was planned may be there again."""
         facts = self.facts[pool]
         return PoolChanged(
-            pool=pool, capacity=facts.capacity, largest=facts.largest, firm=pool == LOCAL
+            pool=pool,
+            capacity=facts.capacity,
+            largest=facts.largest,
+            sizes=facts.sizes,
+            firm=pool == LOCAL,
         )
 
     # --- what people ask ---------------------------------------------------------------------

@@ -124,6 +124,7 @@ def facts(spec: PoolSpec, found: Capacity, machines: Sequence[Machine]) -> PoolF
         largest=largest,
         machines=found.machines,
         zones=found.zones,
+        sizes=found.sizes,
         production=spec.production,
         price=twin.price * found.machines,
         as_of=f"{_count(found.machines)}like {twin.name}, {twin.as_of}",

@@ -318,7 +318,7 @@ class Road:
                     pool=pool,
                     demand=task.demand(),
                     since=run.created,
-                    each=tuple(role.resources for role in task.roles),
+                    each=task.processes(),
                 )
             ]
         )

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from tradewind.engines.desk import Desk
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
-from tradewind.records.tasks import Resources, Stop
+from tradewind.records.tasks import Lot, Resources, Stop
 
 Support = Literal["yes", "notimpl", "notyet", "never"]
 Request = dict[str, Any]
@@ -38,12 +38,13 @@ class Place:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """What a pool's machines hold together, and the biggest of them alone; in how many zones they
-    are."""
+    are. `sizes` are the machines one by one, alike ones together (empty: not told)."""
 
     total: Resources
     largest: Resources
     machines: int
     zones: int = 1
+    sizes: tuple[Lot, ...] = ()
 
 
 class Engine(Protocol):

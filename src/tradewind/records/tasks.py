@@ -6,6 +6,9 @@ which inputs, and how it restarts and stops. Nothing here knows a kind or an eng
 
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -116,9 +119,29 @@ class Resources:
             and all(n <= other.accelerators.get(name, 0) for name, n in self.accelerators.items())
         )
 
+    def fits(self, machine: Resources) -> int:
+        """How many processes of this size a machine holds; `sys.maxsize` of what needs nothing."""
+        needs = [(self.cpu, machine.cpu), (self.memory, machine.memory)]
+        needs += [(n, machine.accelerators.get(name, 0)) for name, n in self.accelerators.items()]
+        counts = [math.floor(have / need + 1e-9) for need, have in needs if need]
+        return min(counts, default=sys.maxsize)
+
     def __str__(self) -> str:
         parts = [f"{self.cpu:g} CPU", *([format_bytes(self.memory)] if self.memory else [])]
         return ", ".join([*parts, *(f"{n} {name}" for name, n in self.accelerators.items())])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lot:
+    """So many of one size: machines of a pool, processes of a task."""
+
+    each: Resources
+    count: int
+
+
+def room(each: Resources, machines: Iterable[Lot]) -> int:
+    """How many processes of this size empty machines hold together, none spread over several."""
+    return min(sys.maxsize, sum(each.fits(lot.each) * lot.count for lot in machines))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,16 +207,21 @@ class Task:
     environment: Environment
     bundle: str = ""
 
+    def processes(self) -> tuple[Lot, ...]:
+        """What runs at the same time when it starts, by role."""
+        return tuple(
+            Lot(each=role.resources, count=starting_width(role.shape)) for role in self.roles
+        )
+
     def demand(self) -> Resources:
         """What must be free to start it: whole gangs, the items at once, all replicas."""
         cpu, memory = 0.0, 0
         accelerators: dict[str, int] = {}
-        for role in self.roles:
-            width = starting_width(role.shape)
-            cpu += role.resources.cpu * width
-            memory += role.resources.memory * width
-            for name, count in role.resources.accelerators.items():
-                accelerators[name] = accelerators.get(name, 0) + count * width
+        for lot in self.processes():
+            cpu += lot.each.cpu * lot.count
+            memory += lot.each.memory * lot.count
+            for name, count in lot.each.accelerators.items():
+                accelerators[name] = accelerators.get(name, 0) + count * lot.count
         return Resources(cpu=cpu, memory=memory, accelerators=accelerators)
 
 

@@ -12,18 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from tradewind.base.units import format_bytes
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Lot, Resources, room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolChanged:
     """A pool has this capacity from now on, and its biggest machine holds `largest` (left out: it
-    is one machine). `firm`: more than this it will not have; otherwise what it lacks may come
-    back, and is waited for."""
+    is one machine); `sizes` are its machines one by one (empty: not told). `firm`: more than this
+    it will not have; otherwise what it lacks may come back, and is waited for."""
 
     pool: str
     capacity: Resources
     largest: Resources | None = None
+    sizes: tuple[Lot, ...] = ()
     firm: bool = True
 
 
@@ -37,14 +38,14 @@ class PoolGone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A run wants a place. `pool` is the pool of its plan; `each` are the sizes of its processes,
-    none of which may be spread over machines. Saying it again changes nothing."""
+    """A run wants a place. `pool` is the pool of its plan; `each` are its processes, none of which
+    may be spread over machines. Saying it again changes nothing."""
 
     run: str
     pool: str
     demand: Resources
     since: float
-    each: tuple[Resources, ...] = ()
+    each: tuple[Lot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,7 @@ class Reject:
 class _Pool:
     capacity: Resources
     largest: Resources
+    sizes: tuple[Lot, ...] = ()
     firm: bool = True
     cpu: float = 0.0
     memory: int = 0
@@ -108,11 +110,16 @@ class _Pool:
 
     def never(self, waiting: Waiting) -> str:
         """Why it could not start even if nothing else were here, in words; empty when it could."""
-        for one in waiting.each:
-            if not one.within(self.largest):
+        for lot in waiting.each:
+            if not lot.each.within(self.largest):
                 return (
                     f"no machine of pool {waiting.pool!r} can hold one process of this: it needs "
-                    f"{one}, the largest machine has {self.largest}"
+                    f"{lot.each}, the largest machine has {self.largest}"
+                )
+            if self.sizes and (held := room(lot.each, self.sizes)) < lot.count:
+                return (
+                    f"the machines of pool {waiting.pool!r} hold {held} processes of this at the "
+                    f"same time, not {lot.count}: each needs {lot.each}, all on one machine"
                 )
         lacks = _Pool(self.capacity, self.largest).lacks(waiting.demand)
         return f"pool {waiting.pool!r}: {lacks}" if lacks else ""
@@ -267,9 +274,10 @@ class Machine:
         largest = event.largest or event.capacity
         known = self._pools.get(event.pool)
         if known is not None:
-            known.capacity, known.largest, known.firm = event.capacity, largest, event.firm
+            known.capacity, known.largest = event.capacity, largest
+            known.sizes, known.firm = event.sizes, event.firm
             return
-        pool = self._pools[event.pool] = _Pool(event.capacity, largest, event.firm)
+        pool = self._pools[event.pool] = _Pool(event.capacity, largest, event.sizes, event.firm)
         for held, demand in self._held.values():
             if held == event.pool:
                 pool.hold(demand, +1)

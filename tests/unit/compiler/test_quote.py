@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from importlib import resources
 
@@ -14,7 +15,7 @@ from tradewind.compiler import catalogue, price
 from tradewind.compiler.facts import Facts, Machine, PastRun, PoolFacts
 from tradewind.compiler.quote import QUOTE_SECONDS, Objective, fits, quote
 from tradewind.records.plans import Option, Quote
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Lot, Resources
 
 GIB = 2**30
 WHOLE = Resources(cpu=4.0, memory=16 * GIB)
@@ -154,6 +155,38 @@ def test_a_process_fits_one_machine_or_none() -> None:
     )
     with pytest.raises(Refused, match="'farm' cannot hold this: it needs 40 CPU"):
         ask(option(cpu=8.0, width=5), (), FARM)
+
+
+TWO = replace(FARM, machines=2, capacity=Resources(cpu=16.0, memory=64 * GIB),
+              sizes=(Lot(each=Resources(cpu=8.0, memory=32 * GIB), count=2),))  # fmt: skip
+
+
+def test_a_gang_fits_the_machines_one_by_one_or_is_refused() -> None:
+    assert ask(option(cpu=5.0, width=2), (), TWO).plans
+    with pytest.raises(Refused) as told:
+        ask(option(cpu=5.0, width=3), (), TWO)
+    assert told.value.message == (
+        "the machines of pool 'farm' hold 2 processes of this at the same time, not 3: each needs "
+        "5 CPU, all on one machine"
+    )
+    assert told.value.hint == "ask for fewer or smaller processes, or name another pool"
+
+
+@given(st.integers(1, 16), st.lists(st.integers(2, 16), min_size=1, max_size=4), st.integers(1, 5))
+def test_the_size_that_was_measured_still_fits_the_machines(
+    width: int, machines: list[int], busy: int
+) -> None:
+    lots = tuple(Lot(each=Resources(cpu=float(each), memory=GIB), count=1) for each in machines)
+    pool = replace(FARM, capacity=Resources(cpu=float(sum(machines)), memory=4 * GIB), sizes=lots,
+                   largest=Resources(cpu=float(max(machines)), memory=GIB))  # fmt: skip
+    asked = Option(backend="python", width=width, resources=Resources(cpu=0.125), sized=True)
+    history = (PastRun(seconds=10.0, cpu=10.0 * busy * width, memory=0),)
+    facts = Facts(pools=(pool,), history=history)
+    made = quote([asked], facts, quote_id="q", pinned="sha256:0", now=0.0)
+    assert isinstance(made, Quote)
+    grown = made.plans[0].option.resources
+    assert grown.cpu >= min(busy, 0.125)
+    assert sum(math.floor(each / grown.cpu + 1e-9) for each in machines) >= width
 
 
 @given(CPU, st.integers(1, 40), st.sampled_from([0, 1, 8, 40]))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Lot, Resources
 from tradewind.scheduler.machine import (
     Machine,
     Occupied,
@@ -59,6 +60,7 @@ class Machinery(RuleBasedStateMachine):
         self.held: dict[str, tuple[str, Resources]] = {}
         self.largest: dict[str, Resources] = {}
         self.firm: dict[str, bool] = {}
+        self.machines: dict[str, int] = {}
         self.shrunk: set[str] = set()
 
     def feed(self, event: SchedulerEvent) -> None:
@@ -66,12 +68,16 @@ class Machinery(RuleBasedStateMachine):
         self.machine.feed([event])
 
     @rule(pool=st.sampled_from(POOLS), capacity=CAPACITIES,
-          largest=st.one_of(st.none(), CAPACITIES), firm=st.booleans())  # fmt: skip
+          largest=st.one_of(st.none(), CAPACITIES), firm=st.booleans(),
+          machines=st.integers(0, 3))  # fmt: skip
     def pool_changes(
-        self, pool: str, capacity: Resources, largest: Resources | None, firm: bool
+        self, pool: str, capacity: Resources, largest: Resources | None, firm: bool, machines: int
     ) -> None:
-        self.feed(PoolChanged(pool=pool, capacity=capacity, largest=largest, firm=firm))
-        self.pools[pool] = capacity
+        sizes = (Lot(each=largest or capacity, count=machines),) if machines else ()
+        self.feed(
+            PoolChanged(pool=pool, capacity=capacity, largest=largest, sizes=sizes, firm=firm)
+        )
+        self.pools[pool], self.machines[pool] = capacity, machines
         self.largest[pool], self.firm[pool] = largest or capacity, firm
         if not fits(self.used(pool), capacity):
             self.shrunk.add(pool)
@@ -82,11 +88,12 @@ class Machinery(RuleBasedStateMachine):
         self.pools.pop(pool, None)
 
     @rule(run=st.sampled_from(RUNS), pool=st.sampled_from(POOLS), demand=DEMANDS,
-          since=st.integers(0, 3), alone=st.booleans())  # fmt: skip
-    def run_waits(self, run: str, pool: str, demand: Resources, since: int, alone: bool) -> None:
-        """One process, or a crowd of such that each fits anywhere."""
-        each = (demand,) if alone else ()
-        event = Waiting(run=run, pool=pool, demand=demand, since=float(since), each=each)
+          since=st.integers(0, 3), crowd=st.integers(0, 3))  # fmt: skip
+    def run_waits(self, run: str, pool: str, demand: Resources, since: int, crowd: int) -> None:
+        """Some equal processes, or a crowd of such that each fits anywhere."""
+        each = (Lot(each=demand, count=crowd),) if crowd else ()
+        together = total([demand] * (crowd or 1))
+        event = Waiting(run=run, pool=pool, demand=together, since=float(since), each=each)
         self.feed(event)
         if run not in self.held:
             self.waiting.setdefault(run, event)
@@ -174,8 +181,16 @@ class Machinery(RuleBasedStateMachine):
 
     def could(self, waiting: Waiting) -> bool:
         """Whether it fits if nothing else is there."""
-        sizes = all(fits(one, self.largest[waiting.pool]) for one in waiting.each)
-        return sizes and fits(waiting.demand, self.pools[waiting.pool])
+        apart = all(self.packed(lot, waiting.pool) for lot in waiting.each)
+        return apart and fits(waiting.demand, self.pools[waiting.pool])
+
+    def packed(self, lot: Lot, pool: str) -> bool:
+        """Whether these can be laid one by one on the machines of a pool, or on the one."""
+        most = 0
+        while most < lot.count and fits(total([lot.each] * (most + 1)), self.largest[pool]):
+            most += 1
+        machines = self.machines[pool]
+        return most > 0 and (not machines or most * machines >= lot.count)
 
     def used(self, pool: str) -> Resources:
         return total([demand for at, demand in self.held.values() if at == pool])
@@ -257,14 +272,39 @@ def test_one_process_is_never_spread_over_machines() -> None:
     two = Resources(cpu=2.0, memory=100)
     machine.feed([PoolChanged(pool="one", capacity=Resources(cpu=8.0, memory=400), largest=two)])
     big = Resources(cpu=3.0)
-    machine.feed([Waiting(run="a", pool="one", demand=big, since=0.0, each=(big,))])
-    machine.feed([Waiting(run="b", pool="one", demand=big, since=0.0, each=(Resources(cpu=1.5),))])
+    machine.feed(
+        [Waiting(run="a", pool="one", demand=big, since=0.0, each=(Lot(each=big, count=1),))]
+    )
+    small = (Lot(each=Resources(cpu=1.5), count=2),)
+    machine.feed([Waiting(run="b", pool="one", demand=big, since=0.0, each=small)])
     rejected, placed = machine.decide()
     assert isinstance(rejected, Reject) and rejected.why == (
         "no machine of pool 'one' can hold one process of this: it needs 3 CPU, the largest "
         "machine has 2 CPU, 100 B"
     )
     assert isinstance(placed, Place) and placed.run == "b"
+
+
+def test_what_fits_the_pool_but_not_its_machines_never_starts() -> None:
+    eight = Resources(cpu=8.0, memory=100)
+    pool = PoolChanged(pool="one", capacity=Resources(cpu=16.0, memory=200), largest=eight,
+                       sizes=(Lot(each=eight, count=2),))  # fmt: skip
+    gang = Waiting(run="a", pool="one", demand=Resources(cpu=15.0), since=0.0,
+                   each=(Lot(each=Resources(cpu=5.0), count=3),))  # fmt: skip
+    machine = Machine()
+    machine.feed([pool, gang])
+    why = (
+        "the machines of pool 'one' hold 2 processes of this at the same time, not 3: each needs "
+        "5 CPU, all on one machine"
+    )
+    assert machine.decide() == [Reject(run="a", why=why)]
+
+    machine.feed([replace(pool, firm=False), gang])
+    assert machine.decide() == []
+    assert machine.why("a") == f"{why}; it waits until there is more"
+    three = Resources(cpu=24.0, memory=300)
+    machine.feed([replace(pool, capacity=three, sizes=(Lot(each=eight, count=3),), firm=False)])
+    assert [each.run for each in machine.decide()] == ["a"]
 
 
 def test_what_may_grow_again_is_waited_for() -> None:

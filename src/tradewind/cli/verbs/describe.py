@@ -297,7 +297,7 @@ def _pool(body: Json, out: Out) -> None:
             ("error", error.get("message")),
             ("hint", error.get("hint")),
             ("holds", amount(body["capacity"]) if body.get("capacity") else ""),
-            ("machines", body.get("machines")),
+            ("machines", _machines(body)),
             ("largest machine", amount(body["largest"]) if body.get("largest") else ""),
             ("in use", amount(body.get("used")) if body.get("used") else ""),
             ("price", f"{money(price)} an hour" if price else ""),
@@ -308,6 +308,13 @@ def _pool(body: Json, out: Out) -> None:
             ),
         ]
     )
+
+
+def _machines(body: dict[str, Any]) -> str:
+    """How many of each size."""
+    lots = body.get("sizes") or ()
+    apart = "; ".join(f"{lot['count']} with {amount(lot['each'])}" for lot in lots)
+    return apart or str(body.get("machines") or "")
 
 
 _SHOW = {"runs": _run, "datasets": _dataset, "models": _model, "pools": _pool}

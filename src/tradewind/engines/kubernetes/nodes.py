@@ -9,7 +9,7 @@ from decimal import Decimal
 from tradewind.engines.base import Capacity
 from tradewind.engines.kubernetes.states import Object
 from tradewind.engines.kubernetes.template import OURS_BYTES
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Lot, Resources
 
 # Machines without this label are taken to be in one zone.
 ZONE = "topology.kubernetes.io/zone"
@@ -44,8 +44,22 @@ def capacity(nodes: list[Object]) -> Capacity:
     )
     zones = {(node["metadata"].get("labels") or {}).get(ZONE, "") for node in usable}
     return Capacity(
-        total=total, largest=_largest(machines), machines=len(machines), zones=len(zones)
+        total=total,
+        largest=_largest(machines),
+        machines=len(machines),
+        zones=len(zones),
+        sizes=_sizes(machines),
     )
+
+
+def _sizes(machines: list[Resources]) -> tuple[Lot, ...]:
+    """Largest first."""
+    alike: list[Resources] = []
+    for each in machines:
+        if each not in alike:
+            alike.append(each)
+    alike.sort(key=lambda each: (-each.cpu, -each.memory, sorted(each.accelerators.items())))
+    return tuple(Lot(each=each, count=machines.count(each)) for each in alike)
 
 
 def _largest(machines: list[Resources]) -> Resources:

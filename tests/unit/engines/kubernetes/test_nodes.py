@@ -15,3 +15,13 @@ def test_a_machine_holds_what_a_task_on_it_can_have() -> None:
     found = capacity([node("16Gi"), node("8Gi"), node("64Mi")])
     assert found.largest.memory == (16 << 30) - OURS_BYTES
     assert found.total.memory == (24 << 30) - 2 * OURS_BYTES
+    assert [(lot.each.memory, lot.count) for lot in found.sizes] == [
+        ((16 << 30) - OURS_BYTES, 1),
+        ((8 << 30) - OURS_BYTES, 1),
+        (0, 1),
+    ]
+
+
+def test_alike_machines_are_told_together() -> None:
+    found = capacity([node("8Gi"), node("16Gi"), node("8Gi")])
+    assert [lot.count for lot in found.sizes] == [1, 2]
