@@ -1,0 +1,88 @@
+"""Neighbours: what work takes beside others that want the same cores, and what it took had they
+not been there.
+
+A fair scheduler gives everybody who wants a core an equal share of all: with `w` threads of ours
+and `b` of others on `n` cores each gets about min(1, n / (w + b)) of one. CPU seconds stay what
+they are; what sleeps is not slowed.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tradewind.base.units import format_duration
+from tradewind.compiler.facts import PastRun, PoolFacts
+from tradewind.records.load import Load
+
+# Fewer are the machine's own: its kernel, its daemons.
+QUIET = 0.25
+
+
+def busy(load: Load | None) -> bool:
+    """Whether others want its cores; False where nothing is known."""
+    return load is not None and load.others >= QUIET
+
+
+def slower(load: Load | None, threads: float) -> float:
+    """How many times as long so many threads of ours compute beside these neighbours; 1.0 where
+    there are none, or nothing is known."""
+    if load is None or not busy(load):
+        return 1.0
+    return max(1.0, (max(1.0, threads) + load.others) / load.cores) / max(
+        1.0, max(1.0, threads) / load.cores
+    )
+
+
+def most(load: Load | None) -> Load | None:
+    """The neighbours that a promise counts on: they come and go, and their number varies about as
+    that of independent arrivals does, by its root."""
+    if load is None or not busy(load):
+        return load
+    return Load(others=load.others + math.sqrt(load.others), cores=load.cores)
+
+
+def quiet(past: PastRun) -> float:
+    """The seconds that an earlier run would have taken alone: without those that its threads, as
+    many as its CPU seconds tell of, waited for a core."""
+    load = past.load
+    if load is None or not busy(load) or past.seconds <= 0 or past.cpu <= 0:
+        return past.seconds
+    alone = past.cpu / load.cores
+    had = past.cpu / past.seconds
+    many = max(float(past.width), wanted(had, load))
+    waited = past.cpu / min(many, load.cores) * (slower(load, many) - 1)
+    return min(past.seconds, max(alone, past.seconds - waited))
+
+
+def wanted(had: float, load: Load | None) -> float:
+    """How many cores it would have kept busy alone, if beside these neighbours it had so many."""
+    if load is None or not busy(load) or had + load.others <= load.cores:
+        return had
+    if had >= load.cores:
+        return load.cores
+    return max(had, min(load.cores, had * load.others / (load.cores - had)))
+
+
+def said(load: Load, alone: float) -> str:
+    """In words: how busy it is, and the seconds that it would take otherwise."""
+    return f"{words(load)}; quiet it would take {format_duration(_round(alone))}"
+
+
+def words(load: Load) -> str:
+    """How busy a machine is."""
+    others = f"{load.others:.0f}" if load.others >= 1.5 else f"{load.others:.1f}"
+    one = others in {"1", "1.0"}
+    return (
+        f"this machine is busy: about {others} other{'' if one else 's'} want"
+        f"{'s' if one else ''} its {load.cores:g} core{'' if load.cores == 1 else 's'}"
+    )
+
+
+def of(pool: PoolFacts) -> Load | None:
+    """The present load of a pool's machine, where it matters."""
+    return pool.load if busy(pool.load) else None
+
+
+def _round(seconds: float) -> float:
+    """As people read it."""
+    return round(seconds, 1) if seconds < 60 else round(seconds)
