@@ -40,12 +40,28 @@ def _client(single: Any) -> Any:
 
     limits = httpx2.Timeout(ANSWER, connect=CONNECT)
     try:
-        return AsyncClient(single, ConnectionParams(timeout=limits, trust_env=False))
+        client = AsyncClient(single, ConnectionParams(timeout=limits, trust_env=False))
     except Exception as error:
         raise InvalidSpec(
             f"the credentials of context {single.context_name!r} are no good: {error}",
             hint="sign in again, or mend that context in the kubeconfig",
         ) from error
+    client.event_hooks = {"request": [_watch_over]}
+    return client
+
+
+async def _watch_over(request: Any) -> None:
+    """Close a connection whose request is given up in its handshake. The library closes it only if
+    the handshake fails, and it would stay open until memory is tidied up."""
+    opened: list[Any] = []
+
+    async def told(event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            opened.append(info["return_value"])
+        elif event == "connection.start_tls.failed":
+            await opened.pop().aclose()
+
+    request.extensions["trace"] = told
 
 
 def check_server(server: str, cluster: str) -> None:
