@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tradewind.compiler import price
+from tradewind.compiler import crowd, price
 from tradewind.compiler.facts import Machine, PastRun, PoolFacts
+from tradewind.records.load import Load
 from tradewind.records.plans import Interval, Option, Plan
 from tradewind.records.tasks import Resources, room
 
@@ -21,10 +22,14 @@ TELLING = 1.0
 def plan(option: Option, pool: PoolFacts, history: Sequence[PastRun], why: str = "") -> Plan:
     """The option on this pool; `why` says what is not known, if nothing is."""
     option = measured(option, pool, history)
+    alone = interval([crowd.quiet(past) for past in history])
     part = price.share(price.times(option.resources, option.width), pool.capacity)
-    seconds = interval([past.seconds for past in history])
+    seconds = _beside(option, pool, history)
     count = len(history)
     basis = f"the last {count} runs" if count > 1 else "the run before" if count else why
+    if pool.load is not None and crowd.busy(pool.load):
+        told = crowd.words(pool.load) if alone is None else crowd.said(pool.load, alone.p50)
+        basis = f"{basis or 'unknown, first run'}; {told}"
     return Plan(
         pool=pool.name,
         engine=pool.engine,
@@ -39,7 +44,7 @@ def measured(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Opt
     """The option with as many cores for a process as earlier runs kept busy (their median), never
     fewer than it asks for. Runs too short to tell say nothing."""
     ratios = sorted(
-        past.cpu / past.seconds / option.width for past in history if past.seconds >= TELLING
+        past.cpu / crowd.quiet(past) / option.width for past in history if past.seconds >= TELLING
     )
     if not option.sized or not ratios:
         return option
@@ -73,6 +78,25 @@ def estimate(best: Plan, machine: Machine) -> Plan:
         basis=f"estimate, never run there; price of {machine.as_of}",
         estimate_only=True,
     )
+
+
+def _beside(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Interval | None:
+    """Seconds beside the neighbours that the pool has now, from what earlier runs took alone."""
+    middle, upper = (
+        interval([_slowed(option, past, load) for past in history])
+        for load in (pool.load, crowd.most(pool.load))
+    )
+    if middle is None or upper is None:
+        return None
+    return Interval(p50=middle.p50, p90=upper.p90)
+
+
+def _slowed(option: Option, past: PastRun, load: Load | None) -> float:
+    alone = crowd.quiet(past)
+    if load is None or not crowd.busy(load) or alone <= 0:
+        return alone
+    many = max(float(option.width), past.cpu / alone)
+    return alone + past.cpu / min(many, load.cores) * (crowd.slower(load, many) - 1)
 
 
 def _money(seconds: Interval | None, hourly: int, part: float) -> Interval | None:

@@ -9,6 +9,7 @@ they are; what sleeps is not slowed.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from tradewind.base.units import format_duration
 from tradewind.compiler.facts import PastRun, PoolFacts
@@ -28,9 +29,8 @@ def slower(load: Load | None, threads: float) -> float:
     there are none, or nothing is known."""
     if load is None or not busy(load):
         return 1.0
-    return max(1.0, (max(1.0, threads) + load.others) / load.cores) / max(
-        1.0, max(1.0, threads) / load.cores
-    )
+    threads = max(1.0, threads)
+    return max(1.0, (threads + load.others) / load.cores) / max(1.0, threads / load.cores)
 
 
 def most(load: Load | None) -> Load | None:
@@ -65,24 +65,19 @@ def wanted(had: float, load: Load | None) -> float:
 
 def said(load: Load, alone: float) -> str:
     """In words: how busy it is, and the seconds that it would take otherwise."""
-    return f"{words(load)}; quiet it would take {format_duration(_round(alone))}"
+    return f"{words(load)}; quiet it would take {format_duration(alone)}"
 
 
 def words(load: Load) -> str:
     """How busy a machine is."""
-    others = f"{load.others:.0f}" if load.others >= 1.5 else f"{load.others:.1f}"
-    one = others in {"1", "1.0"}
+    others = f"{load.others:.0f}" if load.others >= 1 else f"{load.others:.1g}"
+    one = others == "1"
     return (
         f"this machine is busy: about {others} other{'' if one else 's'} want"
         f"{'s' if one else ''} its {load.cores:g} core{'' if load.cores == 1 else 's'}"
     )
 
 
-def of(pool: PoolFacts) -> Load | None:
-    """The present load of a pool's machine, where it matters."""
-    return pool.load if busy(pool.load) else None
-
-
-def _round(seconds: float) -> float:
-    """As people read it."""
-    return round(seconds, 1) if seconds < 60 else round(seconds)
+def alone(pool: PoolFacts) -> PoolFacts:
+    """The same pool without the neighbours that it has now."""
+    return pool if pool.load is None else replace(pool, load=replace(pool.load, others=0.0))

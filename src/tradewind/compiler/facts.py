@@ -15,8 +15,8 @@ class PoolFacts:
     """One pool. `capacity` is what may be used at the same time, on `machines` machines of which
     the biggest holds `largest`; `price` is nanodollars per hour of the whole pool; `as_of` says
     when and from where the price was taken. `zones` is in how many zones its machines are, `sizes`
-    how large each is (empty: not told); `production`: what it cannot give is refused. `load`: its neighbours now
-    (None: it does not tell)."""
+    how large each is (empty: not told); `production`: what it cannot give is refused.
+    `load`: its neighbours now (None: it does not tell)."""
 
     name: str
     engine: str

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
+from tradewind.compiler import crowd
 from tradewind.compiler.facts import Call, Facts, PastRun, Probed
 from tradewind.compiler.learning import TELLING, Learned, learn
 from tradewind.records.plans import Interval
@@ -114,9 +115,14 @@ def line_of(probed: Probed) -> Line | None:
     key = _of_a_key(big, worked[0], base) if probed.keys else 0.0
     each = max(0.0, each - key * big.keys / rows)
     memory_each = max(0, big.memory - small.memory) / rows
-    waited = (big.wall - small.wall) - (big.cpu - small.cpu)
-    # A neighbour doubles wall at most; what takes longer than that sleeps.
-    asleep = probed.load < 1 and big.wall > 2 * big.cpu
+    had = big.cpu / big.wall if big.wall > 0 else 1.0
+    cores = max(1.0, crowd.wanted(had, probed.beside))
+    slow = crowd.slower(probed.beside, cores)
+    waited = (big.wall - small.wall) - (big.cpu - small.cpu) * slow
+    # A neighbour doubles wall at most, where we do not know how many there were; what takes longer
+    # than that sleeps.
+    alone = probed.load < 1 if probed.beside is None else True
+    asleep = alone and big.wall > 2 * big.cpu * slow
     return Line(
         base=base + probed.start,
         each=each,
@@ -124,7 +130,7 @@ def line_of(probed: Probed) -> Line | None:
         memory=max(0.0, small.memory - memory_each * small.rows),
         memory_each=memory_each,
         rows=big.rows,
-        cores=max(1.0, big.cpu / big.wall) if big.wall > 0 else 1.0,
+        cores=cores,
         calls=len(largest) + any(call.rows < most for call in worked[1:]),
         key=key,
     )
@@ -353,8 +359,6 @@ class Model:
             text += f", {self.rows / self.line.rows:,.0f} times the largest sample"
         text += ", under 1 s" if cpu < TELLING else ""
         text += ", may spill to disk" if spills else ""
-        if self.load >= 0.25:
-            text += f", with {self.load:.1f} cores busy by others"
         return text
 
 

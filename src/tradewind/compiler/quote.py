@@ -56,13 +56,15 @@ def quote(
     would be without them.
     """
     objective = objective or Objective(budget=budget or None)
-    model = Model(facts, rows)
     pools = _pools(options, facts, pool)
+    model = Model(facts, rows)
     if (objective.said or probe) and _unmeasured(options, model):
         return ProbesWanted(seconds=PROBE_SECONDS, share=PROBE_SHARE)
     asked = bool(objective.said or probe or rows)
     try:
-        plans, beside = _plans(options, pools, model, objective, pool=pool, first=first, asked=asked)
+        plans, beside = _plans(
+            options, pools, model, objective, pool=pool, first=first, asked=asked
+        )
     except Refused as error:
         if not any(crowd.busy(each.load) for each in pools):
             raise

@@ -12,7 +12,9 @@ from decimal import ROUND_CEILING, Decimal
 
 from tradewind.base.errors import Refused
 from tradewind.base.units import NANODOLLARS, format_duration, format_money, parse_duration
-from tradewind.compiler.frontier import Objective, known
+from tradewind.compiler import crowd
+from tradewind.compiler.facts import PoolFacts
+from tradewind.compiler.frontier import Objective, judged, known
 from tradewind.records.plans import Plan
 
 # A deadline counts from acceptance: so much may pass until the plan is made.
@@ -33,6 +35,35 @@ def unmet(plans: Sequence[Plan], objective: Objective) -> Refused:
     if not needs:  # neither alone helps: the cheapest of all
         needs.append(_need(min(points, key=lambda each: (each[1], each[0]))))
     return Refused(_message(points, objective, needs), hint=_hint(objective, needs), needs=needs)
+
+
+def busy(
+    error: Refused,
+    pools: Sequence[PoolFacts],
+    *,
+    plan: Plan | None = None,
+    nearest: Refused | None = None,
+) -> Refused:
+    """The same refusal, with the neighbours that are its reason, and what would be without them: a
+    plan that keeps to it, or the nearest that could be had. As it was where they change nothing."""
+    loads = [each.load for each in pools if each.load is not None and crowd.busy(each.load)]
+    who = crowd.words(max(loads, key=lambda each: each.others / each.cores))
+    if plan is not None:
+        seconds, price = judged(plan)
+        if seconds is None or price is None:
+            return error
+        time, money = format_duration(seconds), format_money(round(price))
+        text = f"{who}; quiet it would take at most {time} for {money}"
+        hint = f"wait until it is less busy, or {error.hint}"
+        return Refused(f"{error.message}; {text}", hint=hint, needs=error.needs)
+    if nearest is None or nearest.needs == error.needs or not nearest.needs:
+        return error
+    could = " or ".join(_said(need) for need in nearest.needs)
+    return Refused(
+        f"{error.message}; {who}; quiet the nearest would be {could}",
+        hint=error.hint,
+        needs=error.needs,
+    )
 
 
 _Point = tuple[float, float, Plan]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 
-from tradewind.compiler import price
+from tradewind.compiler import crowd, price
 from tradewind.compiler.facts import PoolFacts
 from tradewind.compiler.model import JITTER, MOST_GROUP_PARTS, START_CPU, Model, Work
+from tradewind.records.load import Load
 from tradewind.records.plans import Interval, Option, Plan
 
 # Seconds from acceptance to a process and from its end to a visible result, beside the task: a
@@ -34,11 +35,13 @@ LEAST_SHARE = 0.5
 
 def timed(model: Model, work: Work, option: Option, pool: PoolFacts) -> tuple[Interval, Interval]:
     """Seconds from acceptance to result, and the seconds of them for which the place is held."""
-    middle = _held(model, work, option)
-    start = min(middle, _start(option))
-    late = (middle - start) * math.exp(work.spread) * _slowed(model, option, pool)
+    many = _threads(model, option)
+    slow, slowest = (crowd.slower(load, many) for load in (pool.load, crowd.most(pool.load)))
+    middle, upper = (_held(model, work, option, each) for each in (slow, slowest))
+    start = min(upper, _start(option) * slowest)
+    late = (upper - start) * math.exp(work.spread) * _slowed(model, option, pool)
     held = Interval(p50=middle, p90=start * COLD + late + JITTER)
-    return Interval(p50=middle + BESIDE.p50, p90=held.p90 + BESIDE.p90), held
+    return Interval(p50=middle + BESIDE.p50 * slow, p90=held.p90 + BESIDE.p90 * slowest), held
 
 
 def plan(model: Model, option: Option, pool: PoolFacts) -> Plan | None:
@@ -60,9 +63,23 @@ def plan(model: Model, option: Option, pool: PoolFacts) -> Plan | None:
             p50=price.cost(held.p50, pool.price, part), p90=price.cost(held.p90, pool.price, part)
         ),
         cpu=work.cpu,
-        basis=work.basis,
-        grounds=grounds(model, work),
+        basis=work.basis + _beside(model, work, option, pool),
+        grounds=grounds(model, work) | _load(pool.load),
     )
+
+
+def _beside(model: Model, work: Work, option: Option, pool: PoolFacts) -> str:
+    """Who else wants the cores, as a plan says it: now, or else when the probes were made."""
+    if pool.load is None:
+        return f", with {model.load:.1f} cores busy by others" if model.load >= crowd.QUIET else ""
+    if not crowd.busy(pool.load):
+        return ""
+    alone, _ = timed(model, work, option, crowd.alone(pool))
+    return f"; {crowd.said(pool.load, alone.p50)}"
+
+
+def _load(load: Load | None) -> dict[str, float | str | bool | int]:
+    return {} if load is None else {"others": load.others, "cores": load.cores}
 
 
 def grounds(model: Model, work: Work) -> dict[str, float | str | bool | int]:
@@ -87,16 +104,17 @@ def _start(option: Option) -> float:
     return SPARK_START if option.backend == "spark" else START_CPU
 
 
-def _held(model: Model, work: Work, option: Option) -> float:
-    cores = _cores(model, option)
+def _held(model: Model, work: Work, option: Option, slow: float) -> float:
+    """Seconds until the last process ends; what computes is so many times slower than alone."""
+    fixed, varying = work.fixed * slow, work.varying / _cores(model, option) * slow
     if option.backend == "spark":
-        return SPARK_START + work.varying / cores
+        return SPARK_START * slow + varying
     if option.backend != "partitions":
-        return work.fixed + work.varying / cores + work.waits
+        return fixed + varying + work.waits
     parts = max(1, option.parts or option.width)
     waves = math.ceil(parts / option.width)
     share = _largest(model, parts)
-    return waves * (work.fixed + share * (work.varying / cores + work.waits))
+    return waves * (fixed + share * (varying + work.waits))
 
 
 def _largest(model: Model, parts: int) -> float:
@@ -113,11 +131,22 @@ def _cores(model: Model, option: Option) -> float:
     held = max(1.0, option.resources.cpu)
     if option.backend == "spark":
         return amdahl(held * option.width)
-    if option.backend == "duckdb" and model.style in SPREADS | {""}:
+    if _spreads(model, option):
         return amdahl(min(held, model.groups or held))
     # A loop of which only earlier runs are known may keep one core busy, and is promised no more.
     own = model.line.cores if model.line is not None else 1.0
     return max(1.0, min(held, own))
+
+
+def _spreads(model: Model, option: Option) -> bool:
+    return option.backend == "duckdb" and model.style in SPREADS | {""}
+
+
+def _threads(model: Model, option: Option) -> float:
+    """How many of ours want a core at the same time."""
+    held = max(1.0, option.resources.cpu)
+    each = held if _spreads(model, option) or option.backend == "spark" else _cores(model, option)
+    return each * option.width
 
 
 def amdahl(cores: float) -> float:
@@ -127,8 +156,8 @@ def amdahl(cores: float) -> float:
 
 def _slowed(model: Model, option: Option, pool: PoolFacts) -> float:
     """How much longer it takes if the neighbours that the probes met stay: they share this machine,
-    and not that of another pool."""
-    if pool.engine != "local" or not model.load:
+    and not that of another pool. What the pool tells of now goes before what they met."""
+    if pool.engine != "local" or pool.load is not None or not model.load:
         return 1.0
     held = max(1.0, option.resources.cpu) * option.width
     left = max(LEAST_SHARE * held, pool.capacity.cpu - model.load)
