@@ -140,7 +140,7 @@ def whole(
             warnings.simplefilter("ignore", DeprecationWarning)
             return [function(ibis.memtable(table)).to_pyarrow()]
     if style == "sql":
-        return [frames.table(frames.sql(QUERY, {"data": files}, folder))]
+        return [frames.table(frames.sql(QUERY, {"data": files}, folder).files)]
     args, kwargs = inputs.bind(function, ways.start(files, folder, style))
     return [_taken(function(*args, **kwargs))]
 

@@ -41,16 +41,22 @@ def literal(text: str) -> str:
 
 @contextmanager
 def connect(
-    tables: Mapping[str, Sequence[Path | str]], *, threads: int = 0, memory: int = 0
+    tables: Mapping[str, Sequence[Path | str]],
+    *,
+    threads: int = 0,
+    memory: int = 0,
+    file: Path | None = None,
 ) -> Iterator[Any]:
-    """A connection in which these tables exist; `threads` and `memory` (bytes) 0: DuckDB's own."""
+    """A connection in which these tables exist; `threads` and `memory` (bytes) 0: DuckDB's own.
+    `file` is one that it may write besides."""
     duckdb = library()
     spill = Path(tempfile.mkdtemp(prefix="tradewind-duckdb-"))
     connection = duckdb.connect()
     try:
         files = {name: [str(Path(path).absolute()) for path in paths]
                  for name, paths in tables.items()}  # fmt: skip
-        everything = ", ".join(literal(path) for paths in files.values() for path in paths)
+        reached = [path for paths in files.values() for path in paths]
+        everything = ", ".join(map(literal, [*reached, *([str(file.absolute())] if file else [])]))
         connection.execute(f"SET allowed_paths = [{everything}]")
         connection.execute(f"SET temp_directory = {literal(str(spill / 'spill'))}")
         connection.execute("SET TimeZone = 'UTC'")

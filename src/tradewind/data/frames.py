@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradewind.base import errors
-from tradewind.data import duck, parquet
-from tradewind.data.types import arrow, first_line, fit, stored_schema
+from tradewind.data import direct, duck, parquet
+from tradewind.data.types import arrow, first_line, fit, schema_json, stored_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,6 +99,15 @@ def relation(connection: Any, files: Files) -> Any:
     return connection.read_parquet([str(path) for path in files])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a query made: Parquet files in order of rows, and what is known of them."""
+
+    files: tuple[Path, ...]
+    rows: int
+    schema: list[dict[str, str]]
+
+
 def sql(
     query: str,
     inputs: Mapping[str, Files],
@@ -106,26 +116,35 @@ def sql(
     params: Mapping[str, Any] | None = None,
     threads: int = 0,
     memory: int = 0,
-) -> list[Path]:
+) -> Written:
     """Run one SELECT on DuckDB over the named inputs; its rows as Parquet files in `out`.
 
     `$name` in the query is `params["name"]`. The query reads the inputs and nothing else. An error
     in it is InvalidSpec, in the data InvalidData, located by line and column of the query.
     """
     duckdb = duck.library()
-    with duck.connect(inputs, threads=threads, memory=memory) as connection:
+    path = out / "part-00000.parquet"
+    with duck.connect(inputs, threads=threads, memory=memory, file=path) as connection:
         try:
             statements = connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise errors.InvalidSpec("expected one SELECT", where=errors.Location(field="sql"))
             given = _given(statements[0].named_parameters, params or {})
             duck.check(connection, query)
+            if made := direct.write(connection, query, given, path, parquet.ROWS_PER_GROUP):
+                return Written(files=(path,), rows=made[0], schema=made[1])
             found = connection.sql(query, params=given) if given else connection.sql(query)
-            return _write(found.to_arrow_reader(parquet.ROWS_PER_GROUP), out)
+            return _fetched(found, query, out)
         except duckdb.Error as error:
             raise duck.fault(error, query) from error
-        except arrow().ArrowException as error:  # raised by DuckDB while its rows were fetched
-            raise duck.fault(error, query) from error
+
+
+def _fetched(found: Any, query: str, out: Path) -> Written:
+    try:
+        return _through_arrow(found.to_arrow_reader(parquet.ROWS_PER_GROUP), out)
+    except (duck.library().Error, arrow().ArrowException) as error:
+        # raised by DuckDB, or by it while Arrow fetched its rows
+        raise duck.fault(error, query) from error
 
 
 def _given(wanted: set[str], params: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +157,7 @@ def _given(wanted: set[str], params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: params[name] for name in wanted}
 
 
-def ibis(expression: Callable[..., Any], inputs: Mapping[str, Files], out: Path) -> list[Path]:
+def ibis(expression: Callable[..., Any], inputs: Mapping[str, Files], out: Path) -> Written:
     """Call `expression` with an Ibis table per input (by name), run what it returns on DuckDB."""
     try:
         import ibis as library
@@ -186,8 +205,12 @@ def _explained() -> Any:
 
 
 def _write(reader: Any, out: Path) -> list[Path]:
+    return list(_through_arrow(reader, out).files)
+
+
+def _through_arrow(reader: Any, out: Path) -> Written:
     schema = stored_schema(reader.schema)
     with parquet.Writer(out, schema) as writer:
         for batch in reader:
             writer.write(fit(batch, schema))
-    return writer.files
+    return Written(files=tuple(writer.files), rows=writer.rows, schema=schema_json(schema))

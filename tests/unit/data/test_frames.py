@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tradewind.base import errors
-from tradewind.data import frames
+from tradewind.data import frames, parquet
+from tradewind.data.types import schema_json, stored_schema
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("duckdb")
@@ -51,9 +52,9 @@ def test_results_of_functions(files: list[Path], tmp_path: Path) -> None:
 def test_sql_with_parameters(files: list[Path], tmp_path: Path) -> None:
     query = "SELECT n * $k AS m FROM t JOIN u USING (n) WHERE t.s IS NOT NULL ORDER BY n DESC"
     out = frames.sql(query, {"t": files, "u": files[1:]}, tmp_path / "out", params={"k": 10})
-    assert frames.table(out).to_pydict() == {"m": [20]}
+    assert frames.table(out.files).to_pydict() == {"m": [20]}
     out = frames.sql("SELECT * FROM t WHERE false", {"t": files}, tmp_path / "none")
-    assert frames.table(out).schema.names == ["n", "s"]
+    assert out.rows == 0 and frames.table(out.files).schema.names == ["n", "s"]
     with pytest.raises(errors.InvalidSpec, match=r"\$k has no value"):
         frames.sql(query, {"t": files, "u": files}, tmp_path / "x")
 
@@ -107,6 +108,67 @@ def test_a_query_reaches_nothing_but_its_inputs(
     assert not list(tmp_path.glob("*.new")) and not list(tmp_path.glob("*.db"))
 
 
+TYPES = [
+    "true", "1::TINYINT", "1::UTINYINT", "1::USMALLINT", "1::UINTEGER", "1::UBIGINT", "1::HUGEINT",
+    "1.5::FLOAT", "1.5", "1.5::DECIMAL(20, 3)", "'é'", "'x'::BLOB", "DATE '2001-01-01'", "NULL",
+    "TIMESTAMP '2001-01-01 10:00:00.5'", "TIMESTAMPTZ '2001-01-01 10:00:00+02'", "sum(n)",
+]  # fmt: skip
+OTHERS = ["TIME '10:15:00'", "[1, 2]", "{'a': 1}", "MAP {'a': 1}",
+          "TIMESTAMP_NS '2001-01-01 00:00:00.123456789'", "'a'::ENUM ('a', 'b')"]  # fmt: skip
+
+
+def test_duckdb_writes_the_types_that_arrow_would(files: list[Path], tmp_path: Path) -> None:
+    """A column that DuckDB cannot write sends all of them through Arrow."""
+    columns = ", ".join(f"{one} AS c{number}" for number, one in enumerate(TYPES))
+    direct = frames.sql(f"SELECT {columns} FROM t", {"t": files}, tmp_path / "direct")
+    fitted = frames.sql(f"SELECT {columns}, [1] AS l FROM t", {"t": files}, tmp_path / "fitted")
+    assert direct.schema == fitted.schema[:-1] and direct.rows == fitted.rows == 1
+    found = frames.table(direct.files)
+    assert found.equals(frames.table(fitted.files).drop_columns(["l"]))
+    assert schema_json(found.schema) == direct.schema
+
+
+@pytest.mark.parametrize("one", OTHERS)
+def test_types_that_duckdb_does_not_store_are_fitted(
+    files: list[Path], tmp_path: Path, one: str
+) -> None:
+    made = frames.sql(f"SELECT {one} AS a, n FROM t", {"t": files}, tmp_path / "out")
+    found = frames.table(made.files)
+    assert found["n"].to_pylist() == [0, 1, 2, 3] and made.rows == 4
+    assert schema_json(stored_schema(found.schema)) == made.schema
+
+
+@pytest.mark.parametrize("end", ["", ";", " ;; ", " -- an end;", "; /* ; */ -- é"])
+def test_how_a_query_ends_does_not_matter(files: list[Path], tmp_path: Path, end: str) -> None:
+    query = "SELECT n, 'é;' || s AS \"a ; b\" FROM t WHERE n < $n ORDER BY n DESC" + end
+    made = frames.sql(query, {"t": files}, tmp_path / "out", params={"n": 3})
+    assert frames.table(made.files).to_pydict() == {
+        "n": [2, 1, 0],
+        "a ; b": ["é;é1", None, "é;é0"],
+    }
+
+
+def test_rows_come_in_the_order_of_the_inputs_on_many_threads(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    path = tmp_path / "many.parquet"
+    pyarrow.parquet.write_table(pa.table({"n": range(600_000)}), path, row_group_size=50_000)
+    query = "SELECT n FROM t WHERE n % 3 > 0"
+    made = frames.sql(query, {"t": [path]}, tmp_path / "out", threads=4)
+    assert frames.table(made.files)["n"].to_pylist() == [n for n in range(600_000) if n % 3]
+    footer = pyarrow.parquet.read_metadata(made.files[0])
+    groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+    assert {group.column(0).compression for group in groups} == {"ZSTD"}
+    # DuckDB ends a group where a vector ends, so that it may be somewhat larger.
+    assert max(group.num_rows for group in groups) < 1.1 * parquet.ROWS_PER_GROUP
+
+
+def test_a_name_twice_is_refused_however_it_is_written(files: list[Path], tmp_path: Path) -> None:
+    for query in ("SELECT n, s AS N FROM t", "SELECT n, [s] AS N FROM t"):
+        with pytest.raises(errors.InvalidData, match="column 2 is named 'N'"):
+            frames.sql(query, {"t": files}, tmp_path / "out")
+
+
 def test_ibis_expressions(files: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("ibis")
 
@@ -114,6 +176,6 @@ def test_ibis_expressions(files: list[Path], tmp_path: Path) -> None:
         return t.filter(t.n > 1).mutate(m=t.n * 2).order_by("n").select("m")
 
     out = frames.ibis(expression, {"t": files}, tmp_path / "out")
-    assert frames.table(out).to_pydict() == {"m": [4, 6]}
+    assert frames.table(out.files).to_pydict() == {"m": [4, 6]}
     with pytest.raises(errors.InvalidData, match="expected an Ibis table"):
         frames.ibis(lambda t: 5, {"t": files}, tmp_path / "no")

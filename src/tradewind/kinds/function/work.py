@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tradewind.data import frames, parquet
-from tradewind.data.types import schema_json, stored_schema
+from tradewind.data import frames
 from tradewind.inside.staged import Table, staging
 
 
@@ -23,10 +22,6 @@ def run_sql(sql: str, **inputs: list[Path]) -> Table:
         (tables if is_table else params)[name] = value
     cores = float(os.environ.get("TRADEWIND_CPU") or 0)
     threads = math.ceil(cores) if cores >= 1 else 0
-    files = frames.sql(sql, tables, staging(), params=params, threads=threads)
-    rows = 0
-    for path in files:
-        with parquet.open_file(path) as reader:
-            rows += reader.metadata.num_rows
+    made = frames.sql(sql, tables, staging(), params=params, threads=threads)
     # How much it is decides how it is committed.
-    return Table(files, rows=rows, schema=schema_json(stored_schema(parquet.schema_of(files))))
+    return Table(made.files, rows=made.rows, schema=made.schema)
