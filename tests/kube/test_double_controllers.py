@@ -199,6 +199,31 @@ def test_a_deployment_that_gets_no_further_says_so(double: Double, side: Side) -
     side.until_at(f"{side.deployments}/web", progressing)
 
 
+def test_a_replica_set_that_is_refused_is_told_once_and_tries_again(side: Side) -> None:
+    """Each refusal names another pod. Were each written down, every write would be a reason to try
+    at once, and nothing else would have its turn."""
+    quota = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "0"}}}
+    side.raw("POST", f"{side.base}/resourcequotas", quota)
+    until(lambda: side.get(f"{side.base}/resourcequotas/q").get("status", {}).get("used"))
+    side.raw("POST", side.deployments, deployment("web"))
+    sets = "/apis/apps/v1/namespaces/default/replicasets"
+    [first] = until(lambda: [one for one in side.items(sets) if one["status"].get("conditions")])
+    name = first["metadata"]["name"]
+
+    def refusals() -> int:
+        told = side.items(f"{side.base}/events?fieldSelector=involvedObject.name%3D{name}")
+        return sum(one["count"] for one in told if one["reason"] == "FailedCreate")
+
+    before = refusals()
+    until(lambda: refusals() > before + 1)
+    assert side.get(f"{sets}/{name}")["status"]["conditions"] == first["status"]["conditions"]
+    side.raw("POST", side.jobs, job("j"))
+    until(lambda: side.get(f"{side.jobs}/j")["status"])
+    side.raw("DELETE", f"{side.base}/resourcequotas/q")
+    until(lambda: len(side.items(PODS)) == 2)
+    until(lambda: "conditions" not in side.get(f"{sets}/{name}")["status"])
+
+
 def test_controllers_stand_still_while_they_are_paused(double: Double, side: Side) -> None:
     double.pause()
     side.raw("POST", side.jobs, job("j"))

@@ -103,7 +103,8 @@ class ReplicaSets(Controller):
                 **{key: value for key, value in numbers.items() if value},
                 **({"conditions": old} if old else {}),
             }  # fmt: skip
-            if failure:
+            # It tells of the first refusal: each names another pod.
+            if failure and not holds(obj, "ReplicaFailure"):
                 new = {
                     "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
                     "message": failure,
