@@ -180,7 +180,11 @@ def arrays(side: Side) -> Seen:
         ends(side, one)
     done = finished(side, "array")
     seen.append(("done", masked(done["status"])))
-    seen.append(("events", [one for one in said(side, "array") if one[1] != "SuccessfulCreate"]))
+
+    def others() -> list[Json]:
+        return [one for one in said(side, "array") if one[1] != "SuccessfulCreate"]
+
+    seen.append(("events", side.until(others)))
     finals = [
         [_name(one)[:7], one["metadata"].get("finalizers")]
         for one in side.items(f"{side.base}/pods")
