@@ -70,6 +70,57 @@ async def test_the_words_say_when_it_will_end_and_why_not_sooner(town: Town) -> 
     assert "no room for more" in waiting
 
 
+def half_way(seconds: float) -> tuple[tuple[float, float, float], ...]:
+    """What an item says that works so long, at every tenth of its way."""
+    return tuple((seconds * tenth / 10, tenth, 10.0) for tenth in range(1, 10))
+
+
+@in_town
+async def test_nobody_is_warned_before_an_item_has_told_how_long_it_takes(town: Town) -> None:
+    """Two items of fifty seconds, at the same time. That each is as long again as it has worked by
+    now would be too late for half of that time, and is only a guess."""
+    town.act("slow", value(1, seconds=50.0))
+    spec = function(
+        "slow", items=[0, 1], at_once=2, resources={"cpu": 1}, performance="60s"
+    )  # fmt: skip
+    run = await town.result(spec)
+    assert run.ended - run.created == 50.0
+    assert "promise.at_risk" not in town.events(run.id)
+    assert promised(town, run).outcome == "kept"
+
+
+@in_town
+async def test_items_that_are_well_on_their_way_warn_nobody(town: Town) -> None:
+    town.act("slow", value(1, seconds=50.0, progress=half_way(50.0)))
+    run = await town.result(
+        function("slow", items=[0, 1], at_once=2, resources={"cpu": 1}, performance="60s")
+    )
+    assert "promise.at_risk" not in town.events(run.id)
+
+
+@in_town
+async def test_what_an_item_says_of_its_progress_warns_long_before_it_ends(town: Town) -> None:
+    town.act("slow", value(1, seconds=200.0, progress=half_way(200.0)))
+    run = await town.submit(
+        function("slow", items=[0, 1], at_once=2, resources={"cpu": 1}, performance="100s")
+    )
+    await town.settle(45.0)
+    assert town.events(run).count("promise.at_risk") == 1
+    assert "ends about 3m 20s after" in town.run(run).waiting
+
+
+@in_town
+async def test_one_item_that_has_worked_past_the_deadline_is_evidence(town: Town) -> None:
+    town.act("slow", value(1, seconds=200.0))
+    run = await town.submit(
+        function("slow", items=[0, 1, 2, 3], at_once=2, resources={"cpu": 1}, performance="100s")
+    )
+    await town.settle(45.0)
+    assert "promise.at_risk" not in town.events(run)
+    await town.settle(15.0)
+    assert "promise.at_risk" in town.events(run), "two more of at least this length are left"
+
+
 @in_town
 async def test_it_is_not_widened_beyond_its_budget(town: Town) -> None:
     run = await carried_out(town, items(10, performance="60s", budget="$0.02"))

@@ -211,6 +211,7 @@ class Town:
 
     async def turn(self) -> bool:
         """One pass of everything; whether something happened."""
+        await self.here.places.neighbours.look(self.here.places.engines, self.clock)
         turn = await self.here.loop.turn()
         await self.here.loop.quiet()
         heard = False

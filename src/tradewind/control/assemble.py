@@ -89,7 +89,13 @@ class Assembly:
 
     def start(self) -> None:
         """Begin to step."""
-        works = (self.loop.run(), self.connections.leases.keep(), self.connections.watch())
+        places = self.places
+        works = (
+            self.loop.run(),
+            self.connections.leases.keep(),
+            self.connections.watch(),
+            places.neighbours.watch(places.engines, self.clock),
+        )
         self._tasks = [asyncio.create_task(work) for work in works]
 
     def stepping(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from tradewind.compiler import price
 from tradewind.compiler.facts import PoolFacts
 from tradewind.control.draft import Draft
+from tradewind.control.neighbours import Neighbours
 from tradewind.records import codec
 from tradewind.records.pinned import Pinned, apart_from_rows
 from tradewind.records.placements import Placement
@@ -132,9 +133,10 @@ def settled(promise: Promise, run: Run, spent: int, now: float) -> Promise:
     )
 
 
-def usage(view: View) -> dict[str, Any]:
+def usage(view: View, neighbours: Neighbours) -> dict[str, Any]:
     """Seconds in tasks (waits between placements left out), core-seconds, peak bytes; and of what:
-    the rows of its tables, the backend, how wide. What later quotes of the same function know."""
+    the rows of its tables, the backend, how wide, who else wanted the cores. What later quotes of
+    the same function know."""
     ended = [each for each in view.attempts if each.ended and each.started]
     if not ended:
         return {}
@@ -143,6 +145,9 @@ def usage(view: View) -> dict[str, Any]:
         first, last = spans.get(each.placement, (each.started, each.ended))
         spans[each.placement] = min(first, each.started), max(last, each.ended)
     option = view.run.plan.get("option", {})
+    whole = min(first for first, _ in spans.values()), max(last for _, last in spans.values())
+    pool = view.placement.pool if view.placement is not None else ""
+    load = neighbours.during(pool, *whole)
     return {
         "seconds": sum(max(0.0, last - first) for first, last in spans.values()),
         "cpu": sum(each.usage.get("cpu", 0.0) for each in ended),
@@ -152,6 +157,7 @@ def usage(view: View) -> dict[str, Any]:
         "width": option.get("width", 1),
         "parts": option.get("parts", 0),
         "given": apart_from_rows(codec.from_json(Pinned, view.run.pinned)),
+        **({"load": codec.to_json(load)} if load is not None else {}),
     }
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tradewind.compiler.facts import Facts, Machine, PastRun
+from tradewind.records import codec
+from tradewind.records.load import Load
 from tradewind.records.runs import Run
 from tradewind.records.states import PlacementState, RunState
 from tradewind.records.steering import Child, View
@@ -50,6 +52,7 @@ class Batch:
                     width=int(usage.get("width", 1)),
                     parts=int(usage.get("parts", 0)),
                     given=str(usage.get("given", "")),
+                    load=codec.from_json(Load, usage["load"]) if "load" in usage else None,
                 )
                 for memory in self._store.runs.memories(*key, limit=HISTORY)
                 if (usage := memory.get("usage"))

@@ -9,13 +9,14 @@ after by every one, so that it can wait with a reason, be refused, or be stopped
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, TradewindError, TryAgain, Unreachable
 from tradewind.base.ids import digest_json
 from tradewind.compiler.facts import PoolFacts
+from tradewind.control.neighbours import Neighbours
 from tradewind.control.pools import LOCAL, server
 from tradewind.engines.base import Engine
 from tradewind.records import codec
@@ -55,6 +56,7 @@ class Places:
     troubles: dict[str, TradewindError] = field(default_factory=dict)
     strays: set[str] = field(default_factory=set)
     shared: bool = False
+    neighbours: Neighbours = field(default_factory=Neighbours)
     _held: dict[str, float] = field(default_factory=dict)
 
     # --- who places where --------------------------------------------------------------------
@@ -139,6 +141,10 @@ class Places:
             raise NoPlace("; ".join(known) or "there is no pool yet: apply one")
         return found
 
+    def now(self, facts: PoolFacts) -> PoolFacts:
+        """The same pool with the neighbours that it has now."""
+        return replace(facts, load=self.neighbours.now(facts.name, self.clock.now()))
+
     def first(self) -> str:
         """The pool that goes before the others when none is named: this machine."""
         return LOCAL if LOCAL in self.leases else ""
@@ -186,7 +192,7 @@ class Places:
         facts, spec, error = self.facts.get(name), self.specs.get(name), self.troubles.get(name)
         body: dict[str, Any] = {"name": name}
         if facts is not None:
-            body |= codec.to_json(facts)
+            body |= codec.to_json(self.now(facts))
         elif spec is not None:
             body |= {"engine": spec.engine}
         served = name in self.leases

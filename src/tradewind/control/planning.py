@@ -59,7 +59,7 @@ class Planner:
             options,
             replace(
                 facts,
-                pools=tuple(pools),
+                pools=tuple(self.places.now(each) for each in pools),
                 probed=probing.facts(known) if known else None,
                 outcomes=lessons.learned(self.store.settings) if elastic else (),
                 rows=bill.rows(run),

@@ -17,6 +17,7 @@ from tradewind.compiler.facts import Call, Probed
 from tradewind.compiler.quote import QUOTE_SECONDS
 from tradewind.kinds.one_task import MOST_LOSSES, error_of
 from tradewind.records import codec
+from tradewind.records.load import Load
 from tradewind.records.pinned import Pinned
 from tradewind.records.placements import Placement
 from tradewind.records.runs import Run
@@ -110,6 +111,7 @@ def facts(body: dict[str, Any]) -> Probed:
         operators=tuple(body.get("operators", ())),
         problems=tuple(body.get("problems", ())),
         load=float(body.get("load", 0.0)),
+        beside=codec.from_json(Load, body["beside"]) if "beside" in body else None,
         keys=float(body.get("keys", 0.0)),
         growth=float(body.get("growth", 1.0)),
         start=float(body.get("start", 0.0)),

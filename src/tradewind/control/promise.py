@@ -3,13 +3,16 @@
 A run is ended when it has cost its whole budget. An array that is forecast to pass its deadline
 takes more items at once, as far as its pool has room and its budget lasts; otherwise its people
 are told at once. The forecast is plain: the items that are left, each as long as the middle of
-those that have ended, by as many as work at the same time (list scheduling; Graham 1966).
+those that have ended, by as many as work at the same time (list scheduling; Graham 1966). Of what
+works, how far it says that it is tells how long it will be. Until an item has ended, or told, no
+more is known than that none is shorter than the oldest has worked: that alone warns nobody too
+early, and to take more at once a guess does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -25,12 +28,15 @@ from tradewind.records.steering import View
 from tradewind.records.tasks import Array, Resources
 from tradewind.specs import from_document
 from tradewind.specs.common import Workload
+from tradewind.store.rows import Progress
 
 # How often a run with a deadline is looked at, in seconds.
 LOOK = 1.0
 # Part of the time to the deadline that a forecast has to leave: what it does not see (the last
 # commit, a slower item) comes on top.
 MARGIN = 0.1
+# Of less than this part of an item's work its start is too much to tell how long it will be.
+TELLING = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +49,23 @@ class Wider:
 
 
 def watch(
-    draft: Draft, view: View, placement: Placement, pool: PoolFacts, free: Resources
+    draft: Draft,
+    view: View,
+    placement: Placement,
+    pool: PoolFacts,
+    free: Resources,
+    told: Callable[[], Sequence[Progress]],
 ) -> Wider | None:
     """Look at a working placement: raise Refused when its budget is spent, widen it, or tell that
-    it is going to be late. `free` is what its pool has left."""
+    it is going to be late. `free` is what its pool has left, `told` gives what the units of the run
+    said of their progress."""
     spec = from_document(draft.run.spec)
     assert isinstance(spec, Workload)
     if spec.budget:
         _within(draft, placement, pool, spec.budget)
     if spec.performance and isinstance(placement.task.roles[0].shape, Array):
         keep = _Keeping(draft, placement, pool, free, spec.performance, spec.budget or 0)
-        return keep.in_time(view)
+        return keep.in_time(view, told())
     return None
 
 
@@ -86,13 +98,14 @@ class _Keeping:
     performance: float
     budget: int
 
-    def in_time(self, view: View) -> Wider | None:
+    def in_time(self, view: View, told: Sequence[Progress]) -> Wider | None:
         """Nothing when it will be; more at once if that helps; else its people are told."""
         now, run, role = self.draft.now, self.draft.run, self.placement.task.roles[0]
         assert isinstance(role.shape, Array)
         _look_at(self.draft, now + LOOK)
         mine = [each for each in view.attempts if each.placement == self.placement.id]
-        left = _left(mine, role.shape.count - len(self.placement.done), now)
+        said = {each.index: each for each in told if each.placement == self.placement.id}
+        left = _left(mine, said, role.shape.count - len(self.placement.done), now)
         width = bill.width(run, self.placement)
         time = run.created + self.performance - now
         ends = left.seconds / width
@@ -103,8 +116,9 @@ class _Keeping:
         room = _room(role.resources, self.free, most=min(wanted, left.items) - width)
         if room and not self._too_dear(left.seconds, role.resources):
             return Wider(self.placement, width + room, price.times(role.resources, width + room))
-        if ends > time:
-            self._tell(now + ends, self._why(left, width, role.resources))
+        surely = left.least / width
+        if surely > time:
+            self._tell(now + surely, self._why(left, width, role.resources))
         return None
 
     def _too_dear(self, seconds: float, one: Resources) -> bool:
@@ -138,20 +152,41 @@ class _Keeping:
 
 @dataclass(frozen=True, slots=True)
 class _Left:
+    """Of so many items: `seconds` as far as one can guess, `least` as far as there is evidence."""
+
     seconds: float
+    least: float
     items: int
 
 
-def _left(attempts: Sequence[Attempt], count: int, now: float) -> _Left:
+def _left(
+    attempts: Sequence[Attempt], said: Mapping[int, Progress], count: int, now: float
+) -> _Left:
     """The work that is left, in seconds of one process, and of how many items."""
     ended = [each for each in attempts if each.state is AttemptState.SUCCEEDED]
     running = [each for each in attempts if each.state is AttemptState.RUNNING and each.started]
-    ages = [now - each.started for each in running]
+    whole = [(now - each.started, _whole(each, said.get(each.index))) for each in running]
     took = [each.ended - each.started for each in ended]
-    # Before any has ended: as long again as the oldest has worked by now.
-    one = median(took) if took else 2 * max(ages, default=0.0)
+    took = took or [seconds for _, seconds in whole if seconds is not None]
+    oldest = max((age for age, _ in whole), default=0.0)
+    # Before any tells: as long again as the oldest has worked by now, and surely so long.
+    guess, least = (median(took), median(took)) if took else (2 * oldest, oldest)
     items = count - len({each.index for each in ended})
-    return _Left(max(0.0, items * one - sum(min(age, one) for age in ages)), items)
+    return _Left(_sum(whole, items, guess), _sum(whole, items, least), items)
+
+
+def _whole(attempt: Attempt, said: Progress | None) -> float | None:
+    """How long an item will have worked when it ends, by what it said of its progress."""
+    if said is None or said.at <= attempt.started or said.total <= 0:
+        return None
+    share = said.done / said.total
+    return (said.at - attempt.started) / share if TELLING <= share <= 1 else None
+
+
+def _sum(running: Sequence[tuple[float, float | None]], items: int, one: float) -> float:
+    """Seconds of all items that are left, each `one` long if it does not say how long it is."""
+    working = sum(max(0.0, (one if whole is None else whole) - age) for age, whole in running)
+    return max(0.0, working + (items - len(running)) * one)
 
 
 def _room(one: Resources, free: Resources, most: int) -> int:

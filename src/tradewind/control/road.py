@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from tradewind import kinds
@@ -288,6 +289,9 @@ class Road:
                 draft.set(losses=draft.run.losses + 1, memory=memory)
             self.place(draft)
             return
+        span = placement.started or draft.now, placement.ended or draft.now
+        load = self.places.neighbours.during(placement.pool, *span)
+        found |= {} if load is None else {"beside": codec.to_json(load)}
         draft.set(memory={**draft.run.memory, "probes": found}, plan={}, waiting="")
         self.plan(draft, batch)
 
@@ -411,7 +415,9 @@ class Road:
         if (held := bill.demand(draft.run, placement)) != placement.demand:
             self.machine.feed([Widened(run=draft.run.id, demand=held)])  # also after a restart
         try:
-            wider = promise.watch(draft, view, placement, pool, self.machine.free(pool.name))
+            free = self.machine.free(pool.name)
+            said = partial(self.store.reports.progress, draft.run.id)
+            wider = promise.watch(draft, view, placement, pool, free, said)
         except Refused as spent:
             # Its end is told when its processes have ended: until then they are on the bill.
             draft.set(memory={**draft.run.memory, "spent": spent.to_json()})
@@ -479,7 +485,7 @@ class Road:
     def _finish(self, draft: Draft, view: View, decision: Finish) -> None:
         if draft.run.state is RunState.PLANNED:
             draft.move(RunState.RUNNING, started=draft.now)
-        usage = bill.usage(view)
+        usage = bill.usage(view, self.places.neighbours)
         draft.set(memory={**draft.run.memory, **({"usage": usage} if usage else {})})
         draft.move(
             decision.state,

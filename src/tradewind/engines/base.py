@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from tradewind.engines.desk import Desk
+from tradewind.records.load import Load
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
 from tradewind.records.tasks import Lot, Resources, Stop
@@ -94,6 +95,14 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Let go of connections. Work goes on."""
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """What an engine offers besides, whose machine others use as well."""
+
+    async def load(self) -> Load | None:
+        """Who else wants its cores now; None where that cannot be known."""
 
 
 @runtime_checkable

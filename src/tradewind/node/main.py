@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from tradewind import __version__
 from tradewind.inside import linux, wire
-from tradewind.node import attempts, pruning, server, warm
+from tradewind.node import attempts, crowd, pruning, server, warm
 from tradewind.supervisor import (
     journal,
     layout,
@@ -81,6 +81,7 @@ class Node:
         total = processes.installed()
         self._floor = int(config.get("floor", min(max(64 << 20, total // 64), 512 << 20)))
         self._guarding = False
+        self.crowd = crowd.Crowd(self._ours)
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -102,8 +103,17 @@ class Node:
         gc.set_threshold(50_000, 20, 20)
         self.loop.after(IDLE, self._tidy)
         self._guard()
+        self._look()
         self.loop.run()
         self.warm.close()
+
+    def _look(self) -> None:
+        self.crowd.look()
+        self.loop.after(crowd.PAUSE, self._look)
+
+    def _ours(self) -> set[int]:
+        """Ourselves, and supervisors that an earlier node began."""
+        return {os.getpid(), *(a.pid for a in self.open.values() if a.pid and not a.ended)}
 
     def identity(self) -> dict[str, Any]:
         """The answer to `hello`."""

@@ -168,6 +168,10 @@ def _status(node: Node, _client: Client, _message: dict[str, Any]) -> Answer:
     return node.status()
 
 
+def _load(node: Node, _client: Client, _message: dict[str, Any]) -> Answer:
+    return node.crowd.told()
+
+
 def _warm(node: Node, _client: Client, message: dict[str, Any]) -> Answer:
     node.warm.ensure(message.get("python") or node.settings.python)
     return {}
@@ -193,6 +197,7 @@ VERBS: dict[str, Verb] = {
     "acknowledge": _acknowledge,
     "known": _known,
     "status": _status,
+    "load": _load,
     "warm": _warm,
     "prune": _prune,
     "shutdown": _shutdown,

@@ -26,6 +26,35 @@ def tree(root: int) -> Iterator[int]:
                 continue
 
 
+def runnable() -> int:
+    """How many threads of the whole machine run or wait for a core; -1 where that is unknown."""
+    try:
+        with open("/proc/stat", "rb") as file:
+            for line in file:
+                if line.startswith(b"procs_running "):
+                    return int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return -1
+
+
+def running(roots: set[int]) -> int:
+    """How many threads of these processes and all below them do."""
+    found = 0
+    for pid in {pid for root in roots for pid in tree(root)}:
+        try:
+            threads = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue
+        for thread in threads:
+            try:
+                with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:
+                    found += file.read().rsplit(b")", 1)[1].split()[0] == b"R"
+            except (OSError, IndexError):
+                continue
+    return found
+
+
 def memory(pid: int) -> int:
     """Bytes that only this process has in memory, and what it shares by shared memory."""
     total = 0

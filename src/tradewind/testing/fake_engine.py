@@ -13,11 +13,13 @@ import heapq
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tradewind.base.errors import NotFound
 from tradewind.engines.base import Handle, Request, Support
 from tradewind.records import codec
+from tradewind.records.load import Load
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
 from tradewind.records.tasks import Stop
@@ -32,7 +34,8 @@ _LOST = {"reason": "lost", "message": "the machine is gone"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one unit does. `seconds` of None: it goes on until it is stopped."""
+    """What one unit does. `seconds` of None: it goes on until it is stopped; `cpu` of None: as many
+    CPU seconds as it takes. `progress`: after so many seconds, how much is done of how much."""
 
     seconds: float | None = 0.0
     exit: dict[str, Any] = field(default_factory=lambda: {"reason": "ok", "status": 0})
@@ -42,6 +45,8 @@ class Outcome:
     ready_after: float | None = 0.0
     stubborn: bool = False
     memory: int = 1 << 20
+    cpu: float | None = None
+    progress: tuple[tuple[float, float, float], ...] = ()
 
 
 Script = Callable[[Request, dict[str, Any], int, int], Outcome]
@@ -59,6 +64,7 @@ class World:
         self.clock = clock or FakeClock()
         self.script = script
         self.placements: dict[str, FakePlacement] = {}
+        self.load: Load | None = None
         self._events: list[tuple[float, int, Call]] = []
         self._order = itertools.count()
 
@@ -122,6 +128,8 @@ class FakeUnit:
         for name, value, step in outcome.metrics:
             body = {"name": name, "value": value, "step": step}
             self.place.report("metric", body, self.role["name"], self.index, self.attempt)
+        for seconds, done, total in outcome.progress:
+            world.after(seconds, partial(self._tell, {"done": done, "total": total}))
         timeout = float(self.role.get("timeout") or 0)
         if timeout and (outcome.seconds is None or outcome.seconds > timeout):
             late = {"reason": "timeout", "message": f"ran longer than {timeout:g}s"}
@@ -129,13 +137,18 @@ class FakeUnit:
         elif outcome.seconds is not None:
             world.after(outcome.seconds, lambda: self._finish(outcome.exit))
 
+    def _tell(self, body: dict[str, Any]) -> None:
+        if not self._over and not self.place.over:
+            self.place.report("progress", body, self.role["name"], self.index, self.attempt)
+
     def _finish(self, ended: roles.Exit) -> None:
         if self._over or self.place.over:
             return
         self._over = True
         seconds = self.place.world.clock.now() - self._began
         self.exit = dict(ended)
-        self.usage = {"cpu": seconds, "memory": self.outcome.memory, "wall": seconds}
+        cpu = seconds if self.outcome.cpu is None else self.outcome.cpu
+        self.usage = {"cpu": cpu, "memory": self.outcome.memory, "wall": seconds}
         if ended["reason"] == "ok":
             self.outputs = dict(self.outcome.outputs)
         self._ended(self)
@@ -257,6 +270,9 @@ class FakeEngine:
             "done": list(placement.done),
             "roles": [codec.to_json(role) for role in task.roles],
         }
+
+    async def load(self) -> Load | None:
+        return self.world.load
 
     async def launch(self, request: Request) -> Handle:
         name = request["placement"]

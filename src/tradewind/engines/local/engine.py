@@ -16,6 +16,7 @@ from tradewind.base import errors
 from tradewind.engines.base import Handle, Request, Support
 from tradewind.engines.local import beside, daemon, reading, render, states
 from tradewind.engines.local.client import Client
+from tradewind.records.load import Load
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
 from tradewind.records.tasks import Stop
@@ -111,6 +112,11 @@ class LocalEngine:
     async def status(self) -> dict[str, Any]:
         """Usage, limits that hold here and how, warm interpreters."""
         return await self._ask("status")
+
+    async def load(self) -> Load | None:
+        """Who else wants this machine's cores (`engines.base.Shared`)."""
+        told = await self._ask("load")
+        return Load(others=told["others"], cores=told["cores"]) if told else None
 
     async def shutdown(self, *, stop: bool = False) -> None:
         """End the node. The supervisors go on, unless `stop`. Nothing happens if there is none."""
