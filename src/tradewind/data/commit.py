@@ -141,19 +141,19 @@ def _deliver(reply: dict[str, Any], place: str) -> None:
     part.rename(place)
 
 
-class _NoPandas:
-    """pyarrow imports pandas, where it is installed, to recognise its objects. None come here, and
-    that import would be a third of the start."""
+class _Without:
+    """pyarrow imports pandas and numpy, where they are installed, to recognise their objects. None
+    come here, and those imports would be more than half of the start."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Refuse pandas, leave the rest to others."""
-        if name == "pandas":
-            raise ModuleNotFoundError("pandas is not used here", name=name)
+        """Refuse these two, leave the rest to others."""
+        if name in ("numpy", "pandas"):
+            raise ModuleNotFoundError(f"{name} is not used here", name=name)
 
 
 def main() -> int:
     """Read, carry out, answer."""
-    sys.meta_path.insert(0, _NoPandas())
+    sys.meta_path.insert(0, _Without())
     try:
         request = json.load(sys.stdin)
     except ValueError as error:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tradewind.base import errors
-from tradewind.data import parquet, sources
+from tradewind.data import bounds, parquet, sources
 from tradewind.data.digest import TableDigest
-from tradewind.data.profile import profile
+from tradewind.data.passing import Passing
+from tradewind.data.profile import Profile, profile
+from tradewind.data.types import schema_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +52,14 @@ def import_dataset(spec: Mapping[str, Any], staging: Path, base: Path) -> Import
                 hint="the columns are " + ", ".join(rows.schema.names[:30]),
                 where=errors.Location(field=place),
             )
-    digest = TableDigest(rows.schema)
+    digest, passing = TableDigest(rows.schema), Passing(rows.schema)
     with parquet.Writer(staging, rows.schema) as writer:
         for batch in rows.batches():
             digest.update(batch)
+            passing.update(batch)
             writer.write(batch)
     try:
-        made = profile(writer.files, digest.value())
+        made = _profile(writer, digest, passing)
     except BaseException:
         writer.discard()
         raise
@@ -67,4 +70,14 @@ def import_dataset(spec: Mapping[str, Any], staging: Path, base: Path) -> Import
         stats=made.to_json()["columns"],
         digest=made.digest,
         sources=tuple(map(str, rows.files)),
+    )
+
+
+def _profile(writer: parquet.Writer, digest: TableDigest, passing: Passing) -> Profile:
+    size = sum(path.stat().st_size for path in writer.files)
+    if not bounds.large(writer.rows, len(writer.schema), size, bounds.IMPORTED):
+        return profile(writer.files, digest.value())
+    schema = schema_json(writer.schema)
+    return Profile(
+        rows=writer.rows, schema=schema, digest=digest.value(), columns=passing.columns()
     )

@@ -12,6 +12,10 @@ flights) and `top` are the values of its approximate top list with their exact c
     nan        floats that are no number or infinite: not in the figures above
     top        at most 10 values, most frequent first
 Columns of lists, structs, maps and bytes have `count` and `nulls` only.
+
+All that holds for small tables (`bounds`). A larger one is not read a second time: an import has
+what `passing` saw of its rows (no `distinct`, `quantiles`, `top`), a function's result what the
+footers of its files say (`outline`).
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +39,7 @@ EXACT_ROWS = 2_000_000
 TOP = 10
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _LONGEST = 200
-_LARGEST = 1e150  # the squares of larger numbers are no floats: they have no deviation
+LARGEST = 1e150  # the squares of larger numbers are no floats: they have no deviation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +48,8 @@ class ColumnProfile:
 
     name: str
     type: str
-    count: int
-    nulls: int
+    count: int | None
+    nulls: int | None
     distinct: int | None = None
     distinct_exact: bool = True
     min: Any = None
@@ -110,6 +115,8 @@ def outline(files: Sequence[Path | str], digest: str) -> Profile:
             rows += reader.metadata.num_rows
             for number in range(reader.metadata.num_row_groups):
                 group_ = reader.metadata.row_group(number)
+                if not group_.num_rows:  # it tells nothing, and there is nothing to tell
+                    continue
                 for index in range(group_.num_columns):
                     column = group_.column(index)
                     if column.path_in_schema in found:
@@ -125,9 +132,10 @@ class _Footers:
         self.nulls: int | None = 0
         self.least: Any = None
         self.most: Any = None
-        self.whole = True
+        self.whole, self.told = True, False
 
     def add(self, column: Any) -> None:
+        self.told = True
         told = column.statistics
         if told is None or not told.has_null_count or self.nulls is None:
             self.nulls = None
@@ -141,12 +149,13 @@ class _Footers:
 
     def column(self, name: str, kind: str, rows: int) -> ColumnProfile:
         least, most = (self.least, self.most) if self.whole else (None, None)
-        nulls = self.nulls or 0
+        if rows and not self.told:  # a footer tells of the leaves of lists and structs only
+            self.nulls = None
         return ColumnProfile(
             name=name,
             type=kind,
-            count=rows - nulls,
-            nulls=nulls,
+            count=None if self.nulls is None else rows - self.nulls,
+            nulls=self.nulls,
             min=_told(least),
             max=_told(most),
         )
@@ -160,7 +169,11 @@ def _told(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         return value[:_LONGEST]
-    return value.isoformat() if hasattr(value, "isoformat") else None
+    if isinstance(value, Decimal):
+        return str(value)
+    if not hasattr(value, "isoformat"):
+        return None
+    return value.isoformat().replace("+00:00", "Z")
 
 
 def group(kind: pa.DataType) -> str:
@@ -195,7 +208,7 @@ def _figures(connection: Any, schema: pa.Schema, exact: bool) -> list[list[Any]]
             wanted += [f"min({name}){finite}", f"max({name}){finite}"]
         if sort in ("number", "float", "bool"):
             number = f"CAST(CAST({name} AS INT) AS DOUBLE)" if sort == "bool" else number
-            small = f" FILTER (WHERE abs({number}) < {_LARGEST})"
+            small = f" FILTER (WHERE abs({number}) < {LARGEST})"
             wanted += [f"avg({number}){finite}", f"stddev_samp({number}){small}"]
         else:
             wanted += ["NULL", "NULL"]
@@ -207,7 +220,7 @@ def _figures(connection: Any, schema: pa.Schema, exact: bool) -> list[list[Any]]
 
 def _column(connection: Any, one: pa.Field, rows: int, figures: list[Any]) -> ColumnProfile:
     count, nan, low, high, mean, std, quantiles = figures
-    if any(isinstance(end, float) and abs(end) >= _LARGEST for end in (low, high)):
+    if any(isinstance(end, float) and abs(end) >= LARGEST for end in (low, high)):
         std = None
     distinct: int | None = None
     top: tuple[tuple[Any, int], ...] = ()
@@ -220,8 +233,8 @@ def _column(connection: Any, one: pa.Field, rows: int, figures: list[Any]) -> Co
         nulls=rows - count,
         distinct=distinct,
         distinct_exact=rows <= EXACT_ROWS,
-        min=_plain(low, one.type),
-        max=_plain(high, one.type),
+        min=plain(low, one.type),
+        max=plain(high, one.type),
         mean=_finite(mean),
         std=_finite(std),
         quantiles=tuple(value for value in quantiles or () if math.isfinite(value)),
@@ -243,7 +256,7 @@ def _values(connection: Any, one: pa.Field, exact: bool) -> tuple[int, tuple[tup
         f"SELECT {shown}, n, {distinct} FROM g WHERE v IS NOT NULL "
         f"ORDER BY n DESC, v LIMIT {TOP}"
     ).fetchall()
-    top = tuple((_plain(value, one.type), count) for value, count, _ in found)
+    top = tuple((plain(value, one.type), count) for value, count, _ in found)
     return (found[0][2] if found else 0), top
 
 
@@ -251,7 +264,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _plain(value: Any, kind: pa.DataType) -> Any:
+def plain(value: Any, kind: pa.DataType) -> Any:
     """A value as JSON has it. Times are ISO 8601; a decimal keeps its digits as text."""
     sort = group(kind)
     if value is None:

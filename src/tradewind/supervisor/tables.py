@@ -11,14 +11,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tradewind.data import bounds
 from tradewind.supervisor import layout
 from tradewind.supervisor.helper import Failure
-
-# A larger table is not read a second time for its statistics and its content's hash: it has those
-# of its files' footers, and the hash of its files. What repeats itself is small on disk and no less
-# work: two million rows of 25 columns in 17 MiB took 40 seconds of CPU.
-LARGE = 32 << 20
-VALUES = 16_000_000
 
 
 def wanted(declared: dict[str, Any], staged: dict[str, Any]) -> list[str]:
@@ -31,9 +26,9 @@ def wanted(declared: dict[str, Any], staged: dict[str, Any]) -> list[str]:
 
 
 def large(stored: dict[str, Any]) -> bool:
-    """Whether a second reading would take longer than the first is worth."""
-    values = (stored.get("rows") or 0) * len(stored.get("schema") or ())
-    return sum(each["size"] for each in stored["files"]) > LARGE or values > VALUES
+    """Whether it has the statistics of its files' footers, and as digest that of its files."""
+    size = sum(each["size"] for each in stored["files"])
+    return bounds.large(stored.get("rows"), len(stored.get("schema") or ()), size)
 
 
 def commit(

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tradewind.data import bounds
 from tradewind.inside import outputs
 from tradewind.kinds.function import work
 from tradewind.supervisor import tables
@@ -24,5 +25,5 @@ def test_a_query_tells_how_much_its_result_is(
         work.run_sql("SELECT a, b FROM data WHERE a > 1", data=[path]), {"out": str(tmp_path)}
     )["result"]
     assert made["rows"] == 3000 and [each["name"] for each in made["schema"]] == ["a", "b"]
-    many = {**made, "rows": tables.VALUES, "files": [{"size": 1}]}
+    many = {**made, "rows": bounds.VALUES, "files": [{"size": 1}]}
     assert tables.large(many) and not tables.large({**made, "files": [{"size": 1}]})

@@ -12,9 +12,10 @@ COLUMNS = [{"name": f"c{i}", "type": "double"} for i in range(25)]
 @pytest.mark.parametrize(
     ("size", "rows", "large"),
     [
-        (17 << 20, 300_000, False),
-        (33 << 20, 300_000, True),
-        (17 << 20, 2_000_000, True),  # it repeats itself: small on disk, and as much to read
+        (1 << 20, 20_000, False),
+        (9 << 20, 20_000, True),
+        (1 << 20, 20_001, True),  # it repeats itself: small on disk, and as much to read
+        (9 << 20, None, True),
         (0, None, False),
     ],
 )
