@@ -75,6 +75,14 @@ def test_one_call_that_a_neighbour_slowed_changes_nothing() -> None:
     assert line_of(replace(found, calls=(*found.calls[:-1], slow))) == line_of(found)
 
 
+def test_of_two_calls_the_first_which_touches_its_memory_afresh_is_no_half_of_the_truth() -> None:
+    found = probed()
+    warm, cold = found.calls[-1], replace(found.calls[-1], cpu=found.calls[-1].cpu * 1.5)
+    both = line_of(replace(found, calls=(*found.calls[:2], cold, warm)))
+    alone = line_of(replace(found, calls=(*found.calls[:2], warm, warm)))
+    assert both == alone
+
+
 def test_without_an_empty_call_the_smallest_serves_and_else_all_is_work() -> None:
     found = probed(1e-6, 0.5)
     small, big = call(100_000, 0.6), call(500_000, 1.0)
