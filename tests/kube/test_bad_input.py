@@ -27,7 +27,7 @@ from tradewind.base.errors import (
     Unauthenticated,
     Unreachable,
 )
-from tradewind.engines.kubernetes import api, engine, mirror
+from tradewind.engines.kubernetes import api, engine, keep, mirror
 from tradewind.records.tasks import Array, Gang, Replicas, Resources, Stop
 from tradewind.testing.engine_suite import Session, a_placement
 
@@ -214,6 +214,36 @@ def test_a_token_that_runs_out_and_is_renewed(
         await surely(lambda: all(each.trouble is None for each in mirrors(session)))
         await session.launch(task("p2"))
         assert set((await session.end("p1", "p2")).ends().values()) == {"succeeded"}
+
+    here.sit(test)
+    here.empty()
+
+
+def test_what_ends_while_nobody_is_signed_in_keeps_its_log(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod is still there: its log is late, not lost."""
+    asked: list[str] = []
+    copy = keep.Keeper._copy
+
+    async def counted(self: keep.Keeper, pod: Any, to: str) -> None:
+        asked.append(pod.name)
+        await copy(self, pod, to)
+
+    monkeypatch.setattr(keep.Keeper, "_copy", counted)
+    monkeypatch.setattr(keep, "PATIENCE", 0.0)
+
+    async def test(session: Session) -> None:
+        await session.launch(task("p1"))
+        await session.reached("running")
+        here.double.expire(USER)
+        here.puppet.plan = lambda _: ENDS
+        # What is watched already goes on being told.
+        await surely(lambda: asked)
+        rewrite(here.kubeconfig, token=here.double.token(USER))
+        assert (await session.end("p1")).ends() == {"p1": "succeeded"}
+        said = session.engine.logs("p1", "main", 0, offset=0, follow=False)
+        assert b"".join([part async for part in said]) == b"said\n"
 
     here.sit(test)
     here.empty()

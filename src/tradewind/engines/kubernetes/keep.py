@@ -12,8 +12,8 @@ import logging
 import os
 from dataclasses import dataclass, field
 
-from tradewind.base.errors import NotFound, TradewindError
-from tradewind.engines.kubernetes.api import Api
+from tradewind.base.errors import NotFound, TradewindError, Unauthenticated, Unreachable
+from tradewind.engines.kubernetes.api import PODS, Api
 from tradewind.engines.kubernetes.states import MAIN, STAGE, Seen
 from tradewind.supervisor import logs
 
@@ -124,9 +124,10 @@ class Keeper:
 
     async def keep(self, pod: Seen, folder: str) -> None:
         """All of it or, if it cannot be had for long, what was had, and a word that it is not
-        all."""
-        until = asyncio.get_running_loop().time() + PATIENCE
-        pause, why = 0.2, ""
+        all. While the cluster is away or accepts no sign-in, nothing is lost yet: it is waited
+        for."""
+        loop = asyncio.get_running_loop()
+        until, there, pause, why = loop.time() + PATIENCE, False, 0.2, ""
         while not os.path.isdir(folder):
             try:
                 async with self._gate:
@@ -134,11 +135,16 @@ class Keeper:
             except NotFound as error:
                 why = error.message
             except TradewindError as error:
-                if asyncio.get_running_loop().time() + pause < until:
+                late = loop.time() + pause >= until
+                if late and there:
+                    why = error.message
+                else:
+                    # Asked for once more in any case: the cluster may be back just now.
+                    there = late and await self._answers(pod)
+                    until = loop.time() + PATIENCE if late and not there else until
                     await asyncio.sleep(pause)
-                    pause *= 2
+                    pause = min(2.0, 2 * pause)
                     continue
-                why = error.message
             whole = await self._followed(pod, wait=bool(why)) or not why
             if os.path.isdir(folder):
                 break  # of another pod that stood for the same unit
@@ -146,6 +152,14 @@ class Keeper:
         await self._followed(pod, wait=False)
         for rest in (_part(folder, pod), _live(folder, pod)):
             logs.move(rest, "")
+
+    async def _answers(self, pod: Seen) -> bool:
+        """Whether the cluster itself is there for us, so that it is the log that is not."""
+        try:
+            await self._cluster.items(PODS, fieldSelector=f"metadata.name={pod.name}")
+        except TradewindError as error:
+            return not isinstance(error, Unauthenticated | Unreachable)
+        return True
 
     async def _copy(self, pod: Seen, to: str) -> None:
         container = MAIN if pod.started else STAGE
