@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tradewind.base.ids import digest_json
-from tradewind.data.types import arrow, schema_json, stored_schema
+from tradewind.data.types import arrow, kernels, schema_json, stored_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,7 +71,7 @@ class _Column:
 
     def update(self, values: pa.Array) -> None:
         pa = arrow()
-        is_, compute = pa.types, pa.compute
+        is_, compute = pa.types, kernels()
         if not len(values):
             return
         _feed(self.present, values.is_valid().cast(pa.uint8()))
@@ -93,7 +93,7 @@ class _Column:
                                                       ("v", values.type.item_type)])))  # fmt: skip
         else:
             entries = values
-        lengths = pa.compute.list_value_length(entries).fill_null(0).cast(pa.int64())
+        lengths = kernels().list_value_length(entries).fill_null(0).cast(pa.int64())
         _feed(self.lengths, lengths)
         inner = entries.flatten()
         parts = inner.flatten() if len(self.children) == 2 else [inner]
@@ -104,7 +104,7 @@ class _Column:
 def _fixed(values: pa.Array) -> pa.Array:
     """Fixed-width values with zero where there is none and one NaN."""
     pa = arrow()
-    is_, compute = pa.types, pa.compute
+    is_, compute = pa.types, kernels()
     if is_.is_boolean(values.type):
         return values.fill_null(False).cast(pa.uint8())
     if is_.is_floating(values.type):

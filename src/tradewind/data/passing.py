@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tradewind.data.profile import LARGEST, ColumnProfile, group, plain
-from tradewind.data.types import arrow, name_of
+from tradewind.data.types import arrow, kernels, name_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +44,7 @@ class _Column:
         self.numbers, self.mean, self.squares = 0, 0.0, 0.0
 
     def update(self, values: pa.Array) -> None:
-        compute = arrow().compute
+        compute = kernels()
         self.nulls += values.null_count
         self.count += len(values) - values.null_count
         if self.sort == "float":
@@ -61,15 +61,15 @@ class _Column:
 
     def _sum(self, values: pa.Array) -> None:
         """Add the moments of a batch to those of all before it (Chan, Golub, LeVeque)."""
-        pa = arrow()
+        pa, compute = arrow(), kernels()
         if self.sort == "bool":
             values = values.cast(pa.uint8())
         values = values.cast(pa.float64(), safe=False)
         count = len(values) - values.null_count
-        mean = pa.compute.mean(values).as_py()
+        mean = compute.mean(values).as_py()
         apart, self.numbers = mean - self.mean, self.numbers + count
         self.mean += apart * count / self.numbers
-        self.squares += pa.compute.variance(values).as_py() * count
+        self.squares += compute.variance(values).as_py() * count
         self.squares += apart * apart * count * (self.numbers - count) / self.numbers
 
     def value(self) -> ColumnProfile:

@@ -104,6 +104,31 @@ def test_the_start_imports_only_what_the_operation_needs() -> None:
     assert ended.returncode == 0, ended.stdout
 
 
+def test_a_large_result_is_written_and_committed_without_what_it_does_not_need(
+    tmp_path: Path,
+) -> None:
+    """Each of these libraries takes longer to import than the commit takes."""
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from tradewind.data import commit, frames
+        top = Path(sys.argv[1])
+        sys.meta_path.insert(0, commit._Without())
+        made = frames.sql("SELECT 1.5 AS a, 'x' AS b", {}, top / "out")
+        assert not {"pyarrow", "numpy", "pandas"} & sys.modules.keys()
+        for each in [name for name in sys.modules if "duckdb" in name]:
+            del sys.modules[each]
+        request = {"op": "commit", "root": str(top / "t"), "files": list(map(str, made.files)),
+                   "attempt": "a1", "digest": "sha256:0", "outlined": True}
+        assert commit.answer(request)["ok"]
+        assert not {"duckdb", "numpy", "pandas", "pyarrow.compute"} & sys.modules.keys()
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "rows", "columns"),
     [
