@@ -159,19 +159,19 @@ def test_a_large_model_is_refused_and_a_small_one_scores_in_time(home: Home) -> 
     (copy / "score/scoring.py").write_text(scoring.replace(once, often))
     command = (sys.executable, copy / "score/demo.py", "--rows", "200k", "--trees", "100,3")
     done = subprocess.run(
-        [*command, "--deadline", "25s"], check=True, capture_output=True, text=True
+        [*command, "--deadline", "60s"], check=True, capture_output=True, text=True
     )
     said = done.stdout
     assert "refused: no plan gives the result within" in said and "for probe\n" in said
-    assert "trees-100" in said and "not within 25s" in said
-    assert "Accepted: trees-3 within 25s" in said and "200,000 scores in" in said
+    assert "trees-100" in said and "not within 1m" in said
+    assert "Accepted: trees-3 within 1m" in said and "200,000 scores in" in said
     assert "not given     availability: region, since pool 'local' has one machine" in said
     runs = [home.json("describe", each["id"]) for each in home.json("get", "runs", "score")]
     kept = next(each for each in runs if each["state"] == "succeeded" and each["result"]["output"])
-    assert kept["promise"]["seconds"] == 25.0 and kept["promise"]["outcome"] in ("kept", "broken")
+    assert kept["promise"]["seconds"] == 60.0 and kept["promise"]["outcome"] in ("kept", "broken")
     refused = next(each for each in runs if each["state"] == "failed")
     assert [each["task"] for each in refused["attempts"]] == ["probe"]
-    assert refused["error"]["needs"][0]["performance"] > 25.0
+    assert refused["error"]["needs"][0]["performance"] > 60.0
     with home.client() as client:
         scored = results.read(client, kept["id"], as_="arrow")
     assert sorted(scored["id"].to_pylist()) == list(range(200_000))
