@@ -240,11 +240,19 @@ async def quote(
     spec: Annotated[dict[str, Any], Body(embed=True)],
     rows: Annotated[int, Body(embed=True, ge=0, le=MOST)] = 0,
     deadlines: Annotated[tuple[Deadline, ...], Body(embed=True, max_length=100)] = (),
+    against: Annotated[dict[str, Any] | None, Body(embed=True)] = None,
 ) -> Any:
     """What a run of this spec would take and cost, on `rows` rows (0: all of its inputs). For each
     of `deadlines` (s) `curve` numbers the cheapest of `plans` that keeps to it, and of `elsewhere`
     the cheapest estimate, or null. Where something must be measured or imported first, `{"run":
-    ID}`: a run that ends at its plan, with the quote's id as its result."""
+    ID}`: a run that ends at its plan, with the quote's id as its result. `against` is an earlier
+    version of the function, `{"run": ID}` or `{"spec": …, "name": …}`: both are measured in turns,
+    and the quote's `against` says what the change did, and which line."""
+    if against is not None:
+        earlier = await asyncio.to_thread(here.offers.against, spec, against)
+        order = {"spec": spec, "ask": {**ask(rows, deadlines), "against": earlier}}
+        [run] = await here.front.accept([order], OWNER)
+        return {"run": run.id}
     try:
         found = await asyncio.to_thread(here.offers.quote, spec, OWNER, rows, deadlines)
     except WorkFirst:

@@ -41,13 +41,15 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """How much of the work of before a line of now (of before, if `gone`) does more or less."""
+    """How much of the work of before a line of now (of before, if `gone`) does more or less. `was`
+    is the line of before that it stands for; 0: it is new."""
 
     file: str
     line: int
     change: float
     changed: bool
     gone: bool = False
+    was: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +63,14 @@ class Blame:
     lines: tuple[Share, ...]
 
 
-def blame(before: Side, now: Side) -> Blame:
-    """What the change did."""
-    old, new = median(before.works), median(now.works)
-    if old <= 0 or new <= 0:
+def blame(before: Side, now: Side, least: float = 0.0, repeat: float = REPEAT) -> Blame:
+    """What the change did. Works of less than `least` seconds say nothing; `repeat` is what two
+    equal works differ by, until they say otherwise."""
+    old, new = (median(each.works) if each.works else 0.0 for each in (before, now))
+    if min(old, new) <= 0 or max(old, new) < least:
         return Blame(verdict="unclear", change=0.0, noise=math.inf, lines=())
     change = new / old - 1.0
-    noise = max(LEAST, TAIL * _error(before.works, now.works))
+    noise = max(LEAST, TAIL * _error(before.works, now.works, repeat))
     verdict: Verdict = "dearer" if math.log1p(change) > 0 else "cheaper"
     if abs(math.log1p(change)) <= noise:
         verdict = "same" if noise <= NOTABLE else "unclear"
@@ -82,10 +85,10 @@ def blame(before: Side, now: Side) -> Blame:
     return Blame(verdict=verdict, change=change, noise=noise, lines=tuple(told[:5]))
 
 
-def _error(one: Sequence[float], other: Sequence[float]) -> float:
+def _error(one: Sequence[float], other: Sequence[float], repeat: float) -> float:
     """The standard error of the difference of two medians of logarithms. Few repeats say little, so
     the assumption counts as two of them."""
-    squares, count = 2 * REPEAT**2, 2.0
+    squares, count = 2 * repeat**2, 2.0
     for works in (one, other):
         middle = sum(map(math.log, works)) / len(works)
         squares += sum((math.log(work) - middle) ** 2 for work in works)
@@ -111,7 +114,13 @@ def _shares(before: Side, now: Side, old: float, new: float) -> list[tuple[float
         score = gain if changed else math.copysign(max(0.0, abs(gain) - 2 * error), gain)
         (file, line), gone = key
         if score or changed:
-            share = Share(file=file, line=line, change=gain, changed=changed, gone=gone)
+            was_at = max(
+                olds, key=lambda each: (before.lines.get(each, 0.0), -each[1]), default=None
+            )
+            share = Share(
+                file=file, line=line, change=gain, changed=changed, gone=gone,
+                was=was_at[1] if was_at else 0,
+            )  # fmt: skip
             found.append((score, share))
     return found
 

@@ -78,12 +78,7 @@ class Costs:
             "run": before.id,
             "before": self._price(before.id, now),
             "now": self._price(run.id, now),
-            **codec.to_json(found),
-            "words": _words(found),
-            "lines": [
-                {**codec.to_json(each), "text": _text(sides[0 if each.gone else 1], each)}
-                for each in found.lines
-            ],
+            **told(found, *sides),
         }
 
     def side(self, runs: Sequence[Run]) -> blame.Side:
@@ -159,15 +154,7 @@ class Costs:
     def sources(self, run: Run) -> dict[str, list[str]]:
         """The lines of the files that travelled with a run; none if they are gone."""
         bundle = str(run.pinned.get("bundle") or run.spec.get("bundle") or "")
-        try:
-            files = code.files_of(self.blobs, bundle)
-        except (TradewindError, OSError):
-            return {}
-        return {
-            name: data.decode("utf-8", "replace").splitlines()
-            for name, data in files.items()
-            if name.endswith((".py", ".tw"))
-        }
+        return texts(self.blobs, bundle)
 
 
 def _together(role: Role) -> int:
@@ -235,9 +222,38 @@ def _note(run: Run, looks: int, costs: bool, steps: bool) -> str:
     return "; ".join(words)
 
 
-def _text(side: blame.Side, share: blame.Share) -> str:
-    source = side.sources.get(share.file, ())
-    return source[share.line - 1] if 0 < share.line <= len(source) else ""
+def texts(blobs: Blobs, bundle: str) -> dict[str, list[str]]:
+    """The lines of the files of a bundle that hold code; none if it is gone."""
+    try:
+        files = code.files_of(blobs, bundle)
+    except (TradewindError, OSError):
+        return {}
+    return {
+        name: data.decode("utf-8", "replace").splitlines()
+        for name, data in files.items()
+        if name.endswith((".py", ".tw"))
+    }
+
+
+def told(found: blame.Blame, before: blame.Side, now: blame.Side) -> dict[str, Any]:
+    """A comparison for the wire: in words, and with the text of its lines now and before."""
+    return {
+        **codec.to_json(found),
+        "words": _words(found),
+        "lines": [
+            {
+                **codec.to_json(each),
+                "text": _text(before if each.gone else now, each.file, each.line),
+                "was_text": _text(before, each.file, each.was),
+            }
+            for each in found.lines
+        ],
+    }
+
+
+def _text(side: blame.Side, file: str, line: int) -> str:
+    source = side.sources.get(file, ())
+    return source[line - 1] if 0 < line <= len(source) else ""
 
 
 def _words(found: blame.Blame) -> str:

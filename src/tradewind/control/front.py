@@ -16,7 +16,7 @@ from typing import Any
 from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, NotFound, TradewindError, TryAgain, UserError
 from tradewind.blobs.base import Blobs
-from tradewind.control import costs, details
+from tradewind.control import costs, details, versions
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
 from tradewind.control.services import readiness
@@ -45,6 +45,8 @@ def _asked(question: Any) -> dict[str, Any]:
     rows = question.get("rows", 0) if isinstance(question, dict) else None
     if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
         raise UserError("`ask` is what a quote is asked: {} or {rows: a whole number}")
+    if "against" in question:
+        versions.check(question["against"])
     return dict(question)
 
 

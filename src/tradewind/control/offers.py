@@ -12,7 +12,7 @@ from tradewind.base.errors import Unreachable, UserError
 from tradewind.base.ids import new_id
 from tradewind.compiler.accounts import Account
 from tradewind.compiler.facts import Machine
-from tradewind.control import gather, places, promises
+from tradewind.control import gather, places, promises, versions
 from tradewind.control.pin import ImportFirst, NotYet
 from tradewind.control.places import NoPlace
 from tradewind.control.road import Road
@@ -66,6 +66,10 @@ class Offers:
             )
         self._store.ledger.put_quote(run.project, quote)
         return quote
+
+    def against(self, document: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+        """What a question about a change remembers of the earlier version. Raises UserError."""
+        return versions.find(self._store, self._road.pinner.blobs, document, wanted)
 
     def promises(self, project: str = "") -> list[Account]:
         """How often quotes were right, by function and backend; last all together."""

@@ -7,6 +7,7 @@ may take, what an accepted quote said, and what the result is worth.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tradewind import kinds
 from tradewind.base.errors import NotAllowed, Refused
@@ -36,9 +37,15 @@ class Planner:
     projects: dict[str, str] = field(default_factory=dict)
 
     def quote(
-        self, made: Pinned, batch: Batch, run: Run, now: float
+        self,
+        made: Pinned,
+        batch: Batch,
+        run: Run,
+        now: float,
+        found: dict[str, Any] | None = None,
     ) -> Quote | ProbesWanted | None:
-        """The quote for a pinned spec; None for a kind that only steers child runs."""
+        """The quote for a pinned spec; None for a kind that only steers child runs. By what probes
+        have `found` alone, and whatever the objective, where that is given."""
         options = kinds.load(made.kind).lower.options(made)
         if not options:
             return None
@@ -55,6 +62,8 @@ class Planner:
             alike = tuple(each for each in facts.history if each.given == given)
             facts = replace(facts, history=alike, style=str(made.spec.get("style") or ""))
             known = probing.before(run, batch.history(run), seen=bool(alike))
+        if found is not None:
+            known, facts = found, replace(facts, history=())
         answer = quote_of(
             options,
             replace(
@@ -69,7 +78,7 @@ class Planner:
             now=now,
             pool=pool,
             first=self.places.first(),
-            objective=_objective(made, run, now),
+            objective=_objective(made, run, now) if found is None else Objective(),
             rows=int(asked.get("rows", 0)),
             probe=bool(asked),
         )

@@ -30,12 +30,12 @@ NAME = "probe"
 FRESH = QUOTE_SECONDS
 
 
-def task(run: Run) -> Task:
-    """The task that measures, as it was decided."""
-    made = codec.from_json(Pinned, run.pinned)
+def task(run: Run, versions: tuple[Pinned, Pinned] | None = None) -> Task:
+    """The task that measures, as it was decided; of two `versions` both in turns."""
+    made, before = versions or (codec.from_json(Pinned, run.pinned), None)
     wanted = run.memory["probe"]
     lower = cast(kinds.Probes, kinds.load(run.kind).lower)
-    return lower.probe(made, float(wanted["seconds"]), float(wanted["share"]))
+    return lower.probe(made, float(wanted["seconds"]), float(wanted["share"]), before)
 
 
 def is_probe(placement: Placement) -> bool:

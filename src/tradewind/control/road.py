@@ -23,7 +23,7 @@ from typing import Any
 from tradewind import kinds
 from tradewind.base.errors import Refused, TradewindError, TryAgain, from_json
 from tradewind.base.ids import new_id
-from tradewind.control import bill, explain, lessons, places, probing, promise, publish
+from tradewind.control import bill, explain, lessons, places, probing, promise, publish, versions
 from tradewind.control.draft import Draft
 from tradewind.control.gather import Batch
 from tradewind.control.parts import Parts
@@ -218,6 +218,9 @@ class Road:
     def plan(self, draft: Draft, batch: Batch) -> None:
         run = draft.run
         made = codec.from_json(Pinned, run.pinned)
+        if versions.unmeasured(run):
+            self._probe_first(draft, versions.WANTED)
+            return
         quote = (
             self.planner.held_to(run)
             if run.quote
@@ -226,6 +229,9 @@ class Road:
         if isinstance(quote, ProbesWanted):
             self._probe_first(draft, quote)
             return
+        if quote is not None:
+            blobs, planner = self.pinner.blobs, self.planner
+            quote = versions.answered(planner, blobs, made, batch, run, quote, draft.now)
         spec = from_document(run.spec)
         plan = None if quote is None else quote.plans[int(run.memory.get("plan", 0))]
         if plan is not None and (question := self.planner.worth(run, plan, spec)):
@@ -292,7 +298,9 @@ class Road:
         span = placement.started or draft.now, placement.ended or draft.now
         load = self.places.neighbours.during(placement.pool, *span)
         found |= {} if load is None else {"beside": codec.to_json(load)}
-        draft.set(memory={**draft.run.memory, "probes": found}, plan={}, waiting="")
+        other = {"versions": found.pop("against")} if "against" in found else {}
+        memory = {**draft.run.memory, "probes": found, **other}
+        draft.set(memory=memory, plan={}, waiting="")
         self.plan(draft, batch)
 
     # --- place -------------------------------------------------------------------------------
@@ -340,7 +348,7 @@ class Road:
     def task(run: Run) -> Task:
         """The task of a planned run, or the probe of one that is not planned yet."""
         if run.state is RunState.PROBING:
-            return probing.task(run)
+            return probing.task(run, versions.pair(run))
         made = codec.from_json(Pinned, run.pinned)
         plan = codec.from_json(Plan, run.plan)
         return kinds.load(run.kind).lower.tasks(made, plan)[0]

@@ -15,7 +15,7 @@ _MODULES = (
     "__init__", "convert", "ends", "entry", "explain", "expression", "failing", "groups", "inputs",
     "keeper", "keys", "linux", "loading", "measure", "outputs", "places", "probing", "process",
     "profiling", "samples", "serving", "session", "shares", "sink", "spark", "sparksql", "staged",
-    "start", "styles", "tables", "tracking", "wire", "zygote",
+    "start", "styles", "tables", "tracking", "versions", "wire", "zygote",
 )  # fmt: skip
 _MAIN = """\
 import sys

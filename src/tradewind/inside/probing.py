@@ -18,7 +18,7 @@ import os
 import shutil
 import tempfile
 import time
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from . import explain, groups, inputs, measure, outputs, samples, styles
 from .groups import Group
@@ -41,6 +41,8 @@ SOON = 0.45
 GROWTH = 1.5
 # A table this many times smaller than the largest is given whole.
 SMALLER = 4
+# Input → the files of its sample, and the row groups in all of them.
+Sample = Tuple[Dict[str, List[str]], List[Group]]
 
 
 def carry_out(
@@ -49,14 +51,14 @@ def carry_out(
     """Slot → the findings, as a JSON value (the contract: input, style, backend, family, calls,
     operators, problems, load)."""
     began = time.perf_counter()
-    with _silenced(start["out"]) as folder:
+    with silenced(start["out"]) as folder:
         found = Probe(function, start, folder).findings()
     phases["call"] = time.perf_counter() - began
     return outputs.keep(found, start)
 
 
 @contextlib.contextmanager
-def _silenced(out: str) -> Iterator[str]:
+def silenced(out: str) -> Iterator[str]:
     """A folder for results, and no way to tell anything to the run."""
     os.makedirs(out, exist_ok=True)
     folder = tempfile.mkdtemp(prefix="probe-", dir=out)
@@ -92,33 +94,59 @@ class Probe:
         self._read: tuple[Group | None, list[Any]] = None, []
         self.by: list[str] = call.get("by", [])
         self._began = time.monotonic()
+        self._load, self._own = measure.busy(), measure._cpu()
+        self.tables: dict[str, list[Group]] = {}
+        self._operators: list[str] = []
+        self._family = "table"
 
     def findings(self) -> dict[str, Any]:
         """Make the calls, and say what was found."""
-        call, load, own = self.start["entry"]["call"], measure.busy(), measure._cpu()
-        self.tables: dict[str, list[Group]] = {}
-        operators: list[str] = []
-        family = "table"
-        try:
-            self.tables = self._sampled()
-            operators, family = explain.of(self.function, self.start)
-            self._measure()
-        except measure.Overdue:
-            self._problem("slow", "it does not end when it is told to")
-        except Exception as error:
-            self._problem(_kind(error), _words(error))
+        chosen = self.prepare()
+        if chosen is not None:
+            self.repeat(chosen)
+        return self.told()
+
+    def prepare(self) -> Sample | None:
+        """The calls up to the first of the largest sample, and that; None if there is none."""
+        chosen: Sample | None = self._tried(self._prepared)
+        return chosen
+
+    def repeat(self, sample: Sample, times: int = MOST) -> None:
+        """Call it again with that sample, so often or as long as there is time."""
+        self._tried(lambda: self._repeated(sample, times))
+
+    def told(self) -> dict[str, Any]:
+        """What was found."""
+        call = self.start["entry"]["call"]
+        if self.by and any(each["rows"] for each in self.calls):
+            self.keys = self._tried(self._all_keys) or {}
         return {
             "input": _size([group for each in self.tables.values() for group in each]),
             "style": call["style"],
             "backend": call.get("backend", "python"),
-            "family": family,
+            "family": self._family,
             "start": self.ready,
             **self.keys,
             "calls": self.calls,
-            "operators": operators,
+            "operators": self._operators,
             "problems": self.problems,
-            "load": measure.others(load, measure._cpu() - own),
+            "load": measure.others(self._load, measure._cpu() - self._own),
         }
+
+    def _prepared(self) -> Sample | None:
+        self.tables = self._sampled()
+        self._operators, self._family = explain.of(self.function, self.start)
+        return self._measure()
+
+    def _tried(self, call: Callable[[], Any]) -> Any:
+        """What it returns; what it raises is a problem told."""
+        try:
+            return call()
+        except measure.Overdue:
+            self._problem("slow", "it does not end when it is told to")
+        except Exception as error:
+            self._problem(_kind(error), _words(error))
+        return None
 
     def _sampled(self) -> dict[str, list[Group]]:
         """The inputs of which samples are taken, with their row groups: what streams, or the
@@ -134,26 +162,26 @@ class Probe:
 
     # -- the calls -----------------------------------------------------------------------------
 
-    def _measure(self) -> None:
+    def _measure(self) -> Sample | None:
         if not any(group.rows for each in self.tables.values() for group in each):
             self._call(self._whole(), self._left())  # nothing to sample
-            return
+            return None
         cold = self._cold()
         if cold is None and self.problems:
-            return
+            return None
         self._empty()
         first = self._first()
         if first is None:
-            return
+            return None
         if cold is not None:
             self.ready = max(MEASURED, self.ready - first["cpu"])
         chosen = self._within_time(first)
-        chosen = chosen and (self._grown(chosen) or chosen)
-        while chosen and len(self.calls) < MOST:
-            if self.calls[-1]["wall"] > self._left() or not self._in_time(chosen, self._left()):
+        return chosen and (self._grown(chosen) or chosen)
+
+    def _repeated(self, sample: Sample, times: int) -> None:
+        for _ in range(min(times, MOST - len(self.calls))):
+            if self.calls[-1]["wall"] > self._left() or not self._in_time(sample, self._left()):
                 break
-        if self.by:
-            self.keys = self._all_keys()
 
     def _cold(self) -> dict[str, Any] | None:
         """A few rows, before anything is timed. None if they did not come back: a problem only if
@@ -167,7 +195,7 @@ class Probe:
         self._began = time.monotonic()
         return made
 
-    def _within_time(self, first: dict[str, Any]) -> Any:
+    def _within_time(self, first: dict[str, Any]) -> Sample | None:
         """The largest sample that comes back in time, called once. A thousand rows say little of
         many: what turns out to be too large is cut off, and a smaller one is taken."""
         each = self._each(first)
@@ -178,7 +206,7 @@ class Probe:
             each = 2 * seconds / max(1, _size(chosen[1])["rows"])
         return None
 
-    def _grown(self, chosen: tuple[dict[str, list[str]], list[Group]]) -> Any:
+    def _grown(self, chosen: Sample) -> Sample | None:
         """A larger one, called once, where there turns out to be time for it: beside a neighbour a
         thousand rows may take as long as a hundred thousand."""
         last = self.calls[-1]
@@ -193,7 +221,7 @@ class Probe:
         took = float(call["wall"])
         return max(took - base, took / 50) / max(1, int(call["rows"]))
 
-    def _in_time(self, sample: tuple[dict[str, list[str]], list[Group]], seconds: float) -> bool:
+    def _in_time(self, sample: Sample, seconds: float) -> bool:
         """Whether it came back. If it was cut off by our own clock, how long it takes was told by
         the calls before."""
         if self._call(sample, seconds) is not None:
@@ -225,7 +253,7 @@ class Probe:
                 return None
         return None
 
-    def _largest(self, each: float, least: int) -> tuple[dict[str, list[str]], list[Group]]:
+    def _largest(self, each: float, least: int) -> Sample:
         """As many whole row groups as three calls have time for at `each` seconds a row, within the
         share; of one row group the first rows if there is no time for all of it."""
         rows = int(0.8 * self._left() / LARGEST / max(each, 1e-9))
@@ -244,7 +272,7 @@ class Probe:
             return self._rows(least)
         return files, chosen
 
-    def _rows(self, rows: int, keyed: bool = False) -> tuple[dict[str, list[str]], list[Group]]:
+    def _rows(self, rows: int, keyed: bool = False) -> Sample:
         """About so many rows of each table, `keyed` those of some keys; of a small one all."""
         files, chosen = {}, []
         for name, found in self.tables.items():
@@ -282,13 +310,11 @@ class Probe:
         growth = min(1.0, more / math.log(len(some))) if len(some) > 1 else 1.0
         return {"keys": many * (len(found) / len(some)) ** growth, "growth": growth}
 
-    def _whole(self) -> tuple[dict[str, list[str]], list[Group]]:
+    def _whole(self) -> Sample:
         every = [group for found in self.tables.values() for group in found]
         return {name: self._files(name) for name in self.tables}, every
 
-    def _call(
-        self, sample: tuple[dict[str, list[str]], list[Group]], seconds: float, **more: Any
-    ) -> dict[str, Any] | None:
+    def _call(self, sample: Sample, seconds: float, **more: Any) -> dict[str, Any] | None:
         """Measure one; None if it did not come back, which is a problem told."""
         files, chosen = sample
         start = {**self.start, **more}

@@ -87,7 +87,8 @@ def watching(bundle: str, post: Callable[[dict[str, Any]], Any]) -> Iterator[Non
 class Sampler:
     """Looks at this process from `start` to `stop`. Both in the thread that runs user code."""
 
-    def __init__(self, bundle: str, tell: Callable[[Told], Any]) -> None:
+    def __init__(self, bundle: str, tell: Callable[[Told], Any], first: float = FIRST) -> None:
+        self._first = first
         self._bundle, self._roots, self._armed = bundle, [bundle + os.sep], False
         self._files: dict[str, str] = {}
         self._tell = tell
@@ -124,7 +125,7 @@ class Sampler:
 
     def stop(self) -> Told:
         """End; what was seen, empty if it was too short."""
-        if time.perf_counter() - self._began < 0.8 * FIRST:
+        if time.perf_counter() - self._began < 0.8 * self._first:
             if self._runs:
                 self._bell.release()  # it sleeps, and wakes to find that it is over
             self._runs = False
@@ -182,7 +183,7 @@ class Sampler:
     def _live(self) -> None:
         bell, gone, self._own_before = self._bell, self._gone, 0.0
         try:
-            if self._looks or not bell.acquire(timeout=FIRST):
+            if self._looks or not bell.acquire(timeout=self._first):
                 if not self._looks:
                     self._ready()
                 self._last = max(self._last, time.perf_counter() - SHORTEST)

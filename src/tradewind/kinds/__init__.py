@@ -35,9 +35,12 @@ class Lower(Protocol):
 class Probes(Lower, Protocol):
     """A kind whose options may need measuring before they have a price."""
 
-    def probe(self, pinned: Pinned, seconds: float, share: float) -> Task:
+    def probe(
+        self, pinned: Pinned, seconds: float, share: float, before: Pinned | None = None
+    ) -> Task:
         """The task that measures: calls on at most this share of the input, for at most these
-        seconds together."""
+        seconds together. `before` is an earlier version that is measured in turns with it, for as
+        long, and whose bundle is in that of `pinned`."""
 
 
 class Steer(Protocol):

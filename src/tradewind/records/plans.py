@@ -66,7 +66,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """The plans worth choosing between. It can be held to until `expires` (seconds since 1970)."""
+    """The plans worth choosing between. It can be held to until `expires` (seconds since 1970).
+    `against` says what a change to the code did to it, where that was asked."""
 
     id: str
     pinned: str
@@ -74,6 +75,7 @@ class Quote:
     made: float
     expires: float
     elsewhere: tuple[Plan, ...] = ()
+    against: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,12 +36,14 @@ _INLINE = ("function", "training", "service")
 
 @dataclass(slots=True)
 class Work:
-    """One spec, and where its code is. `decorated` when it was made by a decorator."""
+    """One spec, and where its code is. `decorated` when it was made by a decorator, `file` that it
+    was read from."""
 
     document: Json
     folder: Path | None = None
     decorated: Decorated[..., Any] | None = None
     root: Path | None = None
+    file: Path | None = None
     siblings: list[Work] = field(default_factory=list)
 
     @property
@@ -159,7 +161,7 @@ def _declared(path: Path) -> list[Work]:
     for spec, written in specs.read_placed(path):
         document = specs.to_document(spec)
         _resolve_paths(document, folder, partial(written.location, str(path)))
-        works.append(Work(document, folder))
+        works.append(Work(document, folder, file=path))
     for work in works:
         work.siblings = [other for other in works if other is not work]
     return works

@@ -48,11 +48,18 @@ class Quotes:
         """Made by the client."""
         self._http = http
 
-    def ask(self, document: Json, rows: int = 0, deadlines: Sequence[float] = ()) -> Json:
+    def ask(
+        self,
+        document: Json,
+        rows: int = 0,
+        deadlines: Sequence[float] = (),
+        against: Json | None = None,
+    ) -> Json:
         """The plans worth choosing between, with an id to hold the server to: for so many rows (0:
         all of its inputs), and in `curve` what each deadline (in seconds) would cost. What must be
-        measured or imported for it is waited for."""
-        body = {"spec": document, "rows": rows, "deadlines": list(deadlines)}
+        measured or imported for it is waited for. `against` is an earlier version, {run: ID} or
+        {spec: document, name: what it is called}: what the change did is the quote's `against`."""
+        body = {"spec": document, "rows": rows, "deadlines": list(deadlines), "against": against}
         sent = {key: value for key, value in body.items() if value or key == "spec"}
         quote: Json = self._http.call("POST", path_of("quotes"), body=sent)
         if "run" not in quote:

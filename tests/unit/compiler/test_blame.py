@@ -70,6 +70,22 @@ def test_uneven_runs_prove_nothing_and_it_is_said() -> None:
     assert blame(nothing, one).verdict == "unclear"
 
 
+def test_a_line_is_told_with_the_one_that_stood_there() -> None:
+    text = ["# more words", *changed(3, "    b = clean(a, twice=True)")]
+    [share] = blame(side([0, 3, 3, 4, 0]), side([0, 0, 3, 5, 4, 0], text)).lines
+    assert (share.line, share.was) == (4, 3)
+    new = [*TEXT[:3], "    b = again(b)", *TEXT[3:]]
+    [share] = blame(side([0, 3, 3, 4, 0]), side([0, 3, 3, 5, 4, 0], new)).lines
+    assert (share.line, share.was) == (4, 0)
+
+
+def test_what_is_too_short_or_beside_neighbours_says_nothing() -> None:
+    one, other = side([0, 3, 3, 4, 0]), side([0, 3, 3, 5, 0])
+    assert blame(one, other).verdict == "dearer"
+    assert blame(one, other, least=100.0).verdict == "unclear"
+    assert blame(one, other, repeat=0.06).verdict == "unclear"
+
+
 @given(st.lists(st.floats(0.001, 1e4), min_size=5, max_size=5), st.floats(0.5, 2.0))
 def test_what_is_told_points_the_way_of_the_whole(seconds: list[float], scale: float) -> None:
     found = blame(side(seconds), side(seconds, scale=scale))

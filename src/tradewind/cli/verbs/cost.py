@@ -11,6 +11,7 @@ from typing import Any
 
 from tradewind.base import units
 from tradewind.cli.show import Out
+from tradewind.cli.verbs.quote import changed_line
 from tradewind.sdk import local
 
 Json = dict[str, Any]
@@ -77,6 +78,4 @@ def _against(found: Json, out: Out) -> None:
     shown, _total = units.format_parts([before, now])
     out.line(f"against {found['run']}: {shown[0]} before, {shown[1]} now; {found['words']}")
     for line in found["lines"]:
-        where = f"{line['file']}:{line['line']}" if line["line"] else line["file"]
-        gone = " (gone)" if line["gone"] else ""
-        out.line(f"  {line['change']:+.1%}  {where}{gone}  {line['text'].strip()}".rstrip())
+        out.line(changed_line(line))

@@ -2,6 +2,7 @@
 
 tw quote flow.yaml
 tw quote flow.yaml --rows 100M --deadline 60s,10m,1h     what each deadline would cost
+tw quote flow.py --against HEAD~1  what a change to the code did to it, and which line
 tw run flow.yaml --quote ID        holds us to it until it expires
 """
 
@@ -9,14 +10,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tradewind.base import units
-from tradewind.base.errors import UserError
+from tradewind.base.errors import NotFound, UserError
 from tradewind.cli import plot, target
 from tradewind.cli.parsing import target_arguments
 from tradewind.cli.show import Out, moment
-from tradewind.sdk import local
+from tradewind.sdk import local, revisions
+
+if TYPE_CHECKING:
+    from tradewind.sdk.client import Client
+    from tradewind.sdk.loading import Work
 
 Json = dict[str, Any]
 
@@ -31,6 +36,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME[,TIME…]",
         help="what each would cost: 60s,10m,1h (repeatable)",
     )
+    parser.add_argument(
+        "--against",
+        default="",
+        metavar="REVISION",
+        help="a git revision of the file, or a run of the function, to compare",
+    )
 
 
 def main(args: argparse.Namespace, out: Out) -> None:
@@ -40,7 +51,9 @@ def main(args: argparse.Namespace, out: Out) -> None:
     deadlines = [read(units.parse_duration, text.strip(), "--deadline") for text in texts]
     with local.connect() as client:
         work = target.work_of(args, client)
-        quote = client.quotes.ask(target.document(args, client, work), rows, deadlines)
+        document = target.document(args, client, work)
+        against = earlier(client, work, document, args.against) if args.against else None
+        quote = client.quotes.ask(document, rows, deadlines, against)
     if not out.text:
         out.value(quote)
         return
@@ -53,6 +66,19 @@ def main(args: argparse.Namespace, out: Out) -> None:
         show_curve(quote, out)
         out.line()
     show_plans(quote, out)
+    if against is not None:
+        show_change(quote["against"], out)
+
+
+def earlier(client: Client, work: Work, document: Json, name: str) -> Json:
+    """The version that is meant: of a git revision, or else of a run. Raises NotFound."""
+    try:
+        return revisions.earlier(client, work, document, name)
+    except revisions.NoRevision as error:
+        try:
+            return {"run": client.runs.get(name)["id"]}
+        except NotFound:
+            raise NotFound(f"{error.message}, and no run {name!r}", hint=error.hint) from None
 
 
 def read(parse: Callable[[str], Any], text: str, what: str) -> Any:
@@ -98,6 +124,39 @@ def show_plans(quote: Json, out: Out) -> None:
         out.line(f"not given: {lacking}")
     if elsewhere:
         out.note("plans without a number are estimates for other machines")
+
+
+def show_change(found: Json, out: Out) -> None:
+    """Both versions, the verdict, and the lines that did it."""
+    before, now = found["before"], found["now"]
+    out.line()
+    out.line(f"against {found['name']}: {found['words']}")
+    out.line()
+    rows = [
+        [what, interval(each.get("seconds"), units.format_duration), money(each),
+         interval(each.get("cpu"), units.format_duration), units.format_duration(each["start"])]
+        for what, each in ((found["name"], before), ("now", now))
+    ]  # fmt: skip
+    out.table(["version", "time", "price", "CPU time", "start"], rows)
+    if found["lines"]:
+        out.line()
+    for line in found["lines"]:
+        out.line(changed_line(line))
+    for which, each in ((found["name"], before), ("now", now)):
+        for problem in each["problems"]:
+            out.note(f"{which}: {problem['message']}")
+    for note in found["notes"]:
+        out.note(note)
+
+
+def changed_line(line: Json) -> str:
+    """A line that does more or less, and what stood there before."""
+    where = f"{line['file']}:{line['line']}" if line["line"] else line["file"]
+    gone = " (gone)" if line["gone"] else ""
+    text = f"  {line['change']:+.1%}  {where}{gone}  {line['text'].strip()}".rstrip()
+    if line["changed"] and line["was"] and not line["gone"]:
+        text += f"   # was {line['was']}: {line['was_text'].strip()}"
+    return text
 
 
 def _numbered(plans: list[Json], number: int | None) -> Json | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from tradewind.components import catalog
@@ -97,9 +98,10 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
     return [Task(name="main", roles=(role,), environment=pinned.environment, bundle=pinned.bundle)]
 
 
-def probe(pinned: Pinned, seconds: float, share: float) -> Task:
+def probe(pinned: Pinned, seconds: float, share: float, before: Pinned | None = None) -> Task:
     """Measure calls on samples: at most the share `share` of the input's row groups, for at most
-    about so many seconds. What is found is the output `output`, JSON (see `inside.probing`)."""
+    about so many seconds. What is found is the output `output`, JSON (see `inside.probing`; with an
+    earlier version `before` in turns, `inside.versions`)."""
     spec = _spec(pinned)
     style = _style(spec)
     backend = matrix.able(style)[0]
@@ -109,6 +111,8 @@ def probe(pinned: Pinned, seconds: float, share: float) -> Task:
     resources = sizing.resources(spec, PROBE_CPU)
     option = Option(backend=backend, resources=resources, elastic=style != "table")
     call = {**_called(spec, style, option), "probe": measured}
+    if before is not None:
+        measured["against"] = _earlier(_spec(before), option)
     role = Role(
         name="main",
         shape=Gang(),
@@ -118,9 +122,18 @@ def probe(pinned: Pinned, seconds: float, share: float) -> Task:
         inputs=pinned.inputs,
         outputs={"output": Output()},
         env={**sizing.trusted(pinned.inputs), **_threads(option), **spec.env},
-        timeout=PROBE_START + PROBE_PATIENCE * seconds,
+        timeout=(PROBE_START + PROBE_PATIENCE * seconds) * (1 if before is None else 3),
     )
     return Task(name="probe", roles=(role,), environment=pinned.environment, bundle=pinned.bundle)
+
+
+def _earlier(spec: FunctionSpec, option: Option) -> dict[str, Any]:
+    """How an earlier version is called, as a start says it."""
+    style = _style(spec)
+    call = _called(spec, style, replace(option, backend=matrix.able(style)[0]))
+    entry = _entry(spec, call)
+    told = {"kind": entry.kind, "target": entry.target, "call": call}
+    return {"entry": told, "params": _params(spec)}
 
 
 def _style(spec: FunctionSpec) -> str:
