@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from tradewind.compiler import crowd, price
 from tradewind.compiler.facts import Machine, PastRun, PoolFacts
+from tradewind.compiler.sizes import grown
 from tradewind.records.load import Load
 from tradewind.records.plans import Interval, Option, Plan
-from tradewind.records.tasks import Resources, room
+from tradewind.records.tasks import Resources
 
 # Seconds after which a run's share of a core is no longer that of its start.
 TELLING = 1.0
@@ -46,21 +46,7 @@ def measured(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Opt
     ratios = sorted(
         past.cpu / crowd.quiet(past) / option.width for past in history if past.seconds >= TELLING
     )
-    if not option.sized or not ratios:
-        return option
-    busy = math.ceil(ratios[len(ratios) // 2] * 10) / 10
-    cpu = min(max(option.resources.cpu, busy), _most(pool, option.width))
-    return replace(option, resources=replace(option.resources, cpu=cpu))
-
-
-def _most(pool: PoolFacts, width: int) -> float:
-    """The cores that each of so many processes can have at the same time."""
-    shared = pool.capacity.cpu / width
-    if not pool.sizes:
-        return min(pool.largest.cpu, shared)
-    whole = {lot.each.cpu / count for lot in pool.sizes for count in range(1, width + 1)}
-    able = [cpu for cpu in whole if room(Resources(cpu=cpu), pool.sizes) >= width]
-    return min(shared, max(able, default=0.0))
+    return grown(option, ratios[len(ratios) // 2], pool) if ratios else option
 
 
 def estimate(best: Plan, machine: Machine) -> Plan:

@@ -190,9 +190,8 @@ def _too_large(option: Option, pools: Sequence[PoolFacts]) -> Refused:
 
 
 def _unmeasured(options: Sequence[Option], model: Model) -> bool:
-    """Whether there is a choice to make, and nothing to make it by."""
-    choice = len(options) > 1 or any(option.elastic for option in options)
-    return choice and model.unknown
+    """Whether something can be measured of which nothing is known."""
+    return model.unknown and any(option.measurable for option in options)
 
 
 def _short(plans: Sequence[Plan]) -> bool:

@@ -23,7 +23,7 @@ WAVES = (2, 4, 8)
 def sizes(option: Option, pool: PoolFacts, model: Model) -> Iterator[Option]:
     """Every size worth pricing. What nobody may change stays."""
     if not option.elastic:
-        yield option
+        yield option if model.line is None else grown(option, model.line.cores, pool)
         return
     if option.backend == "partitions":
         yield from _arrays(option, pool, model)
@@ -46,6 +46,25 @@ def _arrays(option: Option, pool: PoolFacts, model: Model) -> Iterator[Option]:
     for width in powers(min(holds(each, pool), limit)):
         for parts in parts_for(width, limit):
             yield replace(option, resources=each, width=width, parts=parts)
+
+
+def grown(option: Option, busy: float, pool: PoolFacts) -> Option:
+    """With so many cores for a process, to a tenth more, as far as the machines have them; never
+    fewer than it asks for. What somebody pinned stays."""
+    if not option.sized:
+        return option
+    cpu = min(math.ceil(busy * 10) / 10, _cores_each(pool, option.width))
+    return replace(option, resources=replace(option.resources, cpu=max(option.resources.cpu, cpu)))
+
+
+def _cores_each(pool: PoolFacts, width: int) -> float:
+    """The cores that each of so many processes can have at the same time."""
+    shared = pool.capacity.cpu / width
+    if not pool.sizes:
+        return min(pool.largest.cpu, shared)
+    whole = {lot.each.cpu / count for lot in pool.sizes for count in range(1, width + 1)}
+    able = [cpu for cpu in whole if room(Resources(cpu=cpu), pool.sizes) >= width]
+    return min(shared, max(able, default=0.0))
 
 
 def parts_for(width: int, limit: int) -> list[int]:

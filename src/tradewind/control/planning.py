@@ -51,16 +51,20 @@ class Planner:
             return None
         pool = str(made.spec.get("pool") or "")
         elastic = any(each.elastic for each in options)
+        measurable = elastic or any(each.measurable for each in options)
         asked = run.memory.get("ask") or {}
         level = str(made.spec.get("availability") or "process")
         places = self.places.choice(pool)
         named = [each for each in places if each.name == pool]
         pools = availability.allowed(level, named or places)
         facts, known = batch.facts(run), None
-        if elastic:  # what can be measured is not taken from runs that were given something else
+        objective = _objective(made, run, now) if found is None else Objective()
+        if measurable:
             given = pinned.apart_from_rows(made)
             alike = tuple(each for each in facts.history if each.given == given)
-            facts = replace(facts, history=alike, style=str(made.spec.get("style") or ""))
+            # What is measured is not taken from runs that were given something else.
+            if elastic or objective.said or asked:
+                facts = replace(facts, history=alike, style=str(made.spec.get("style") or ""))
             known = probing.before(run, batch.history(run), seen=bool(alike))
         if found is not None:
             known, facts = found, replace(facts, history=())
@@ -70,7 +74,7 @@ class Planner:
                 facts,
                 pools=tuple(self.places.now(each) for each in pools),
                 probed=probing.facts(known) if known else None,
-                outcomes=lessons.learned(self.store.settings) if elastic else (),
+                outcomes=lessons.learned(self.store.settings) if measurable else (),
                 rows=bill.rows(run),
             ),
             quote_id=new_id("q"),
@@ -78,7 +82,7 @@ class Planner:
             now=now,
             pool=pool,
             first=self.places.first(),
-            objective=_objective(made, run, now) if found is None else Objective(),
+            objective=objective,
             rows=int(asked.get("rows", 0)),
             probe=bool(asked),
         )

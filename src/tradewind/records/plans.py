@@ -14,7 +14,8 @@ class Option:
 
     `width` processes work at the same time, on `parts` items of an array (0: it is no array).
     `sized` says that nobody pinned the size: the compiler may raise it to what was measured.
-    `elastic` says that it may choose the cores of a process and, of an array, width and parts.
+    `elastic` says that it may choose the cores of a process and, of an array, width and parts,
+    `measurable` that a probe can call it on samples of its input, as it can all that are elastic.
     """
 
     backend: str
@@ -24,6 +25,7 @@ class Option:
     sized: bool = False
     parts: int = 0
     elastic: bool = False
+    measurable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,11 @@ MACHINES = tuple(
     for cpu in (2, 4, 8, 32)
 )  # fmt: skip
 ONE = Resources(cpu=0.125)
-DUCKDB = Option(backend="duckdb", resources=ONE, sized=True, elastic=True)
-PARTITIONS = Option(backend="partitions", resources=ONE, width=2, parts=8, sized=True, elastic=True)
-SPARK = Option(backend="spark", resources=ONE, sized=True, elastic=True)
+DUCKDB = Option(backend="duckdb", resources=ONE, sized=True, elastic=True, measurable=True)
+PARTITIONS = Option(
+    backend="partitions", resources=ONE, width=2, parts=8, sized=True, elastic=True, measurable=True
+)
+SPARK = Option(backend="spark", resources=ONE, sized=True, elastic=True, measurable=True)
 ALL = (DUCKDB, PARTITIONS, SPARK)
 
 

@@ -17,6 +17,7 @@ from tests.unit.compiler.samples import (
     MACHINES,
     PARTITIONS,
     ask,
+    call,
     probed,
 )  # fmt: skip
 from tradewind.base.errors import Refused, from_json
@@ -63,9 +64,20 @@ def test_sizes_are_powers_of_two_and_what_the_pool_can_hold() -> None:
     assert {each.width for each in found} == {1, 2, 4, 8, 16, 32}
     assert all(each.width <= each.parts <= 40 and each.resources.cpu == 1 for each in found)
     assert [each.resources.cpu for each in sizes(DUCKDB, FARM, made)] == [1, 2, 4, 8]
-    assert list(sizes(replace(DUCKDB, elastic=False), FARM, made)) == [
-        replace(DUCKDB, elastic=False)
-    ]
+    unknown = Model(Facts(pools=()))
+    fixed = replace(DUCKDB, elastic=False)
+    assert list(sizes(fixed, FARM, unknown)) == [fixed]
+
+
+@given(st.floats(0.1, 40.0))
+def test_what_nobody_may_resize_gets_the_cores_that_its_samples_kept_busy(busy: float) -> None:
+    calls = (call(0, 0.1), call(10**6, 4.1, wall=4.1 / busy))
+    found = replace(probed(family="table", style="table"), calls=calls)
+    whole = Option(backend="python", resources=Resources(cpu=0.125), sized=True, measurable=True)
+    [sized] = sizes(whole, FARM, Model(Facts(pools=(), probed=found)))
+    assert sized.resources.cpu == pytest.approx(min(8.0, max(1.0, busy)), abs=0.11)
+    pinned = replace(whole, sized=False)
+    assert list(sizes(pinned, FARM, Model(Facts(pools=(), probed=found)))) == [pinned]
 
 
 def test_a_pinned_process_keeps_its_size_and_a_group_has_at_most_64_parts() -> None:
@@ -260,8 +272,8 @@ def test_probes_are_wanted_where_a_choice_has_nothing_to_go_by() -> None:
     assert wanted(Objective(value=10**9))
     assert not wanted(None), "never for a plain run"
     fixed = Option(backend="python")
-    assert not wanted(Objective(seconds=60), (fixed,)), "there is nothing to choose"
-    assert wanted(Objective(seconds=60), (fixed, replace(fixed, backend="duckdb")))
+    assert not wanted(Objective(seconds=60), (fixed,)), "no sample can be taken"
+    assert wanted(Objective(seconds=60), (replace(fixed, measurable=True),))
     ran = PastRun(seconds=5.0, cpu=9.0, memory=1)
     assert not wanted(Objective(seconds=60), history=(ran,))
     ran = replace(ran, rows=1_000_000)

@@ -222,7 +222,9 @@ def test_a_budget_takes_the_pool_that_keeps_to_it() -> None:
 
 
 def test_what_is_over_at_once_keeps_its_small_share_where_nobody_asks() -> None:
-    option = Option(backend="duckdb", resources=Resources(cpu=0.125), elastic=True, sized=True)
+    option = Option(
+        backend="duckdb", resources=Resources(cpu=0.125), elastic=True, sized=True, measurable=True
+    )
     past = PastRun(seconds=0.3, cpu=0.3, memory=1, rows=10, backend="duckdb")
     facts = Facts(pools=(POOL,), history=(past, past))
     plain = quote([option], facts, quote_id="q", pinned="p", now=0.0)

@@ -42,7 +42,7 @@ def reuses(pinned: Pinned) -> bool:
 def options(pinned: Pinned) -> Sequence[Option]:
     """One for each backend that can carry it out and that the spec allows; of several the first is
     the plainest. What is called with whole tables stays as it is written: one process, or one for
-    each item with `at_once` of them together."""
+    each item with `at_once` of them together; of the one process samples can be measured."""
     spec = _spec(pinned)
     backends = _there(spec, matrix.chosen(_style(spec), spec.backend))
     sized = sizing.free(spec)
@@ -51,7 +51,10 @@ def options(pinned: Pinned) -> Sequence[Option]:
         width = min(len(spec.items), spec.at_once or FIRST_WIDTH)
         return [Option(backend=backends[0], width=width, resources=resources, sized=sized)]
     if _style(spec) == "table":
-        return [Option(backend=backends[0], resources=resources, sized=sized)]
+        tables = any(bound.kind == "table" for bound in pinned.inputs.values())
+        return [
+            Option(backend=backends[0], resources=resources, sized=sized, measurable=tables)
+        ]
     return [
         Option(
             backend=backend,
@@ -59,6 +62,7 @@ def options(pinned: Pinned) -> Sequence[Option]:
             sized=sized,
             parts=1 if backend == "partitions" else 0,
             elastic=True,
+            measurable=True,
         )
         for backend in backends
     ]
