@@ -134,6 +134,27 @@ async def test_a_probe_that_fails_says_so_and_nothing_else_is_paid(town: Town) -
 
 
 @in_town
+async def test_a_budget_below_what_any_probe_costs_is_refused_unpaid(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    run = await town.result(batch(budget="$0.0000001"))
+    assert (run.state, run.error["code"], run.price) == (RunState.FAILED, "refused", 0)
+    assert not town.placements(run.id)
+    assert "is less than measuring it costs: at least $0.00015" in run.error["message"]
+    assert "write at least `budget: $0.0020`" in run.error["hint"]
+
+
+@in_town
+async def test_a_probe_that_has_cost_the_budget_is_ended_once(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    run = await town.result(batch(budget="$0.0002"))
+    assert (run.state, run.error["code"]) == (RunState.FAILED, "refused")
+    assert [each.task.name for each in town.placements(run.id)] == ["probe"]
+    assert "ended while it was measured, at $0.00020" in run.error["message"]
+    assert "write at least `budget: $0.0020`" in run.error["hint"]
+    assert run.price < 250_000
+
+
+@in_town
 async def test_a_probing_run_can_be_stopped(town: Town) -> None:
     acts(town, value(1, seconds=1000.0), table(ROWS))
     run = await town.submit(batch(performance="2h"))

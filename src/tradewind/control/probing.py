@@ -12,9 +12,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from tradewind import kinds
-from tradewind.base.errors import Broken, UserError
-from tradewind.compiler.facts import Call, Probed
+from tradewind.base.errors import Broken, Refused, UserError, from_json
+from tradewind.base.units import format_money
+from tradewind.compiler import price
+from tradewind.compiler.facts import Call, PoolFacts, Probed
 from tradewind.compiler.quote import QUOTE_SECONDS
+from tradewind.compiler.refusals import writable_money
 from tradewind.kinds.one_task import MOST_LOSSES, error_of
 from tradewind.records import codec
 from tradewind.records.load import Load
@@ -24,8 +27,12 @@ from tradewind.records.runs import Run
 from tradewind.records.states import AttemptState, PlacementState
 from tradewind.records.steering import View
 from tradewind.records.tasks import Task
+from tradewind.specs import from_document
+from tradewind.specs.common import Workload
 
 NAME = "probe"
+# Seconds until any process can be asked anything, and until most have imported what they need.
+LEAST_START, START = 0.3, 1.0
 # As long as a quote that is made from it holds.
 FRESH = QUOTE_SECONDS
 
@@ -36,6 +43,40 @@ def task(run: Run, versions: tuple[Pinned, Pinned] | None = None) -> Task:
     wanted = run.memory["probe"]
     lower = cast(kinds.Probes, kinds.load(run.kind).lower)
     return lower.probe(made, float(wanted["seconds"]), float(wanted["share"]), before)
+
+
+def may_cost(run: Run, task: Task, pool: PoolFacts) -> None:
+    """Raises Refused where the budget is less than any probe costs on this pool."""
+    spec = from_document(run.spec)
+    least = _cost(LEAST_START, task, pool)
+    if isinstance(spec, Workload) and spec.budget is not None and spec.budget < least:
+        raise Refused(
+            f"its budget of {format_money(spec.budget)} is less than measuring it costs: at least "
+            f"{format_money(least)} on pool {pool.name!r}",
+            hint=_hint(run, task, pool),
+        )
+
+
+def spent(run: Run, task: Task, pool: PoolFacts, paid: int, budget: int) -> Refused:
+    """What is said when a probe has cost the whole budget."""
+    return Refused(
+        f"ended while it was measured, at {format_money(paid)}: its budget of "
+        f"{format_money(budget)} is spent",
+        hint=_hint(run, task, pool),
+    )
+
+
+def _hint(run: Run, task: Task, pool: PoolFacts) -> str:
+    seconds = START + float(run.memory["probe"]["seconds"])
+    enough = format_money(writable_money(_cost(seconds, task, pool)))
+    return (
+        f"measuring takes about {enough} at most, and the work comes on top: write at least "
+        f"`budget: {enough}`, or leave it out"
+    )
+
+
+def _cost(seconds: float, task: Task, pool: PoolFacts) -> int:
+    return price.cost(seconds, pool.price, price.share(task.demand(), pool.capacity))
 
 
 def is_probe(placement: Placement) -> bool:
@@ -58,7 +99,8 @@ def without(view: View) -> View:
 def found(view: View, placement: Placement) -> dict[str, Any] | None:
     """What an ended probe measured; None when its processes were lost and it is to be made again.
 
-    Raises what its failure was: nothing else of the run has been paid for.
+    Raises what its failure was, or that the budget was spent: nothing else of the run has been
+    paid for.
     """
     match placement.state:
         case PlacementState.SUCCEEDED:
@@ -74,6 +116,8 @@ def found(view: View, placement: Placement) -> dict[str, Any] | None:
                 f"its probe failed: {body.get('message', '')}",
                 hint=str(body.get("hint") or "nothing but the probe was paid for"),
             )
+    if "spent" in view.run.memory:  # it was ended by us
+        raise from_json(view.run.memory["spent"])
     if view.run.losses >= MOST_LOSSES:
         raise Broken("its probe was lost again and again", hint="look at `tw doctor`")
     return None

@@ -20,7 +20,7 @@ from tradewind.base.errors import Refused
 from tradewind.base.units import format_duration, format_money
 from tradewind.compiler import price
 from tradewind.compiler.facts import PoolFacts
-from tradewind.control import bill
+from tradewind.control import bill, probing
 from tradewind.control.draft import Draft
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.states import AttemptState
@@ -71,6 +71,8 @@ def watch(
 
 def _within(draft: Draft, placement: Placement, pool: PoolFacts, budget: int) -> None:
     spent = draft.run.price + bill.accrued(draft.run, placement, pool, draft.now)
+    if spent >= budget and probing.is_probe(placement):
+        raise probing.spent(draft.run, placement.task, pool, spent, budget)
     if spent >= budget:
         raise Refused(
             f"ended at {format_money(spent)}: its budget of {format_money(budget)} is spent",

@@ -271,10 +271,13 @@ class Road:
         pool = str(draft.run.spec.get("pool") or self.places.first())
         pool = pool or self.places.choice("")[0].name
         limits = {"seconds": wanted.seconds, "share": wanted.share}
+        measuring = replace(draft.run, memory={**draft.run.memory, "probe": limits})
+        task = probing.task(measuring, versions.pair(draft.run))
+        probing.may_cost(measuring, task, self.places.facts[pool])
         draft.move(
             RunState.PROBING,
             plan={"pool": pool, "engine": self.places.facts[pool].engine},
-            memory={**draft.run.memory, "probe": limits},
+            memory=measuring.memory,
         )
 
     def probe(self, draft: Draft, batch: Batch) -> None:
