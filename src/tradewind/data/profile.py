@@ -1,9 +1,10 @@
 """Statistics of each column of a version, and its content hash.
 
 The files are read by column, each column once for the figures of all rows and once for its values;
-nothing is held but aggregates. `distinct` and `top` are exact up to 2 million rows. Beyond that
-`distinct` comes from DuckDB's HyperLogLog (`distinct_exact: false`; within about 5 % on the
-flights) and `top` are the values of its approximate top list with their exact counts.
+nothing is held but aggregates, of a wide table for some columns at a time. `distinct` and `top` are
+exact up to 2 million rows. Beyond that `distinct` comes from DuckDB's HyperLogLog
+(`distinct_exact: false`; within about 5 % on the flights) and `top` are the values of its
+approximate top list with their exact counts.
 
     count      rows with a value         nulls   rows without
     min, max   numbers, times (ISO 8601, UTC), texts (first 200 characters)
@@ -21,9 +22,10 @@ footers of its files say (`outline`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 EXACT_ROWS = 2_000_000
 TOP = 10
+# So many columns of a table are looked at in one go.
+TOGETHER = 64
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _LONGEST = 200
 LARGEST = 1e150  # the squares of larger numbers are no floats: they have no deviation
@@ -98,11 +102,27 @@ def profile(files: Sequence[Path | str], digest: str = "") -> Profile:
         digest = running.value()
     with connect({"t": files}) as connection:
         rows = connection.execute("SELECT count(*) FROM t").fetchall()[0][0]
-        figures = _figures(connection, schema, exact=rows <= EXACT_ROWS)
-        columns = tuple(
-            _column(connection, one, rows, figures[number]) for number, one in enumerate(schema)
-        )
-    return Profile(rows=rows, schema=schema_json(schema), digest=digest, columns=columns)
+        columns: list[ColumnProfile] = []
+        for some in _together(connection, list(schema)):
+            figures = _figures(connection, some, exact=rows <= EXACT_ROWS)
+            columns += map(partial(_column, connection, rows), some, figures)
+    return Profile(rows=rows, schema=schema_json(schema), digest=digest, columns=tuple(columns))
+
+
+def _together(connection: Any, fields: list[pa.Field]) -> Iterator[list[pa.Field]]:
+    """The columns, so many at a time; `t` has at least these. A query over a table looks at all of
+    its columns, so a wide one is taken apart: else each column would cost as much as there are
+    columns, and the state of all their figures would be held at once."""
+    if len(fields) <= TOGETHER:
+        yield fields
+        return
+    connection.execute("ALTER VIEW t RENAME TO whole")
+    for start in range(0, len(fields), TOGETHER):
+        some = fields[start : start + TOGETHER]
+        names = ", ".join(quoted(one.name) for one in some)
+        connection.execute(f"CREATE TEMP TABLE t AS SELECT {names} FROM whole")
+        yield some
+        connection.execute("DROP TABLE t")
 
 
 def outline(files: Sequence[Path | str], digest: str) -> Profile:
@@ -190,11 +210,11 @@ def group(kind: pa.DataType) -> str:
     return "text" if is_.is_string(kind) else "other"
 
 
-def _figures(connection: Any, schema: pa.Schema, exact: bool) -> list[list[Any]]:
-    """[count, nan, min, max, mean, std, quantiles] of every column, in one reading of the files."""
+def _figures(connection: Any, fields: list[pa.Field], exact: bool) -> list[list[Any]]:
+    """[count, nan, min, max, mean, std, quantiles] of each of these columns, in one reading."""
     quantile = "quantile_cont" if exact else "approx_quantile"
     wanted: list[str] = []
-    for one in schema:
+    for one in fields:
         name, sort = quoted(one.name), group(one.type)
         number = f"CAST({name} AS DOUBLE)"
         finite = f" FILTER (WHERE isfinite({name}))" if sort == "float" else ""
@@ -218,7 +238,7 @@ def _figures(connection: Any, schema: pa.Schema, exact: bool) -> list[list[Any]]
     return [list(row[start : start + 7]) for start in range(0, len(row), 7)]
 
 
-def _column(connection: Any, one: pa.Field, rows: int, figures: list[Any]) -> ColumnProfile:
+def _column(connection: Any, rows: int, one: pa.Field, figures: list[Any]) -> ColumnProfile:
     count, nan, low, high, mean, std, quantiles = figures
     if any(isinstance(end, float) and abs(end) >= LARGEST for end in (low, high)):
         std = None

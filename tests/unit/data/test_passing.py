@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradewind.data import bounds, importing
+from tradewind.data import bounds, duck, importing
+from tradewind.data import profile as profiles
 from tradewind.data.passing import Passing
 from tradewind.data.profile import outline, profile
 from tradewind.data.types import stored_schema
@@ -138,3 +141,46 @@ def test_decimals_and_no_rows() -> None:
     assert (decimal.min, decimal.max) == ("-2.25", "1.10")
     assert decimal.mean == pytest.approx(-0.575)
     assert (numbers.count, numbers.nulls, numbers.std) == (0, 2, None)
+
+
+class _Heard:
+    """A connection, and the queries that it was given."""
+
+    def __init__(self, connection: Any, said: list[str]) -> None:
+        self.connection, self.said = connection, said
+
+    def execute(self, query: str) -> Any:
+        self.said.append(query)
+        return self.connection.execute(query)
+
+
+def test_no_query_grows_with_the_columns_of_a_wide_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = []
+    for columns in (200, 400):
+        said: list[str] = []
+
+        @contextmanager
+        def heard(tables: Any, said: list[str] = said) -> Iterator[Any]:
+            with duck.connect(tables) as connection:
+                yield _Heard(connection, said)
+
+        monkeypatch.setattr(profiles, "connect", heard)
+        table = pa.table({f"c{n:04}": [n, 3, None] for n in range(columns)})
+        found = profile([written(table, tmp_path / "t.parquet", 2)])
+        assert [one.max for one in found.columns] == [max(n, 3) for n in range(columns)]
+        longest.append(max(map(len, said)))
+    assert longest[0] == longest[1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=ROWS)
+def test_a_table_that_is_taken_apart_has_the_same_statistics(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
+) -> None:
+    path = written(made(rows), tmp_path_factory.mktemp("t") / "t.parquet", 7)
+    whole = profile([path])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profiles, "TOGETHER", 2)
+        assert profile([path]) == whole
