@@ -64,7 +64,7 @@ chaos-cluster: .venv/.test
 
 differential: .venv/.spark
 	@$(COMPILED)
-	@$(BIN)/python -m tests.differential.run $(or $(INPUTS),10000) $(or $(SEED),1)
+	@$(BIN)/python -m tests.differential.campaign $(or $(INPUTS),10000) $(or $(SEED),1)
 
 # What the server and tasks in a cluster find beside each other (deploy/Dockerfile).
 IMAGE = --extra data --extra ml --extra pandas --extra polars --extra kubernetes --extra postgres

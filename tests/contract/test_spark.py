@@ -6,20 +6,37 @@ thousands of inputs.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.contract import test_backends
-from tests.differential import run
+from tests.differential import campaign, packs, run
 from tests.unit.inside import ways
-from tradewind.inside import loading
+from tradewind.inside import loading, session
+from tradewind.inside import spark as spark_backend
 
 INPUTS = 40
+MICROS = [None, 0, -1, 1, -2_592_000_000_000_001, 253_402_300_799_999_999]
+WRITTEN = {
+    "tinyint": pa.array([None, -128, 127], pa.int8()),
+    "bigint": pa.array([None, 2**63 - 1, -(2**63)], pa.int64()),
+    "float": pa.array([None, math.nan, math.inf, 0.0, -0.0, 0.1, 3.4e38], pa.float32()),
+    "double": pa.array([None, math.nan, -math.inf, 0.0, -0.0, 0.1, 1 / 3, 5e-324, 1e300]),
+    "decimal(12,3)": pa.array([None, Decimal("-0.001"), Decimal("9e8")], pa.decimal128(12, 3)),
+    "string": pa.array([None, "", "上海", "null", "\\", "\t\n,]'\"", "\U0001d11e\0"]),
+    "boolean": pa.array([None, True, False]),
+    "date": pa.array([None, 0, -30_000, 2_932_896], pa.int32()).cast(pa.date32()),
+    "timestamp": pa.array(MICROS, pa.timestamp("us", "UTC")),
+    "timestamp_ntz": pa.array(MICROS, pa.timestamp("us")),
+}
 
 pytestmark = [
     pytest.mark.skipif(bool(run.why_not()), reason=run.why_not()),
@@ -44,6 +61,45 @@ def test_generated_expressions_and_functions_give_the_same() -> None:
     # Most inputs are carried out, and not refused or without an expression.
     done = counts["expressions"] + counts["functions"] - counts["refused"]
     assert done > 0.8 * INPUTS and counts["rows"]
+
+
+def test_inputs_packed_in_one_job_give_what_they_give_one_by_one() -> None:
+    seeds = range(200, 216)
+    alone: Counter[str] = Counter()
+    assert {seed: run.difference(seed, alone) for seed in seeds} == dict.fromkeys(seeds, "")
+    packed: Counter[str] = Counter()
+    found: dict[int, str] = {}
+    for told, counted in campaign.differences(seeds, 8):
+        found.update(told)
+        packed.update(counted)
+    assert found == dict.fromkeys(seeds, "")
+    assert packed.pop("alone", 0) <= 2 and packed == alone
+
+
+def test_a_pack_finds_what_differs_by_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(made: Any) -> Any:
+        schema, query = translated(made)
+        return schema, query.replace("* 2", "* 3")
+
+    def doubled(seed: int) -> Any:
+        return lambda data, other: data.mutate(twice=data["n"] * (1 + seed % 2))
+
+    translated = spark_backend.translated
+    monkeypatch.setattr(spark_backend, "translated", wrong)
+    monkeypatch.setattr(run, "steps_of", doubled)
+    (told, _), = campaign.differences(range(207, 211))  # fmt: skip
+    assert [seed for seed, text in told.items() if "twice: duckdb" in text] == [207, 209]
+
+
+@pytest.mark.parametrize("kind", sorted(WRITTEN))
+def test_what_a_pack_carries_as_texts_is_the_same_afterwards(kind: str, tmp_path: Path) -> None:
+    values = WRITTEN[kind]
+    pq.write_table(pa.table({"v": values, "at": range(len(values))}), tmp_path / "v.parquet")
+    frame = session._open[-1].read.parquet(str(tmp_path / "v.parquet")).orderBy("at")
+    assert frame.schema["v"].dataType.simpleString() == kind
+    texts = frame.selectExpr(packs.text_of(kind, "v")).toArrow().column(0).to_pylist()
+    found = packs.decoded(kind, texts)
+    assert found.type == values.type and list(map(repr, found)) == list(map(repr, values))
 
 
 @pytest.mark.parametrize("style", sorted(test_backends.ELSEWHERE["spark"] - {"expression"}))

@@ -1,8 +1,8 @@
 """Carry the same out on several backends and count where they differ.
 
-python -m tests.differential.run INPUTS SEED: `make differential`. An input is a seed: it makes a
-table, another one, and an expression of a few steps over both; every twentieth makes a function of
-the style batch, row or group instead. The results are compared as bags of rows with their types.
+An input is a seed: it makes a table, another one, and an expression of a few steps over both; every
+twentieth makes a function of the style batch, row or group instead. The results are compared as
+bags of rows with their types. `packs` does it with hundreds of inputs in a job of Spark's.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import os
 import random
 import re
 import shutil
-import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,15 +70,25 @@ def carried(function: Callable[..., Any], start: dict[str, Any], backend: str) -
     call = {**start["entry"]["call"], **CALL, "backend": backend}
     start = {**start, "entry": {**start["entry"], "call": call}, "out": out}
     way = spark.carry_out if backend == "spark" else styles.carry_out
-    try:
+
+    def read() -> pa.Table:
         made = way(function, start, {})["output"]
+        found = [pq.read_table(path) for path in sorted(Path(made["path"]).glob("*.parquet"))]
+        table = pa.concat_tables(found)
+        assert table.num_rows == made["rows"]
+        return table
+
+    return outcome(read)
+
+
+def outcome(made: Callable[[], pa.Table]) -> Outcome:
+    """What it gave, or what it raised."""
+    try:
+        table = made()
     except ENDS as error:
         return "raised", error.exit["message"], type(error).__name__
     except Exception as error:
         return "raised", str(error), type(error).__name__
-    found = [pq.read_table(path) for path in sorted(Path(made["path"]).glob("*.parquet"))]
-    table = pa.concat_tables(found)
-    assert table.num_rows == made["rows"]
     return "rows", table.schema.remove_metadata(), table
 
 
@@ -100,30 +108,45 @@ def bag(table: pa.Table, rounded: bool) -> list[Row]:
 
 def difference(seed: int, counts: Counter[str]) -> str:
     """What differs for this input; empty if nothing does."""
-    rng = random.Random(seed)
     folder = Path(tempfile.mkdtemp(prefix="tw-differential-"))
     try:
-        data = tables.table(rng)
-        groups = rng.choice((3, 10, 1000))
-        files = ways.written(data, folder, groups, rng.choice((1, 2)))
-        if seed % FUNCTIONS == FUNCTIONS - 1:
-            return _of_function(rng, files, folder, counts)
-        other = folder / "other.parquet"
-        pq.write_table(tables.table(rng, "r_"), other)
-        steps = expressions.Steps(seed)
-        more = {"other": {"kind": "table", "source": "other@1", "files": [str(other)]}}
-        start = ways.start(files, folder, "expression", inputs=more)
+        if is_function(seed):
+            return _of_function(*data_of(seed, folder), folder, counts)
+        start = start_of_expression(seed, folder)
         try:
-            rounds = rounded(steps, start)
+            with expression.Lazily(start) as lazily:
+                rounds = rounded(lazily.made(steps_of(seed)))
         except Exception:
             counts["no expression"] += 1  # Ibis has no type for it
             return ""
         one = carried(steps_of(seed), start, "duckdb")
         two = carried(steps_of(seed), start, "spark")
         counts["expressions"] += 1
-        return _compared(one, two, counts, rounds)
+        return compared(one, two, counts, rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_function(seed: int) -> bool:
+    """Whether it makes a function, and no expression."""
+    return seed % FUNCTIONS == FUNCTIONS - 1
+
+
+def data_of(seed: int, folder: Path) -> tuple[random.Random, list[str]]:
+    """The files of the first table, and what the rest of the input is drawn from."""
+    rng = random.Random(seed)
+    data = tables.table(rng)
+    groups = rng.choice((3, 10, 1000))
+    return rng, ways.written(data, folder, groups, rng.choice((1, 2)))
+
+
+def start_of_expression(seed: int, folder: Path) -> dict[str, Any]:
+    """What a unit is told for the expression of a seed."""
+    rng, files = data_of(seed, folder)
+    other = folder / "other.parquet"
+    pq.write_table(tables.table(rng, "r_"), other)
+    more = {"other": {"kind": "table", "source": "other@1", "files": [str(other)]}}
+    return ways.start(files, folder, "expression", inputs=more)
 
 
 def steps_of(seed: int) -> Callable[..., Any]:
@@ -135,13 +158,11 @@ def steps_of(seed: int) -> Callable[..., Any]:
     return function
 
 
-def rounded(steps: Any, start: dict[str, Any]) -> bool:
+def rounded(made: Any) -> bool:
     """Whether an operation in it depends on the order of rows in its last digits."""
     from tradewind.inside import sparksql
 
-    with expression.Lazily(start) as lazily:
-        names = {type(node).__name__ for node in lazily.made(steps).op().find(ops.Node)}
-    return bool(names & sparksql.ROUNDS)
+    return bool({type(node).__name__ for node in made.op().find(ops.Node)} & sparksql.ROUNDS)
 
 
 def sample(seed: int) -> pa.Table:
@@ -166,11 +187,12 @@ def _of_function(rng: random.Random, files: list[str], folder: Path, counts: Cou
     start = start_of(case, files, folder)
     one, two = (carried(case[1], start, backend) for backend in ("duckdb", "spark"))
     counts["functions"] += 1
-    found = _compared(one, two, counts, False)
+    found = compared(one, two, counts, False)
     return f"{case[0]} {case[1].__name__} {case[2]}: {found}" if found else ""
 
 
-def _compared(one: Outcome, two: Outcome, counts: Counter[str], rounded: bool) -> str:
+def compared(one: Outcome, two: Outcome, counts: Counter[str], rounded: bool) -> str:
+    """What differs between what DuckDB and what Spark gave; empty if nothing does."""
     if one[0] == two[0] == "raised":
         counts["raised by both"] += 1
         return ""
@@ -212,38 +234,3 @@ def _short(outcome: Outcome) -> str:
     if outcome[0] == "rows":
         return f"gave {outcome[2].num_rows} rows"
     return f"raised {re.sub(chr(10), ' ', str(outcome[1]))[:600]}"
-
-
-def main(inputs_: int, seed: int) -> int:
-    """How many differed."""
-    lacking = why_not()
-    if lacking:
-        print(f"differential: {lacking}")
-        return 1
-    counts: Counter[str] = Counter()
-    began, different = time.monotonic(), 0
-    with opened():
-        print(f"differential: Spark is there after {time.monotonic() - began:.0f} s", flush=True)
-        for number in range(seed, seed + inputs_):
-            try:
-                found = difference(number, counts)
-            except Exception as error:
-                found = f"the harness failed: {type(error).__name__}: {error}"
-            if found:
-                different += 1
-                print(f"seed {number}: {found}", flush=True)
-            if (number - seed + 1) % 100 == 0:
-                took = time.monotonic() - began
-                print(
-                    f"differential: {number - seed + 1} inputs, {different} differ, {took:.0f} s",
-                    flush=True,
-                )
-    told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    took = time.monotonic() - began
-    figures = f"{inputs_} inputs from seed {seed}, {different} differ, {took:.0f} s"
-    print(f"differential: {figures} ({told})")
-    return different
-
-
-if __name__ == "__main__":
-    sys.exit(bool(main(int(sys.argv[1]), int(sys.argv[2]))))

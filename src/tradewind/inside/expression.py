@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 from . import convert, groups, inputs, outputs, tables
 from .sink import Sink, fit
@@ -18,31 +18,36 @@ def carry_out(function: Callable[..., Any], start: dict[str, Any], out: str) -> 
     spill."""
     with Lazily(start) as lazily:
         made = lazily.made(function)
-        # DuckDB's own types are wider here and there: a sum of int64 is a decimal.
-        schema = made.schema().to_pyarrow()
         sink = Sink(out)
         try:
-            with warnings.catch_warnings():  # Ibis calls what newer DuckDBs deprecate
-                warnings.simplefilter("ignore", DeprecationWarning)
-                for batch in made.to_pyarrow_batches(chunk_size=groups.ROWS):
-                    table = fit(convert.table_of(batch), schema)
-                    sink.write(table, convert.MEANT, "a batch")
+            for table in rows(made):
+                sink.write(table, convert.MEANT, "a batch")
             if sink.schema is None:
-                sink.write(schema.empty_table(), convert.MEANT, "no rows")
+                sink.write(made.schema().to_pyarrow().empty_table(), convert.MEANT, "no rows")
             return sink.close()
         except BaseException:
             sink.discard()
             raise
 
 
+def rows(made: Any) -> Iterator[Any]:
+    """The rows of an Ibis table, as tables of the types that Ibis says."""
+    # DuckDB's own types are wider here and there: a sum of int64 is a decimal.
+    schema = made.schema().to_pyarrow()
+    with warnings.catch_warnings():  # Ibis calls what newer DuckDBs deprecate
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for batch in made.to_pyarrow_batches(chunk_size=groups.ROWS):
+            yield fit(convert.table_of(batch), schema)
+
+
 class Lazily:
-    """Ibis tables over the inputs, on one connection that ends with this."""
+    """Ibis tables over the inputs of `start`, on one connection that ends with this."""
 
     def __init__(self, start: dict[str, Any]) -> None:
         """`cores` of the call limits its threads."""
         cores = int(start["entry"]["call"].get("cores") or 0)
         settings = {"threads": cores} if cores else {}
-        self._start = start
+        self.start = start
         self.connection = tables._use("ibis").duckdb.connect(**settings)
         self.connection.raw_sql("SET TimeZone = 'UTC'")
         spill = os.path.join(start["out"], "spill")
@@ -56,12 +61,12 @@ class Lazily:
 
     def made(self, function: Callable[..., Any]) -> Any:
         """What the function returns: an Ibis table."""
-        given = dict(self._start.get("inputs", {}))
+        given = dict(self.start.get("inputs", {}))
         for name, slot in given.items():
             if slot["kind"] == "table":
                 table = self.connection.read_parquet(slot["files"], table_name="tw_" + name)
                 given[name] = {"kind": "value", "value": table}
-        args, kwargs = inputs.bind(function, {**self._start, "inputs": given})
+        args, kwargs = inputs.bind(function, {**self.start, "inputs": given})
         made = function(*args, **kwargs)
         if not hasattr(made, "to_pyarrow_batches"):
             raise outputs.Unstorable(

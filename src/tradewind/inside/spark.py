@@ -63,16 +63,7 @@ def _expression(
     function: Callable[..., Any], start: dict[str, Any], out: str, folder: str
 ) -> dict[str, Any]:
     with expression.Lazily(start) as lazily:
-        made = lazily.made(function)
-        from . import sparksql  # on use: it imports Ibis
-
-        found = sparksql.differences(made)
-        if found:
-            raise inputs.Unreadable(
-                "Spark might not give what DuckDB gives: {}".format("; ".join(found[:5])),
-                "write backend: duckdb, or leave backend out",
-            )
-        schema, query = made.schema().to_pyarrow(), sparksql.compiled(made)
+        schema, query = translated(lazily.made(function))
     with session.opened(start["entry"]["call"], folder) as spark:
         for name, slot in start["inputs"].items():
             if slot["kind"] == "table":
@@ -86,6 +77,20 @@ def _expression(
             return _table(files, out, schema)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+
+
+def translated(made: Any) -> tuple[Any, str]:
+    """The types of an Ibis table, and the SQL that has Spark make it. Raises Unreadable where Spark
+    might make another."""
+    from . import sparksql  # on use: it imports Ibis
+
+    found = sparksql.differences(made)
+    if found:
+        raise inputs.Unreadable(
+            "Spark might not give what DuckDB gives: {}".format("; ".join(found[:5])),
+            "write backend: duckdb, or leave backend out",
+        )
+    return made.schema().to_pyarrow(), sparksql.compiled(made)
 
 
 def _view(spark: Any, name: str, files: Sequence[str]) -> None:
