@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,11 +71,13 @@ class Bundle:
 @dataclass(frozen=True, slots=True)
 class Code:
     """Which code a file belongs to: the folder that travels, and the file's path in it. `only` are
-    the files that travel when the folder itself is too much (a home folder); empty: all of it."""
+    the files that travel when the folder itself is too much (a home folder); empty: all of it.
+    `apart` are absolute paths and patterns of what the run is given as data, which stays."""
 
     root: Path
     file: str
     only: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
 
 def code_of(file: str | Path, root: str | Path | None = None) -> Code:
@@ -157,13 +160,13 @@ def _beside(root: Path, name: str) -> Iterator[Path]:
         yield from sorted((root / top).rglob("*.py"))
 
 
-def listing(root: str | Path, only: Iterable[str] = ()) -> Listing:
+def listing(root: str | Path, only: Iterable[str] = (), apart: Iterable[str] = ()) -> Listing:
     """What would travel from this folder, and what would not and why."""
     top = Path(root).absolute()
     if not top.is_dir():
         raise NotFound(f"there is no folder {root}")
     chosen = set(only)
-    walk = _Walk(top)
+    walk = _Walk(top, tuple(apart))
     items = [walk.file(*_split(name)) for name in sorted(chosen)] if chosen else list(walk.all())
     items.sort(key=lambda item: item.path)
     return Listing(
@@ -178,9 +181,11 @@ def _split(path: str) -> tuple[str, str]:
     return folder, name
 
 
-def pack(root: str | Path, only: Iterable[str] = (), limit: int = LIMIT) -> Bundle:
+def pack(
+    root: str | Path, only: Iterable[str] = (), limit: int = LIMIT, apart: Iterable[str] = ()
+) -> Bundle:
     """The bundle of this folder. Raises Refused when it is over the limit (bytes)."""
-    found = listing(root, only)
+    found = listing(root, only, apart)
     if found.size > limit:
         raise Refused(_over(found, limit), hint=_OVER_HINT)
     last = _last.get(found.root)
@@ -250,8 +255,9 @@ def _packed(found: Listing, contents: list[tuple[Item, bytes]]) -> Bundle:
 class _Walk:
     """One walk through a folder: rules from above to below, links resolved."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, apart: tuple[str, ...]) -> None:
         self.root = root
+        self.apart = apart
         self.real = root.resolve()
         self._rules = list(_rules_above(self.real))
 
@@ -281,7 +287,7 @@ class _Walk:
     def _subfolder(self, path: str, name: str, entered: frozenset[str]) -> Iterator[Item]:
         full = self.root / path
         reason = never.why_not(name, folder=True) or never.why_not_folder(str(full))
-        reason = reason or self._ignored(path + "/") or self._link(full)
+        reason = reason or self._ignored(path + "/") or self._link(full) or self._data(full)
         real = str(full.resolve())
         if not reason and real in entered:
             reason = "a link to a folder around it"
@@ -295,7 +301,7 @@ class _Walk:
         path = f"{inside}/{name}" if inside else name
         full = self.root / path
         reason = never.why_not(name, folder=False) or self._ignored(path) or self._link(full)
-        if reason:
+        if reason := reason or self._data(full):
             return Item(path, reason=reason)
         try:
             found = full.stat()
@@ -313,6 +319,10 @@ class _Walk:
             executable=bool(found.st_mode & 0o111),
             changed=found.st_mtime_ns,
         )
+
+    def _data(self, full: Path) -> str:
+        given = any(str(full) == each or fnmatch(str(full), each) for each in self.apart)
+        return "given as data" if given else ""
 
     def _link(self, full: Path) -> str:
         """Why what this link points at stays; empty also for what is no link."""

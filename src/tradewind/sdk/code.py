@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradewind.base.errors import Refused, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tradewind.sdk.bundle import Bundle, Code
 
@@ -36,20 +37,20 @@ def entry_of(written: Written) -> str:
     return f"{_code(written).file}:{function.__qualname__}"
 
 
-def pack(written: Written) -> Bundle:
-    """The bundle that holds this function and what it needs."""
+def pack(written: Written, apart: Iterable[str] = ()) -> Bundle:
+    """The bundle that holds this function and what it needs, without these paths: its data."""
     from tradewind.sdk import bundle
 
     if _from_cell(written):
         return _pack_cell(written)
-    return pack_code(_code(written), bundle.LIMIT)
+    return pack_code(replace(_code(written), apart=tuple(apart)), bundle.LIMIT)
 
 
 def pack_code(code: Code, limit: int) -> Bundle:
     """The bundle of this folder, in which the file must be."""
     from tradewind.sdk import bundle
 
-    packed = bundle.pack(code.root, code.only, limit)
+    packed = bundle.pack(code.root, code.only, limit, code.apart)
     if all(item.path != code.file for item in packed.listing.travels):
         stays = {item.path: item.reason for item in packed.listing.stays}
         folders = [path for path in stays if path.endswith("/") and code.file.startswith(path)]

@@ -131,7 +131,10 @@ class Decorated(code.Written, Generic[P, R]):
         return submit.checked(client, document, _Written(self, document, {*(more or ()), *bound}))
 
     def _send_code(self, client: Client, document: Json) -> None:
-        document["bundle"] = client.blobs.put(code.pack(self).data)
+        from tradewind.sdk import binding
+
+        packed = code.pack(self, binding.needs_files(document))
+        document["bundle"] = client.blobs.put(packed.data)
 
     # What it starts.
 

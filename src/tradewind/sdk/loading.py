@@ -339,7 +339,8 @@ def _pack(document: Json, folder: Path) -> bundle.Bundle:
         if not (folder / name).is_file():
             raise NotFound(f"{document['kind']} {document['name']}: there is no {folder / name}")
     only = bundle.only_of(folder, [folder / name for name in named])
-    return code.pack_code(bundle.Code(folder, named[0], only), bundle.LIMIT)
+    apart = tuple(binding.needs_files(document))
+    return code.pack_code(bundle.Code(folder, named[0], only, apart), bundle.LIMIT)
 
 
 def _inlined(client: Client, step: Json, work: Work) -> Json:

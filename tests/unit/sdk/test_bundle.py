@@ -146,6 +146,16 @@ def test_pipes_stay(root: Path) -> None:
     assert stays(root) == {"pipe": "no plain file"}
 
 
+def test_what_a_run_is_given_as_data_stays(root: Path) -> None:
+    write(root, "fn.py", "flights.parquet", "days/one.csv", "days/two.csv", "more/a.csv")
+    data = [str(root / name) for name in ("flights.parquet", "more", "days/o*.csv")]
+    found = bundle.listing(root, (), data)
+    assert [item.path for item in found.travels] == ["days/two.csv", "fn.py"]
+    assert {item.path: item.reason for item in found.stays} == dict.fromkeys(
+        ["days/one.csv", "flights.parquet", "more/"], "given as data"
+    )
+
+
 def test_the_limit_names_the_largest(root: Path) -> None:
     write(root, "big.bin", text="x" * 5000)
     write(root, "small.py")
