@@ -27,6 +27,7 @@ from tradewind.base.errors import (
     Unauthenticated,
     Unreachable,
 )
+from tradewind.engines.base import NoSuchPlace
 from tradewind.engines.kubernetes import api, engine, keep, mirror
 from tradewind.records.tasks import Array, Gang, Replicas, Resources, Stop
 from tradewind.testing.engine_suite import Session, a_placement
@@ -258,7 +259,7 @@ def mirrors(session: Session) -> Any:
 
 
 def test_a_namespace_that_is_not_there(here: Site) -> None:
-    told = refused(here, NotFound, namespace="nowhere")
+    told = refused(here, NoSuchPlace, namespace="nowhere")
     assert "'nowhere'" in told.message and "create it" in told.hint
 
 

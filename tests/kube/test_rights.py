@@ -19,6 +19,7 @@ from tests.kube.runner import Runner
 from tests.kube.runner.fixtures import QUICK
 from tests.kube.runner.process import isolation
 from tradewind.base.errors import NotAllowed, TryAgain
+from tradewind.engines.base import NoSuchPlace
 from tradewind.engines.desk import Desk
 from tradewind.engines.kubernetes import KubernetesEngine, engine, rules
 from tradewind.records.tasks import Array, Gang, Replicas, Stop
@@ -155,6 +156,21 @@ def test_all_that_is_missing_is_named_at_once(here: Site) -> None:
 
     asyncio.run(whole())
     assert not here.left()
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_rights_that_went_with_their_namespace(here: Site, told: bool) -> None:
+    """They say nothing; who may ask for the namespace from outside learns that it is gone."""
+    asks = Rule(groups=("",), resources=("namespaces",), verbs=("get",))
+    here.double.rules = [*granted(), *([asks] if told else [])]
+
+    async def whole() -> None:
+        made = here.engine(namespace="nowhere")
+        with pytest.raises(NoSuchPlace if told else NotAllowed):
+            await made.begin()
+        await made.close()
+
+    asyncio.run(whole())
 
 
 def test_a_right_that_is_taken_away_later_only_makes_it_wait(here: Site) -> None:

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from tradewind.base.errors import Bug, Conflict, Refused, TradewindError, TryAgain, Unreachable
 from tradewind.base.ids import digest_json
 from tradewind.compiler.facts import Machine
-from tradewind.control import pools
+from tradewind.control import pools, report
 from tradewind.control.leases import Leases
 from tradewind.control.places import Places, said
 from tradewind.control.pools import LOCAL, Maker
 from tradewind.control.step import LEASE_SECONDS, Loop
-from tradewind.engines.base import Capacity, Elsewhere, Engine
+from tradewind.engines.base import Capacity, Elsewhere, Engine, NoSuchPlace
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Resources
 from tradewind.scheduler.machine import PoolGone
@@ -216,6 +216,8 @@ class Connections:
             anew = known is None or name in places.troubles
             found = await _count(engine, spec, anew)
         except BaseException as error:
+            if isinstance(error, NoSuchPlace):
+                await self._none_left(name, known)
             if known is None:
                 if engine is not None:
                     await _close(engine)
@@ -226,6 +228,14 @@ class Connections:
             log.exception("pool %s cannot be connected", name)
             raise Bug(f"{type(error).__name__}: {error}") from error
         return Ready(spec, engine, found, lease)
+
+    async def _none_left(self, pool: str, engine: Engine | None) -> None:
+        """Its place is gone, and with it what was there: nobody else would end that."""
+        try:
+            if await report.none_left(self.places.store, self.places.clock, pool, engine):
+                self.loop.wake()
+        except TradewindError as error:
+            log.warning("pool %s: what was there cannot be told lost: %s", pool, error.message)
 
     async def _trouble(self, pool: str, error: TradewindError) -> None:
         places = self.places

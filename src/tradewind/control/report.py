@@ -7,13 +7,14 @@ again, and the store applies each once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
 from tradewind.base.clock import Clock
 from tradewind.base.errors import TradewindError
 from tradewind.control.pulse import Pulse
-from tradewind.engines.base import Engine
+from tradewind.engines.base import Engine, NoSuchPlace
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
 from tradewind.records.states import PlacementState, RunState
@@ -132,14 +133,8 @@ async def reconcile(
         if {each.placement for each in reports} & {each.id for each in missing}:
             return
     now = clock.now()
-    runs = await asyncio.to_thread(store.runs.get_many, {each.run for each in missing})
     late = [each for each in missing if abs(now - each.placed) > GRACE_SECONDS]
-    # One that was never launched and shall stop will not be launched; nobody else would end it.
-    unlaunched = [
-        each.run
-        for each in missing
-        if each.state is PlacementState.PLACED and runs[each.run].state is not RunState.STOPPING
-    ]
+    unlaunched = await asyncio.to_thread(_unlaunched, store, missing)
     gone = [lost(each, now) for each in late if each.run not in unlaunched]
     if gone:
         await asyncio.to_thread(store.reports.record, gone)
@@ -151,6 +146,34 @@ async def reconcile(
     for placement in known - ours:
         log.warning("placement %s has no live row here: it is stopped", placement)
         await engine.stop(placement, Stop(way="kill"))
+
+
+def _unlaunched(store: Store, missing: Sequence[Placement]) -> list[str]:
+    """The runs of those that are still to be launched. One that was never launched and shall stop
+    will not be; nobody else would end it."""
+    runs = store.runs.get_many({each.run for each in missing})
+    return [
+        each.run
+        for each in missing
+        if each.state is PlacementState.PLACED and runs[each.run].state is not RunState.STOPPING
+    ]
+
+
+async def none_left(store: Store, clock: Clock, pool: str, engine: Engine | None) -> bool:
+    """The place of a pool does not exist: what was launched there is lost; whether anything was.
+    What an engine that has followed it still knows it tells itself, and better."""
+    known = set() if engine is None else set(await engine.known())
+    live = await asyncio.to_thread(store.placements.live, pool)
+    if engine is not None:
+        with contextlib.suppress(NoSuchPlace):
+            if await engine.observe(0.0):
+                return False  # first what it has to say
+    missing = [each for each in live if each.id not in known]
+    unlaunched = await asyncio.to_thread(_unlaunched, store, missing)
+    gone = [lost(each, clock.now()) for each in missing if each.run not in unlaunched]
+    if gone:
+        await asyncio.to_thread(store.reports.record, gone)
+    return bool(gone)
 
 
 def lost(placement: Placement, now: float) -> Report:

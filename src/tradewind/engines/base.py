@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from tradewind.base.errors import NotFound
 from tradewind.engines.desk import Desk
 from tradewind.records.load import Load
 from tradewind.records.placements import Placement
@@ -97,6 +98,11 @@ class Engine(Protocol):
         """Let go of connections. Work goes on."""
 
 
+class NoSuchPlace(NotFound):
+    """Where a pool's work would be does not exist: nothing of ours goes on there. Never raised for
+    what does not answer, or does not let us in."""
+
+
 @runtime_checkable
 class Shared(Protocol):
     """What an engine offers besides, whose machine others use as well."""
@@ -112,10 +118,10 @@ class Elsewhere(Protocol):
     async def begin(self) -> None:
         """Connect, check that everything needed is allowed, and become the only one who places
         there. May be called again. Raises what stands in the way: Unauthenticated, NotAllowed,
-        NotFound, Conflict, Unreachable."""
+        NotFound, Conflict, Unreachable; NoSuchPlace."""
 
     async def capacity(self) -> Capacity:
-        """What the machines hold now."""
+        """What the machines hold now. Raises NoSuchPlace."""
 
     def environment(self) -> dict[str, Any]:
         """What the default interpreter of tasks is, for the digest of their environment."""

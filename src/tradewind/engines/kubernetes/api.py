@@ -24,6 +24,7 @@ from tradewind.base.errors import (
     Unauthenticated,
     Unreachable,
 )
+from tradewind.engines.base import NoSuchPlace
 
 Object = dict[str, Any]
 Verb = Literal["get", "list", "watch", "create", "patch", "update", "delete"]
@@ -401,9 +402,10 @@ class Api:
         return Broken(f"the cluster answers {code}: {words}")
 
     def _absent(self, status: Object, words: str) -> NotFound:
-        if (status.get("details") or {}).get("kind") != "namespaces":
+        told = status.get("details") or {}
+        if (told.get("kind"), told.get("name")) != ("namespaces", self.where.namespace):
             return NotFound(words)
-        return NotFound(
+        return NoSuchPlace(
             f"the cluster of context {self.where.context!r} has no namespace "
             f"{self.where.namespace!r}",
             hint="create it, or name another in the pool's options (namespace: NAME)",

@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 
 from tradewind.base.errors import Broken, Conflict, NotFound, TradewindError, TryAgain, Unreachable
+from tradewind.engines.base import NoSuchPlace
 from tradewind.engines.kubernetes import names
 from tradewind.engines.kubernetes.api import LEASES, ROOTS, Api, Object, Stale, Taken
 from tradewind.engines.kubernetes.states import when
@@ -44,8 +45,9 @@ class Lease:
         return Unreachable(why, after=5.0)
 
     def check(self) -> None:
-        """Raise Unreachable, or Broken when another server has it, once it was not renewed."""
-        if isinstance(self.trouble, TryAgain):
+        """Raise Unreachable, NoSuchPlace, or Broken when another server has it, once it was not
+        renewed."""
+        if isinstance(self.trouble, TryAgain | NoSuchPlace):
             raise self.trouble
         if self.trouble is not None:
             raise Broken(self.trouble.message, hint=self.trouble.hint)
