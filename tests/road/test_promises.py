@@ -122,6 +122,63 @@ async def test_one_item_that_has_worked_past_the_deadline_is_evidence(town: Town
 
 
 @in_town
+async def test_one_process_that_is_late_is_told_at_its_deadline(town: Town) -> None:
+    town.act("slow", value(1, seconds=100.0))
+    run = await town.submit(function("slow", performance="50s"))
+    await town.settle(49.0)
+    assert "promise.at_risk" not in town.events(run) and not town.run(run).waiting
+    await town.settle(1.0)
+    assert town.run(run).waiting == (
+        "likely late: ends more than 50s after it was accepted, 50s were asked for; it still works"
+    )
+    await town.settle()
+    assert town.events(run).count("promise.at_risk") == 1
+    assert promised(town, town.run(run)).outcome == "broken"
+
+
+@in_town
+async def test_what_one_process_says_of_its_progress_warns_long_before(town: Town) -> None:
+    town.act("slow", value(1, seconds=200.0, progress=half_way(200.0)))
+    run = await town.submit(function("slow", performance="100s"))
+    await town.settle(25.0)
+    assert town.events(run).count("promise.at_risk") == 1
+    assert "ends about 3m 20s after" in town.run(run).waiting
+
+
+@in_town
+async def test_what_is_in_time_is_not_told_and_ends(town: Town) -> None:
+    town.act("slow", value(1, seconds=40.0, progress=half_way(40.0)))
+    run = await town.result(function("slow", performance="50s"))
+    assert run.state is RunState.SUCCEEDED and run.ended - run.created == 40.0
+    assert "promise.at_risk" not in town.events(run.id)
+
+
+@in_town
+async def test_what_waits_for_a_place_past_its_deadline_is_told_and_begins(town: Town) -> None:
+    town.act("other", value(1, seconds=100.0))
+    await town.submit(function("other", resources={"cpu": 2}))
+    await town.settle(0.0)
+    run = await town.submit(function("slow", resources={"cpu": 1}, performance="50s"))
+    await town.settle(49.0)
+    assert "promise.at_risk" not in town.events(run)
+    await town.settle(50.0)
+    waiting = town.run(run).waiting
+    assert "likely late" in waiting and "it has no place yet; pool 'local'" in waiting
+    await town.settle()
+    assert town.run(run).state is RunState.SUCCEEDED
+    assert town.events(run).count("promise.at_risk") == 1
+
+
+@in_town
+async def test_a_probe_past_the_deadline_is_told(town: Town) -> None:
+    town.act("slow", value(1, seconds=100.0))
+    run = await town.submit(function("slow", style="batch", performance="50s"))
+    await town.settle(50.0)
+    assert "it is still measured" in town.run(run).waiting
+    assert town.events(run).count("promise.at_risk") == 1
+
+
+@in_town
 async def test_it_is_not_widened_beyond_its_budget(town: Town) -> None:
     run = await carried_out(town, items(10, performance="60s", budget="$0.02"))
     assert "promise.widened" not in town.events(run.id)

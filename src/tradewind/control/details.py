@@ -8,6 +8,7 @@ from typing import Any
 
 from tradewind.compiler import price
 from tradewind.compiler.facts import Machine
+from tradewind.control import late
 from tradewind.inside import profiling
 from tradewind.records import codec
 from tradewind.records.placements import Attempt, Placement
@@ -48,7 +49,7 @@ def of(store: Store, machines: Sequence[Machine], run: Run, why: Why) -> dict[st
             },
         },
         "children": [
-            {**codec.to_json(each), "waiting": waits.get(each.id, each.waiting)}
+            {**codec.to_json(each), "waiting": late.beside(each.waiting, waits.get(each.id, ""))}
             for each in children
         ],
         "price": store.ledger.bill_of_tree(run.id).nanodollars or run.price,

@@ -16,7 +16,7 @@ from typing import Any
 from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, NotFound, TradewindError, TryAgain, UserError
 from tradewind.blobs.base import Blobs
-from tradewind.control import costs, details, versions
+from tradewind.control import costs, details, late, versions
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
 from tradewind.control.services import readiness
@@ -178,11 +178,11 @@ class Front:
         pool = str(run.plan.get("pool") or run.spec.get("pool") or "")
         if run.state is RunState.ACCEPTED and pool and pool not in self._places.mine():
             why = self._places.why(pool)
-        return replace(run, waiting=why) if why else run
+        return replace(run, waiting=late.beside(run.waiting, why))
 
     def _why(self, runs: Sequence[Run | RunLine]) -> dict[str, str]:
         """What these wait for now: for a place, or on their place for what must be there first."""
-        queued = [each.id for each in runs if each.state is RunState.QUEUED and not each.wake]
+        queued = [each.id for each in runs if each.state is RunState.QUEUED]
         placed = [each.id for each in runs if each.state in _BEGUN and each.kind not in _WHOLE]
         served = [each.id for each in runs if each.state in _BEGUN and each.kind == "service"]
         found = self._road.machine.reasons(queued) if queued else {}
@@ -195,7 +195,10 @@ class Front:
         """Newest first; what waits says why."""
         page = self._store.runs.page(where, limit, cursor)
         why = self._why(page.runs)
-        lines = (replace(each, waiting=why.get(each.id, each.waiting)) for each in page.runs)
+        lines = (
+            replace(each, waiting=late.beside(each.waiting, why.get(each.id, "")))
+            for each in page.runs
+        )
         return replace(page, runs=tuple(lines)) if why else page
 
     def details(self, run: Run) -> dict[str, Any]:

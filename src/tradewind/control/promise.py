@@ -1,12 +1,12 @@
 """Keep what was promised while a run works: its budget, and its deadline.
 
-A run is ended when it has cost its whole budget. An array that is forecast to pass its deadline
-takes more items at once, as far as its pool has room and its budget lasts; otherwise its people
-are told at once. The forecast is plain: the items that are left, each as long as the middle of
-those that have ended, by as many as work at the same time (list scheduling; Graham 1966). Of what
-works, how far it says that it is tells how long it will be. Until an item has ended, or told, no
-more is known than that none is shorter than the oldest has worked: that alone warns nobody too
-early, and to take more at once a guess does.
+A run is ended when it has cost its whole budget; of one that is late its people are told (`late`).
+An array that is forecast to pass its deadline takes more items at once, as far as its pool has room
+and its budget lasts; otherwise that is told at once. The forecast is plain: the items that are
+left, each as long as the middle of those that have ended, by as many as work at the same time (list
+scheduling; Graham 1966). Of what works, how far it says that it is tells how long it will be. Until
+an item has ended, or told, no more is known than that none is shorter than the oldest has worked:
+that alone warns nobody too early, and to take more at once a guess does.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from tradewind.base.errors import Refused
-from tradewind.base.units import format_duration, format_money
+from tradewind.base.units import format_money
 from tradewind.compiler import price
 from tradewind.compiler.facts import PoolFacts
-from tradewind.control import bill, probing
+from tradewind.control import bill, late, probing
 from tradewind.control.draft import Draft
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.states import AttemptState
@@ -30,13 +30,9 @@ from tradewind.specs import from_document
 from tradewind.specs.common import Workload
 from tradewind.store.rows import Progress
 
-# How often a run with a deadline is looked at, in seconds.
-LOOK = 1.0
 # Part of the time to the deadline that a forecast has to leave: what it does not see (the last
 # commit, a slower item) comes on top.
 MARGIN = 0.1
-# Of less than this part of an item's work its start is too much to tell how long it will be.
-TELLING = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +78,7 @@ def _within(draft: Draft, placement: Placement, pool: PoolFacts, budget: int) ->
         1.0, pool.price, price.share(bill.demand(draft.run, placement), pool.capacity)
     )
     if each:
-        _look_at(draft, draft.now + (budget - spent) / each)
-
-
-def _look_at(draft: Draft, at: float) -> None:
-    draft.set(wake=min(at, draft.run.wake or at))
+        late.look_at(draft, draft.now + (budget - spent) / each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +96,7 @@ class _Keeping:
         """Nothing when it will be; more at once if that helps; else its people are told."""
         now, run, role = self.draft.now, self.draft.run, self.placement.task.roles[0]
         assert isinstance(role.shape, Array)
-        _look_at(self.draft, now + LOOK)
+        late.look_at(self.draft, now + late.LOOK)
         mine = [each for each in view.attempts if each.placement == self.placement.id]
         said = {each.index: each for each in told if each.placement == self.placement.id}
         left = _left(mine, said, role.shape.count - len(self.placement.done), now)
@@ -112,7 +104,7 @@ class _Keeping:
         time = run.created + self.performance - now
         ends = left.seconds / width
         if not left.seconds or ends <= time * (1 - MARGIN):
-            self._all_well()
+            late.all_well(self.draft)
             return None
         wanted = left.items if time <= 0 else math.ceil(left.seconds / (time * (1 - MARGIN)))
         room = _room(role.resources, self.free, most=min(wanted, left.items) - width)
@@ -120,7 +112,8 @@ class _Keeping:
             return Wider(self.placement, width + room, price.times(role.resources, width + room))
         surely = left.least / width
         if surely > time:
-            self._tell(now + surely, self._why(left, width, role.resources))
+            why = self._why(left, width, role.resources)
+            late.tell(self.draft, self.performance, now + surely, why)
         return None
 
     def _too_dear(self, seconds: float, one: Resources) -> bool:
@@ -136,20 +129,6 @@ class _Keeping:
         if self._too_dear(left.seconds, one):
             return f"what is left would pass its budget of {format_money(self.budget)}"
         return f"pool {self.pool.name!r} has no room for more at once"
-
-    def _tell(self, ends: float, why: str) -> None:
-        run = self.draft.run
-        text = (
-            f"likely late: ends about {format_duration(round(ends - run.created))} after it was "
-            f"accepted, {format_duration(self.performance)} were asked for; {why}"
-        )
-        if not run.memory.get("late"):
-            self.draft.note("promise.at_risk", forecast=ends - run.created, why=why)
-        self.draft.set(memory={**run.memory, "late": True}, waiting=text)
-
-    def _all_well(self) -> None:
-        if self.draft.run.memory.get("late"):
-            self.draft.set(memory={**self.draft.run.memory, "late": False}, waiting="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +146,7 @@ def _left(
     """The work that is left, in seconds of one process, and of how many items."""
     ended = [each for each in attempts if each.state is AttemptState.SUCCEEDED]
     running = [each for each in attempts if each.state is AttemptState.RUNNING and each.started]
-    whole = [(now - each.started, _whole(each, said.get(each.index))) for each in running]
+    whole = [(now - each.started, late.whole(each, said.get(each.index))) for each in running]
     took = [each.ended - each.started for each in ended]
     took = took or [seconds for _, seconds in whole if seconds is not None]
     oldest = max((age for age, _ in whole), default=0.0)
@@ -175,14 +154,6 @@ def _left(
     guess, least = (median(took), median(took)) if took else (2 * oldest, oldest)
     items = count - len({each.index for each in ended})
     return _Left(_sum(whole, items, guess), _sum(whole, items, least), items)
-
-
-def _whole(attempt: Attempt, said: Progress | None) -> float | None:
-    """How long an item will have worked when it ends, by what it said of its progress."""
-    if said is None or said.at <= attempt.started or said.total <= 0:
-        return None
-    share = said.done / said.total
-    return (said.at - attempt.started) / share if TELLING <= share <= 1 else None
 
 
 def _sum(running: Sequence[tuple[float, float | None]], items: int, one: float) -> float:
@@ -205,5 +176,4 @@ def widened(draft: Draft, wider: Wider) -> None:
     steps = [*known.get(wider.placement.id, ()), [draft.now, wider.width]]
     draft.set(memory={**draft.run.memory, "widths": {**known, wider.placement.id: steps}})
     draft.note("promise.widened", placement=wider.placement.id, width=wider.width)
-    if draft.run.memory.get("late"):
-        draft.set(memory={**draft.run.memory, "late": False}, waiting="")
+    late.all_well(draft)

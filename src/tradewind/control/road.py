@@ -23,7 +23,17 @@ from typing import Any
 from tradewind import kinds
 from tradewind.base.errors import Refused, TradewindError, TryAgain, from_json
 from tradewind.base.ids import new_id
-from tradewind.control import bill, explain, lessons, places, probing, promise, publish, versions
+from tradewind.control import (
+    bill,
+    explain,
+    late,
+    lessons,
+    places,
+    probing,
+    promise,
+    publish,
+    versions,
+)
 from tradewind.control.draft import Draft
 from tradewind.control.gather import Batch
 from tradewind.control.parts import Parts
@@ -148,6 +158,9 @@ class Road:
             draft.fail(error)
         if draft.run.state in ENDED:
             self._ended(draft, batch)
+            return
+        said = partial(self.store.reports.progress, draft.run.id)
+        late.look(draft, batch.views[draft.run.id], said)
 
     def _stage(self, draft: Draft, batch: Batch) -> None:
         match draft.run.state:
@@ -311,12 +324,10 @@ class Road:
     def place(self, draft: Draft) -> None:
         """Join the line, or take the place that the scheduler has been holding."""
         run = draft.run
-        pause = draft.claim.run.wake - draft.now
+        pause = float(run.memory.get("pause", 0.0))
         # Nobody asks for a longer pause: the clock was set back since.
-        if draft.claim.run.state is RunState.QUEUED and 0 < pause <= LONGEST_PAUSE:
-            draft.set(wake=draft.claim.run.wake)
-            return
-        if run.wake > draft.now:
+        if run.state is RunState.QUEUED and 0 < pause - draft.now <= LONGEST_PAUSE:
+            draft.set(wake=pause)
             return
         pool = str(run.plan["pool"])
         if not self.places.served(pool):
@@ -464,14 +475,15 @@ class Road:
                 self._finish(draft, view, decision)
 
     def _launch_again(self, draft: Draft, view: View, decision: Launch) -> None:
-        again = bool(view.placements)
+        again, memory = bool(view.placements), draft.run.memory
+        memory = {**memory, **({"pause": decision.at} if decision.at else {})}
         draft.move(
             RunState.QUEUED,
             wake=decision.at,
             waiting=decision.why,
             tries=draft.run.tries + (again and decision.counted),
             losses=draft.run.losses + (again and not decision.counted),
-            memory={**draft.run.memory, **({"done": list(decision.done)} if decision.done else {})},
+            memory={**memory, **({"done": list(decision.done)} if decision.done else {})},
         )
 
     def _submit(self, draft: Draft, key: str, spec: dict[str, Any]) -> None:
