@@ -9,7 +9,7 @@ import os
 import warnings
 from typing import Any, Callable, Iterator
 
-from . import convert, groups, inputs, outputs, tables
+from . import brackets, convert, groups, inputs, outputs, tables
 from .sink import Sink, fit
 
 
@@ -49,6 +49,7 @@ class Lazily:
         settings = {"threads": cores} if cores else {}
         self.start = start
         self.connection = tables._use("ibis").duckdb.connect(**settings)
+        self.connection.compiler = brackets.of_duckdb()
         self.connection.raw_sql("SET TimeZone = 'UTC'")
         spill = os.path.join(start["out"], "spill")
         self.connection.raw_sql("SET temp_directory = '{}'".format(spill.replace("'", "''")))

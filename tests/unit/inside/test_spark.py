@@ -16,9 +16,12 @@ from tests.unit.inside import ways
 from tradewind.inside import inputs, session, spark, sparksql
 
 TABLE = ibis.table(
-    {"i": "int64", "f": "float64", "s": "string", "u": "uint8", "g": "date", "n": "timestamp(9)"},
+    {
+        "i": "int64", "f": "float64", "w": "float32", "s": "string", "u": "uint8", "g": "date",
+        "n": "timestamp(9)",
+    },
     name="data",
-)
+)  # fmt: skip
 
 
 def refused(
@@ -39,6 +42,8 @@ def refused(
         (TABLE.select(x=TABLE.s.cast("int64")), "Cast: only between numbers"),
         (TABLE.select(x=TABLE.g.truncate("M").cast("string")), "Cast: only between numbers"),
         (TABLE.select(x=TABLE.i % TABLE.f), "Modulus: only of whole numbers"),
+        (TABLE.select(x=ibis.coalesce(2.0, TABLE.w) / 3), "Coalesce: of float32 beside other"),
+        (TABLE.select(x=ibis.greatest(TABLE.f, TABLE.w)), "Greatest: of float32 beside other"),
         (TABLE.limit(3, offset=1), "Limit: only without offset"),
         (TABLE.select(x=TABLE.s.levenshtein("a")), "Levenshtein: nobody has compared it"),
         (TABLE.select("u"), "the type uint8: nobody has compared it"),
@@ -65,6 +70,11 @@ def test_the_sql_says_what_duckdb_does(value: Any, part: str) -> None:
 def test_distinct_is_of_its_columns_alone() -> None:
     made = TABLE.filter(TABLE.f > 0).select("i").distinct().order_by("i")
     assert "DISTINCT `t0`.`i` FROM" in sparksql.compiled(made)
+
+
+def test_distinct_rows_are_sorted_by_names_of_theirs() -> None:
+    made = TABLE.select(x=TABLE.i + 1, i=TABLE.f).distinct().order_by("x", "i")
+    assert "ORDER BY `x` ASC NULLS LAST, `i` ASC" in sparksql.compiled(made)
 
 
 def shout(data: Any) -> Any:
