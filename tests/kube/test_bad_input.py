@@ -28,7 +28,7 @@ from tradewind.base.errors import (
     Unreachable,
 )
 from tradewind.engines.base import NoSuchPlace
-from tradewind.engines.kubernetes import api, engine, keep, mirror
+from tradewind.engines.kubernetes import api, engine, hands, keep, lease, mirror
 from tradewind.records.tasks import Array, Gang, Replicas, Resources, Stop
 from tradewind.testing.engine_suite import Session, a_placement
 
@@ -247,6 +247,48 @@ def test_what_ends_while_nobody_is_signed_in_keeps_its_log(
         assert b"".join([part async for part in said]) == b"said\n"
 
     here.sit(test)
+    here.empty()
+
+
+def test_a_bad_sign_in_is_said_once(
+    here: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By whatever tries again and again as long as it lasts."""
+    for module, name in ((engine, "RENEW"), (engine, "AGAIN"), (mirror, "LONGEST")):
+        monkeypatch.setattr(module, name, 0.05)
+    tried: list[str] = []
+    taken: list[str] = []
+    obey, take = hands.Hands.obey, lease.Lease.take
+
+    async def renewed(self: Any) -> None:
+        taken.append("lease")
+        await take(self)
+
+    async def counted(self: Any, order: Any, track: Any) -> None:
+        tried.append(order.do)
+        await obey(self, order, track)
+
+    monkeypatch.setattr(hands.Hands, "obey", counted)
+    monkeypatch.setattr(lease.Lease, "take", renewed)
+
+    async def test(session: Session) -> None:
+        await session.launch(task("p1"))
+        await session.reached("running")
+        await session.engine.stop("p1", Stop())
+        here.double.expire(USER)
+        tried.clear()
+        await surely(lambda: len(tried) > 5)
+        here.double.faults.cut()
+        await surely(lambda: all(isinstance(m.trouble, Unauthenticated) for m in mirrors(session)))
+        taken.clear()
+        await surely(lambda: len(taken) > 5)
+        said = [each.getMessage() for each in caplog.records if "sign-in" in each.getMessage()]
+        assert said and sorted(set(said)) == sorted(said)
+        rewrite(here.kubeconfig, token=here.double.token(USER))
+        await session.end("p1")
+
+    with caplog.at_level("INFO", "tradewind"):
+        here.sit(test)
     here.empty()
 
 

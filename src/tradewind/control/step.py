@@ -225,6 +225,7 @@ class Loop:
         self._lock = threading.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reasons: dict[str, str] = {}
+        self._said: dict[str, str] = {}
         self._following: dict[str, tuple[Engine, asyncio.Task[None]]] = {}
         self._acting: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
@@ -387,7 +388,7 @@ class Loop:
         placement = action.placement
         engine = self._places.engines.get(placement.pool)
         if engine is None:  # once it is connected, all that is live is looked at again
-            log.info("%s: pool %r is not connected", placement.id, placement.pool)
+            self._say(logging.INFO, placement, f"pool {placement.pool!r} is not connected")
             return
         try:
             match action:
@@ -398,13 +399,13 @@ class Loop:
                 case ResizePlacement():
                     await engine.resize(placement.id, action.width)
         except TryAgain as error:
-            log.info("%s: %s; trying again", placement.id, error.message)
+            self._say(logging.INFO, placement, f"{error.message}; trying again")
             if isinstance(action, LaunchPlacement):
                 await self._held_up(placement, error)
             await self._again(placement, error.after or RELAUNCH_SECONDS)
             return
         except Exception as error:
-            log.error("%s: %s", placement.id, error, exc_info=not isinstance(error, TradewindError))
+            self._say(logging.ERROR, placement, str(error), not isinstance(error, TradewindError))
             if not isinstance(action, LaunchPlacement):
                 await self._again(placement, RELAUNCH_SECONDS * 10)
                 return
@@ -413,6 +414,13 @@ class Loop:
             )
             await self._refused(placement, ours)
         self._reasons.pop(placement.id, None)
+        self._said.pop(placement.id, None)
+
+    def _say(self, level: int, placement: Placement, words: str, trace: bool = False) -> None:
+        """Into the log, once for as long as it stays the same."""
+        if self._said.get(placement.id) != words:
+            log.log(level, "%s: %s", placement.id, words, exc_info=trace)
+        self._said[placement.id] = words
 
     async def _held_up(self, placement: Placement, error: TradewindError) -> None:
         """People see why it does not start: once for each reason."""

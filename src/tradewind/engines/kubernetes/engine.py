@@ -76,6 +76,7 @@ class KubernetesEngine:
         self._work = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._doing: set[Any] = set()
+        self._said: dict[str, str] = {}
         self._removals: dict[str, Track] = {}
         self._asked: dict[str, tuple[float, float]] = {}
         self._units = Units(self)
@@ -413,8 +414,11 @@ class KubernetesEngine:
         async def whole() -> None:
             try:
                 await work()
+                self._said.pop(key, None)
             except TradewindError as error:
-                log.warning("%s: %s", placement, error.message)
+                if self._said.get(key) != error.message:  # as long as it lasts: once
+                    log.warning("%s: %s", placement, error.message)
+                self._said[key] = error.message
                 await asyncio.sleep(error.after or AGAIN)
             except Exception:
                 log.exception("%s: what it wants cannot be done; it is tried again", placement)
@@ -482,12 +486,13 @@ class KubernetesEngine:
     async def _keep_lease(self) -> None:
         while True:
             await asyncio.sleep(min(RENEW, AGAIN) if self._lease.trouble else RENEW)
+            before = self._lease.trouble
             try:
                 await self._lease.take()
-            except Conflict as error:
-                log.error("%s", error.message)
             except TradewindError as error:
-                log.info("the lease of pool %s: %s", self._place.name, error.message)
+                if before is None or before.message != error.message:  # as long as it lasts: once
+                    level = logging.ERROR if isinstance(error, Conflict) else logging.INFO
+                    log.log(level, "the lease of pool %s: %s", self._place.name, error.message)
             if self._lease.trouble is not None:
                 self._news.set()  # whoever observes shall hear of it
             for placement in list(self._removals):

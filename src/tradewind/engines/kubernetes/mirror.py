@@ -62,7 +62,8 @@ class Mirror:
             except Expired:
                 self._version = ""
             except TradewindError as error:
-                log.info("%s: %s", self.kind.plural, error.message)
+                if self.trouble is None or self.trouble.message != error.message:
+                    log.info("%s: %s", self.kind.plural, error.message)
                 if self.trouble is None:
                     self._silent = time.monotonic()
                 self.trouble = error
