@@ -72,7 +72,8 @@ class PastRun:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One measured call on a sample: wall seconds, CPU seconds, peak bytes of memory. The empty
-    call has no rows. `keys` is how many groups a function of the style group was given."""
+    call has no rows. `keys` is how many groups a function of the style group was given; `times` how
+    often it was called (0: not counted), for `inside` seconds in all and so many CPU seconds."""
 
     rows: int
     bytes: int
@@ -83,6 +84,9 @@ class Call:
     out_rows: int = 0
     out_bytes: int = 0
     keys: int = 0
+    times: int = 0
+    inside: float = 0.0
+    inside_cpu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,8 @@ class Probed:
     `table`) and what went wrong; `start` is the CPU seconds of a
     process until the function is ready, without its rows (0: not measured). `keys` is how many
     groups the whole input has (0: it is not grouped), `growth` the power of its rows with which
-    they grow. `load` is cores that others kept busy, `beside` who wanted them, where that is
+    they grow, `times` how often the whole input calls a function that gets no groups (0: not
+    counted). `load` is cores that others kept busy, `beside` who wanted them, where that is
     known."""
 
     rows: int
@@ -109,6 +114,7 @@ class Probed:
     start: float = 0.0
     keys: float = 0.0
     growth: float = 1.0
+    times: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,8 @@ SPILL = 1.5
 SPILLS = frozenset({"duckdb", "spark"})
 # The share of a machine's memory that an engine gives its state before it spills.
 ROOM = 0.8
+# Styles whose code may sleep; a query does not.
+SLEEPERS = frozenset({"batch", "row", "group", "table"})
 # Families whose state grows with their rows; the others hold a few row groups, or a bucket of
 # keys, at a time.
 GROWING = frozenset({"hash", "sort", "table"})
@@ -60,13 +62,16 @@ MOST_GROUP_PARTS = 64
 # Two samples tell a group's own time from that of its rows if they differ by so much in rows for
 # each.
 UNLIKE = 0.3
+# What takes more than so many times the seconds that it computes sleeps.
+ASLEEP = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """The points of a probe, as `base + each * rows + key * keys`: CPU seconds, seconds waited
-    (asleep, not computing), bytes of memory. `cores` is what the largest call kept busy, `calls`
-    how often it was made, with one of another size that came before it."""
+    """The points of a probe, as `base + each * rows + key * keys + call * calls`: CPU seconds,
+    seconds waited (asleep, not computing; `pause` of each call of the function), bytes of memory.
+    `cores` is what the largest call kept busy, `calls` how often it was made, with one of another
+    size that came before it."""
 
     base: float
     each: float
@@ -77,6 +82,8 @@ class Line:
     cores: float
     calls: int
     key: float = 0.0
+    call: float = 0.0
+    pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,30 +117,64 @@ def line_of(probed: Probed) -> Line | None:
     if least == most:  # the empty call did not come back: all of it is taken for work
         small = Call(rows=0, bytes=0, groups=0, wall=0.0, cpu=0.0, memory=0)
     rows = big.rows - small.rows
-    each = max(0.0, big.cpu - small.cpu) / rows
-    base = max(0.0, small.cpu - each * small.rows)
+    batch = probed.style == "batch"
+    outside = [one.cpu - one.inside_cpu if batch else one.cpu for one in (small, big)]
+    each = max(0.0, outside[1] - outside[0]) / rows
+    base = max(0.0, outside[0] - each * small.rows)
+    call, inner = _parted(worked[0], big, [one.inside_cpu for one in (worked[0], big)])
+    if not batch:
+        call = inner = 0.0
     key = _of_a_key(big, worked[0], base) if probed.keys else 0.0
     each = max(0.0, each - key * big.keys / rows)
     memory_each = max(0, big.memory - small.memory) / rows
     had = big.cpu / big.wall if big.wall > 0 else 1.0
     cores = max(1.0, crowd.wanted(had, probed.beside))
-    slow = crowd.slower(probed.beside, cores)
-    waited = (big.wall - small.wall) - (big.cpu - small.cpu) * slow
-    # A neighbour doubles wall at most, where we do not know how many there were; what takes longer
-    # than that sleeps.
-    alone = probed.load < 1 if probed.beside is None else True
-    asleep = alone and big.wall > 2 * big.cpu * slow
+    pause, waits = _waited(probed, small, worked[0], big, crowd.slower(probed.beside, cores))
     return Line(
         base=base + probed.start,
-        each=each,
-        waits=max(0.0, waited) / rows if asleep else 0.0,
+        each=each + inner,
+        waits=waits,
         memory=max(0.0, small.memory - memory_each * small.rows),
         memory_each=memory_each,
         rows=big.rows,
         cores=cores,
         calls=len(largest) + any(call.rows < most for call in worked[1:]),
         key=key,
+        call=call,
+        pause=pause,
     )
+
+
+def _waited(
+    probed: Probed, small: Call, first: Call, big: Call, slow: float
+) -> tuple[float, float]:
+    """Seconds asleep, of a call of the function and of a row. A neighbour doubles wall at most,
+    where we do not know how many there were; what takes longer than that sleeps."""
+    if probed.beside is None and probed.load >= 1:
+        return 0.0, 0.0
+    pause = waits = 0.0
+    if big.inside > ASLEEP * big.inside_cpu * slow:
+        asleep = [max(0.0, one.inside - one.inside_cpu * slow) for one in (first, big)]
+        pause, waits = _parted(first, big, asleep)
+    wall, cpu = big.wall - big.inside, big.cpu - big.inside_cpu
+    if wall > ASLEEP * cpu * slow:  # reading, or a function whose calls are not counted
+        before = small.wall - small.inside, small.cpu - small.inside_cpu
+        beside = (wall - before[0]) - (cpu - before[1]) * slow
+        waits += max(0.0, beside) / (big.rows - small.rows)
+    return pause, waits
+
+
+def _parted(few: Call, many: Call, took: Sequence[float]) -> tuple[float, float]:
+    """What a call of the function takes whatever its rows, and what a row takes, by two samples.
+    Where a call has as many rows in both, as it then has in a run, all of it is of the call."""
+    if not few.times or not many.times:
+        return 0.0, 0.0
+    least, most = few.rows / few.times, many.rows / many.times
+    small, large = took[0] / few.times, took[1] / many.times
+    if abs(most - least) < UNLIKE * max(most, least):
+        return large, 0.0
+    row = min(max(0.0, (large - small) / (most - least)), large / most)
+    return max(0.0, large - row * most), row
 
 
 def _of_a_key(big: Call, first: Call, base: float) -> float:
@@ -158,6 +199,9 @@ def _middle(calls: Sequence[Call]) -> Call:
         cpu=median_low(call.cpu for call in calls),
         memory=round(median(call.memory for call in calls)),
         keys=calls[0].keys,
+        times=calls[0].times,
+        inside=median_low(call.inside for call in calls),
+        inside_cpu=median_low(call.inside_cpu for call in calls),
     )
 
 
@@ -244,7 +288,7 @@ class Model:
             cpu=_interval(middle, spread),
             fixed=start / processes,
             varying=middle - start,
-            waits=self.line.waits * self.rows if self.line is not None else 0.0,
+            waits=self._waits(backend, fixed),
             memory=memory,
             line=0.0 if seen and runs > 1 else self._line(backend, fixed, processes),
             start=fixed * processes,
@@ -275,6 +319,7 @@ class Model:
         if self.line is None:
             return 0.0
         work = self.line.each * self.rows + self.line.key * self._keys
+        work += self.line.call * self._times
         return max(0.0, work - self._read(backend))
 
     @property
@@ -284,6 +329,37 @@ class Model:
         if probed is None or not probed.keys:
             return 0.0
         return probed.keys * float((self.rows / max(1, probed.rows)) ** probed.growth)
+
+    @property
+    def _times(self) -> float:
+        """How often the function is called for so many rows; 0 where it was not counted."""
+        probed = self.facts.probed
+        if probed is None or probed.keys:
+            return self._keys
+        return probed.times * (self.rows / max(1, probed.rows) if probed.style == "batch" else 1)
+
+    def _waits(self, backend: str, fixed: float) -> float:
+        """Seconds asleep, in all processes together. An earlier run tells it, or at least how much
+        it cannot be."""
+        line = self.line
+        drawn = line.waits * self.rows + line.pause * self._times if line is not None else 0.0
+        if backend == "spark" or self.style not in SLEEPERS:
+            return drawn
+        past = [run for run in self._telling if run.cpu > 0 and run.backend in ("", backend)]
+        return median(self._slept(run, fixed, drawn) for run in past[:RUNS]) if past else drawn
+
+    def _slept(self, run: PastRun, fixed: float, drawn: float) -> float:
+        """The seconds that an earlier run slept, brought to these rows: those of its processes in
+        which they did not compute, nor wait for a core. Where a neighbour of whom nobody told may
+        be why, what was drawn, and no more than these."""
+        parts = max(1, run.parts)
+        seconds = crowd.quiet(run) * parts / math.ceil(parts / max(1, run.width))
+        cores = self.line.cores if self.line is not None else 1.0
+        worked = max(0.0, run.cpu - fixed * parts) / cores
+        beyond = max(0.0, seconds - fixed * parts - worked)
+        scale = self.counted / run.rows if run.rows and self.rows else 1.0
+        asleep = seconds > ASLEEP * run.cpu / cores + TELLING
+        return beyond * scale if asleep else min(drawn, beyond * scale)
 
     def _line(self, backend: str, fixed: float, processes: int) -> float:
         return fixed * processes + self._varying(backend) if self.line is not None else 0.0

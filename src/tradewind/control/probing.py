@@ -158,5 +158,6 @@ def facts(body: dict[str, Any]) -> Probed:
         beside=codec.from_json(Load, body["beside"]) if "beside" in body else None,
         keys=float(body.get("keys", 0.0)),
         growth=float(body.get("growth", 1.0)),
+        times=float(body.get("times", 0.0)),
         start=float(body.get("start", 0.0)),
     )

@@ -20,7 +20,7 @@ import tempfile
 import time
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
-from . import explain, groups, inputs, measure, outputs, samples, styles
+from . import counting, explain, groups, inputs, measure, outputs, samples, styles
 from .groups import Group
 
 SMALL = 1000
@@ -29,6 +29,8 @@ MOST = 5
 # The part of all seconds that a thousand rows may take, and the rows that are tried if they do not
 # come back in that time.
 PATIENCE, FEW, FEWER = 0.4, 20, 100
+# Their calls are counted: a row's are its rows, and a query is made in none.
+COUNTED_STYLES = ("batch", "group", "table")
 # Keys are counted in so many row groups.
 COUNTED = 8
 # So many times the seconds may pass until the function has made itself ready.
@@ -86,6 +88,8 @@ class Probe:
         if "item" in asked:
             self.start["item"] = asked["item"]
         self.function, self.folder = function, folder
+        self._counted = counting.Counted(function) if call["style"] in COUNTED_STYLES else None
+        self._carried = self._counted.call if self._counted else function
         self.seconds, self.share = float(asked["seconds"]), float(asked["share"])
         self.calls: list[dict[str, Any]] = []
         self.problems: list[dict[str, str]] = []
@@ -127,6 +131,7 @@ class Probe:
             "family": self._family,
             "start": self.ready,
             **self.keys,
+            **self._times(),
             "calls": self.calls,
             "operators": self._operators,
             "problems": self.problems,
@@ -310,6 +315,13 @@ class Probe:
         growth = min(1.0, more / math.log(len(some))) if len(some) > 1 else 1.0
         return {"keys": many * (len(found) / len(some)) ** growth, "growth": growth}
 
+    def _times(self) -> dict[str, int]:
+        """How often a run will call the function; what is grouped, once for each key."""
+        if self._counted is None or self.by or not self.calls:
+            return {}
+        found = next(iter(self.tables.values()), [])
+        return {"times": counting.times(self.function, self.start, found)}
+
     def _whole(self) -> Sample:
         every = [group for found in self.tables.values() for group in found]
         return {name: self._files(name) for name in self.tables}, every
@@ -323,11 +335,15 @@ class Probe:
             start["inputs"][name] = {**start["inputs"][name], "files": paths}
         start["out"] = tempfile.mkdtemp(dir=self.folder)
         rows = _size(chosen)["rows"]
+        if self._counted:
+            self._counted.told()
         try:
             staged, took = measure.taken(
-                lambda: styles.carry_out(self.function, start, {}), seconds
+                lambda: styles.carry_out(self._carried, start, {}), seconds
             )
             made = {**_size(chosen), **took, **_written(staged)}
+            if self._counted:
+                made.update(self._counted.told())
             if self.by:
                 made["keys"] = sum(samples.distinct(paths, self.by) for paths in files.values())
         except measure.Overdue:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.unit.compiler.samples import FARM, GIB, HERE, call, probed
 from tradewind.compiler import timing
-from tradewind.compiler.facts import Facts, Outcome, PastRun, Probed
+from tradewind.compiler.facts import Call, Facts, Outcome, PastRun, Probed
 from tradewind.compiler.model import FAR, JITTER, START_CPU, Model, Work, line_of
+from tradewind.records.load import Load
 from tradewind.records.plans import Option
 from tradewind.records.tasks import Resources
 
@@ -295,6 +296,76 @@ def test_seconds_are_no_less_than_the_cores_allow(each: float, rows: int, width:
     assert plan is not None and plan.seconds is not None and plan.cpu is not None
     assert plan.seconds.p50 * width >= plan.cpu.p50 * (1 - 1e-9)
     assert plan.seconds.p90 >= plan.seconds.p50 + JITTER
+
+
+def called(rows: int, times: int, *, pause: float = 0.0, work: float = 0.0) -> Call:
+    """A sample, the function called so often: each takes `pause` seconds and computes `work`."""
+    made = call(rows, 0.05 + 1e-6 * rows + work * times)
+    inside = (work + pause) * times + 5e-7 * rows
+    return replace(made, wall=made.cpu + pause * times, times=times, inside=inside,
+                   inside_cpu=work * times + 5e-7 * rows)  # fmt: skip
+
+
+@pytest.mark.parametrize("sampled", [1, 3])
+def test_what_each_call_takes_is_paid_for_every_batch(sampled: int) -> None:
+    """The empty call is a call too: by rows alone a pause would be no part of them."""
+    calls = (called(0, 1, pause=0.4, work=0.2), called(1000, 1, pause=0.4, work=0.2),
+             called(10_000 * sampled, sampled, pause=0.4, work=0.2))  # fmt: skip
+    found = Probed(rows=230_000, groups=23, bytes=0, style="batch", backend="duckdb",
+                   family="stream", calls=calls, times=23)  # fmt: skip
+    made = model(found)
+    assert work(made).waits == pytest.approx(23 * 0.4, rel=1e-3)
+    assert work(made).cpu.p50 == pytest.approx(START_CPU + 0.05 + 0.23 + 23 * 0.2, rel=1e-3)
+    assert work(model(found, rows=460_000)).waits == pytest.approx(46 * 0.4, rel=1e-3)
+    alone = seconds(made, option("duckdb"))
+    assert seconds(made, option(width=2, parts=2)) < 0.7 * alone, "parts sleep at the same time"
+
+
+def test_a_pause_of_the_whole_call_is_there_once_and_one_of_a_group_for_every_key() -> None:
+    calls = tuple(called(rows, 1, pause=5.0) for rows in (0, 1000, 20_000))
+    whole = Probed(rows=2_000_000, groups=20, bytes=0, style="table", backend="python",
+                   family="table", calls=calls, times=1)  # fmt: skip
+    assert work(model(whole), "python").waits == pytest.approx(5.0)
+    calls = tuple(
+        replace(called(rows, max(1, keys), pause=0.01), keys=keys)
+        for rows, keys in ((0, 0), (100, 100), (100_000, 50))
+    )
+    grouped = replace(whole, style="group", calls=calls, keys=50, growth=0.0)
+    assert work(model(grouped)).waits == pytest.approx(0.5, rel=1e-3), "as many keys as it has"
+
+
+def test_what_a_neighbour_explains_is_no_pause() -> None:
+    calls = tuple(called(rows, 1, work=0.2) for rows in (0, 1000, 10_000))
+    slowed = tuple(replace(each, wall=each.wall * 1.9, inside=each.inside * 1.9) for each in calls)
+    found = Probed(rows=230_000, groups=23, bytes=0, style="batch", backend="duckdb",
+                   family="stream", calls=slowed, times=23)  # fmt: skip
+    assert work(model(found)).waits == 0
+
+
+@pytest.mark.parametrize(("width", "parts", "took"), [(1, 0, 10.0), (2, 4, 6.4)])
+def test_an_earlier_run_teaches_how_long_it_slept(width: int, parts: int, took: float) -> None:
+    """Of a probe that saw no pause, too. Two parts after each other in each of two processes."""
+    backend = "partitions" if parts else "duckdb"
+    cpu = START_CPU * max(1, parts) + 0.4
+    ran = PastRun(seconds=took, cpu=cpu, memory=1, rows=20_000_000, backend=backend, width=width,
+                  parts=parts)  # fmt: skip
+    found = work(model(probed(1e-8, 0.0), ran), backend, max(1, parts))
+    assert found.waits == pytest.approx(took * width - cpu, rel=0.01)
+    again = work(model(probed(1e-8, 0.0), ran, rows=40_000_000), backend, max(1, parts))
+    assert again.waits == pytest.approx(2 * found.waits)
+    query = model(probed(1e-8, 0.0, style="sql"), ran)
+    assert work(query, backend, max(1, parts)).waits == 0
+
+
+def test_an_earlier_run_that_did_not_sleep_says_so_and_its_neighbours_teach_nothing() -> None:
+    asleep = [replace(each, wall=each.rows * 1e-5) for each in probed(1e-7, 0.0).calls]
+    found = replace(probed(1e-7, 0.0), calls=tuple(asleep))
+    assert work(model(found)).waits == pytest.approx(198, rel=0.01)
+    busy = PastRun(seconds=5.0, cpu=2.6, memory=1, rows=20_000_000, backend="duckdb")
+    assert work(model(found, busy)).waits == pytest.approx(2.4)
+    assert work(model(probed(1e-7, 0.0), busy)).waits == 0
+    told = replace(busy, seconds=9.0, cpu=4.0, load=Load(others=4.0, cores=2.0))
+    assert work(model(probed(1e-7, 0.0), told)).waits == 0, "who was waited for is known"
 
 
 def test_every_part_of_a_group_array_reads_all_rows() -> None:

@@ -225,6 +225,43 @@ def test_what_a_process_makes_ready_once_is_its_start_and_no_time_of_its_rows(
     assert before < start < before + 0.5, "what the process had taken is a start too"
 
 
+@pytest.mark.parametrize("style", ["batch", "table", "group", "dicts"])
+def test_the_calls_of_a_function_are_counted_and_what_they_take(
+    files: list[str], tmp_path: Path, style: str
+) -> None:
+    """Also without rows: there it sleeps as long as with some."""
+
+    def pauses(data: pa.Table) -> pa.Table:
+        time.sleep(0.02)
+        return data
+
+    def of_dicts(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        time.sleep(0.02)
+        return data
+
+    fields: dict[str, Any] = {"by": ["k"]} if style == "group" else {}
+    function = of_dicts if style == "dicts" else pauses
+    kind = "batch" if style == "dicts" else style
+    found = probed(function, files, tmp_path / "out", kind, **fields)
+    whole = {"batch": GROUPS, "dicts": GROUPS, "table": 1, "group": None}[style]
+    assert found["problems"] == [] and found.get("times") == whole
+    for call in found["calls"]:
+        times = {"group": call.get("keys"), "table": 1}.get(style, call["groups"])
+        assert call["times"] == max(1, times or 0)
+        assert 0.02 * call["times"] <= call["inside"] <= call["wall"]
+        assert call["inside_cpu"] <= call["cpu"]
+
+
+def test_a_row_group_is_as_many_calls_as_it_has_batches(tmp_path: Path) -> None:
+    paths = written(pa.table({"i": range(20_000)}), tmp_path, 10_000)
+
+    def dicts(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return data
+
+    found = probed(dicts, paths, tmp_path / "out", "batch")
+    assert found["times"] == 4 and found["calls"][-1]["times"] == 2
+
+
 def test_groups_are_sampled_whole_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
