@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.road.town import Town, failure, far, function, in_town, table, value
+from tradewind.base.units import format_duration
 from tradewind.records.states import RunState
 from tradewind.testing.fake_engine import Outcome
 
@@ -64,6 +65,30 @@ async def test_what_cannot_be_met_is_refused_and_only_the_probe_is_paid(town: To
     nearest = run.error["needs"][0]["performance"]
     again = await town.result(batch(performance=f"{nearest + 1:g}s", backend="duckdb"))
     assert again.state is RunState.SUCCEEDED, "what a refusal names is accepted"
+
+
+@in_town
+async def test_a_refusal_names_what_was_asked_and_the_time_from_acceptance(town: Town) -> None:
+    acts(town, measured(1e-3), table(ROWS))
+    run = await town.result(batch(performance="60s", backend="duckdb"))
+    said, [need] = run.error["message"], run.error["needs"]
+    assert "no plan gives the result within 1m: 58s are left after measuring, and the near" in said
+    seconds = need["performance"]
+    assert f"`performance: {format_duration(seconds)}`" in run.error["hint"]
+    town.clock.advance(20 * 60.0)  # measured again, which takes as long
+    again = await town.result(batch(performance=format_duration(seconds), backend="duckdb"))
+    assert again.state is RunState.SUCCEEDED, again.error
+    assert "the cheapest within " + format_duration(seconds) in again.plan["chosen_because"]
+
+
+@in_town
+async def test_what_measuring_cost_is_of_the_budget(town: Town) -> None:
+    acts(town, measured(1e-3), table(ROWS))
+    run = await town.result(batch(budget="$0.01", backend="duckdb"))
+    assert "beside $0.0010 for measuring, over the budget of $0.010" in run.error["message"]
+    [need] = run.error["needs"]
+    alone = await town.result(batch(budget="$1000", backend="duckdb"))
+    assert need["budget"] >= alone.plan["price"]["p90"] + run.price
 
 
 @in_town

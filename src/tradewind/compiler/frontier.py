@@ -19,12 +19,28 @@ EVEN = 1.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """How well: seconds from now to a visible result, nanodollars at most; `value` in nanodollars
-    is what the result is worth. None: not said."""
+    """How well: seconds from now to a visible result, nanodollars at most from now on; `value` in
+    nanodollars is what the result is worth. None: not said. What was asked for is more by what has
+    `passed` since the run was accepted and what was `paid`, for samples if it was `measured`."""
 
     seconds: float | None = None
     budget: int | None = None
     value: int | None = None
+    passed: float = 0.0
+    paid: int = 0
+    measured: bool = False
+
+    @property
+    def asked(self) -> float:
+        """Seconds from acceptance, as somebody wrote them."""
+        assert self.seconds is not None
+        return self.seconds + self.passed
+
+    @property
+    def most(self) -> int:
+        """Nanodollars in all, as somebody wrote them."""
+        assert self.budget is not None
+        return self.budget + self.paid
 
     @property
     def said(self) -> bool:

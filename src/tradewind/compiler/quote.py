@@ -280,9 +280,9 @@ def _because(chosen: Plan, second: Plan | None, objective: Objective, count: int
 
 
 def _rule(objective: Objective) -> str:
-    within = [format_duration(objective.seconds)] if objective.seconds is not None else []
+    within = [format_duration(objective.asked)] if objective.seconds is not None else []
     if objective.budget is not None:
-        within.append(format_money(objective.budget))
+        within.append(format_money(objective.most))
     if objective.seconds is not None:
         return f"the cheapest within {' and '.join(within)}"
     if objective.budget is not None:

@@ -1,7 +1,9 @@
 """What is said when nothing that is known keeps to an objective: the nearest that something does.
 
 Every `needs` of such a refusal is a pair of `performance` (seconds) and `budget` (nanodollars)
-which, written into the spec, is met: rounded up to what people write, with time left to plan.
+which, written into the spec, is met: rounded up to what people write, with time left to plan and
+what has passed and was paid until now, so that it holds from acceptance; never less time than was
+asked for.
 """
 
 from __future__ import annotations
@@ -25,16 +27,19 @@ def unmet(plans: Sequence[Plan], objective: Objective) -> Refused:
     """None of these plans meets it, and of all of them time and price are known."""
     points = known(plans)
     fastest, cheapest = _fastest(points, objective), _cheapest(points, objective)
-    needs = []
+    near = []
     if objective.seconds is None or (objective.budget is not None and cheapest is not None):
         assert cheapest is not None
-        needs.append(_need(cheapest))
+        near.append(cheapest)
     if objective.budget is None or (objective.seconds is not None and fastest is not None):
         assert fastest is not None
-        needs.append(_need(fastest))
-    if not needs:  # neither alone helps: the cheapest of all
-        needs.append(_need(min(points, key=lambda each: (each[1], each[0]))))
-    return Refused(_message(points, objective, needs), hint=_hint(objective, needs), needs=needs)
+        near.append(fastest)
+    if not near:  # neither alone helps: the cheapest of all
+        near.append(min(points, key=lambda each: (each[1], each[0])))
+    nearest = [_need(each, objective) for each in near]
+    least = objective.asked if objective.seconds is not None else 0.0
+    needs = [{**need, "performance": max(least, need["performance"])} for need in nearest]
+    return Refused(_message(points, objective, nearest), hint=_hint(objective, needs), needs=needs)
 
 
 def busy(
@@ -82,23 +87,34 @@ def _cheapest(points: Sequence[_Point], objective: Objective) -> _Point | None:
     return min(allowed, key=lambda each: (each[1], each[0]), default=None)
 
 
-def _need(point: _Point) -> _Need:
+def _need(point: _Point, objective: Objective) -> _Need:
     seconds, price, _ = point
-    return {"performance": writable_seconds(seconds + PASSES), "budget": writable_money(price)}
+    return {
+        "performance": writable_seconds(objective.passed + seconds + PASSES),
+        "budget": writable_money(objective.paid + price),
+    }
 
 
 def _message(points: Sequence[_Point], objective: Objective, needs: Sequence[_Need]) -> str:
     if objective.seconds is None and objective.budget is not None:
-        cheapest = min(price for _, price, _ in points)
+        cheapest = format_money(round(min(price for _, price, _ in points)))
+        paid = f" beside {format_money(objective.paid)} for measuring" if objective.paid else ""
         return (
-            f"the cheapest plan costs about {format_money(round(cheapest))}, "
-            f"over the budget of {format_money(objective.budget)}"
+            f"the cheapest plan costs about {cheapest}{paid}, "
+            f"over the budget of {format_money(objective.most)}"
         )
-    assert objective.seconds is not None
-    asked = f"within {format_duration(max(0.0, objective.seconds))}"
-    asked += f" for {format_money(objective.budget)}" if objective.budget is not None else ""
+    asked = f"within {format_duration(objective.asked)}"
+    asked += f" for {format_money(objective.most)}" if objective.budget is not None else ""
     nearest = " or ".join(_said(need) for need in needs)
-    return f"no plan gives the result {asked}: the nearest is {nearest}"
+    return f"no plan gives the result {asked}: {_left(objective)}the nearest is {nearest}"
+
+
+def _left(objective: Objective) -> str:
+    """What is left of the time, where that is another than what was asked."""
+    if objective.seconds is None or objective.passed < PASSES:
+        return ""
+    left = format_duration(round(max(0.0, objective.seconds), 1))
+    return f"{left} are left{' after measuring' if objective.measured else ''}, and "
 
 
 def _said(need: _Need) -> str:

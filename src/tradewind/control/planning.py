@@ -139,12 +139,18 @@ class Planner:
 
 
 def _objective(made: Pinned, run: Run, now: float) -> Objective:
-    """How well, from now on: what passed since it was accepted counts, waiting and probes too. Who
-    asks about several deadlines wants to see them all."""
+    """How well, from now on: what passed since it was accepted counts, waiting and probes too, and
+    what was paid for these. Who asks about several deadlines wants to see them all."""
     spec = from_document(made.spec)
     asked = run.memory.get("ask")
     if not isinstance(spec, Workload) or (asked and asked.get("deadlines")):
         return Objective()
-    passed = now - run.created if asked is None else 0.0
-    seconds = None if spec.performance is None else max(0.001, spec.performance - passed)
-    return Objective(seconds=seconds, budget=spec.budget, value=spec.value)
+    passed, paid = (now - run.created, run.price) if asked is None else (0.0, 0)
+    return Objective(
+        seconds=None if spec.performance is None else spec.performance - passed,
+        budget=None if spec.budget is None else spec.budget - paid,
+        value=spec.value,
+        passed=passed,
+        paid=paid,
+        measured="probes" in run.memory,
+    )

@@ -244,6 +244,18 @@ def test_a_refusal_says_what_to_write() -> None:
     assert len(told.value.needs) == 2, "sooner for more, or later for this"
 
 
+def test_a_refusal_counts_from_acceptance_and_never_names_less_time_than_was_asked() -> None:
+    seconds, money = figures(ask(probed(1e-6)).plans[0])
+    asked = Objective(seconds=50.0, budget=round(money / 100), passed=4.0, paid=10**6)
+    with pytest.raises(Refused) as told:
+        ask(probed(1e-6), asked)
+    assert seconds < 50.0
+    assert {each["performance"] for each in told.value.needs} == {54.0}
+    assert all(each["budget"] > 10**6 for each in told.value.needs)
+    assert "`performance: 54s`" in told.value.hint
+    assert "within 54s for " in told.value.message and "50s are left" in told.value.message
+
+
 @given(st.floats(0.001, 1e7), st.integers(1, 10**15))
 def test_what_is_named_can_be_written_and_is_enough(seconds: float, nanodollars: int) -> None:
     found = writable_seconds(seconds)
