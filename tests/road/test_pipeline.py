@@ -97,6 +97,21 @@ async def test_values_params_and_nested_references_reach_the_next_step(town: Tow
 
 
 @in_town
+async def test_a_step_that_reads_what_returned_nothing_fails_unless_it_says_null(
+    town: Town,
+) -> None:
+    town.act("a", value(None))
+    seen: list[Any] = []
+    town.act("b", watched(seen, "params"))
+    run = await town.result(pipeline(step("a"), step("b", input={"rows": "$a.output"})))
+    assert run.state is RunState.FAILED and not seen
+    assert "step a returned None (nothing): let it return a table" in run.error["message"]
+    flow = pipeline(step("a"), step("b", input={"rows": "$a.output | null"}))
+    assert (await town.result(flow)).state is RunState.SUCCEEDED
+    assert seen == [{"rows": None}]
+
+
+@in_town
 async def test_a_dataset_a_model_and_a_file_are_handed_on_as_inputs(town: Town) -> None:
     file = {"path": "notes.txt", "digest": "sha256:" + "c" * 64, "size": 5}
     manifest = town.here.blobs.put_bytes(b'{"format": "sklearn", "metrics": {"auc": 0.7}}')

@@ -172,16 +172,25 @@ def finish(client: Client, body: Json, out: Out) -> int:
     if not good:
         _say_failure(body, out)
         return FAILED
+    results = client.runs.results(body["id"])
     price = money(body.get("price"))
     cached = f", from the cache of {body['cached_from']}" if body.get("cached_from") else ""
     cost = f", {price}" if price != "-" else ""
-    out.note(out.style(f"{body['name']} succeeded", "green") + f" in {lasted(body)}{cost}{cached}")
+    none = "; it returned nothing, so there is no dataset" if _nothing(body, results) else ""
+    done = out.style(f"{body['name']} succeeded", "green")
+    out.note(f"{done} in {lasted(body)}{cost}{cached}{none}")
     if told := _phases(body.get("phases") or ()):
         out.note(out.style(f"  where the time went: {told}", "dim"))
-    results = client.runs.results(body["id"])
     for slot, result in results.items():
         _say_result(slot, result, out, len(results) > 1)
     return 0
+
+
+def _nothing(body: Json, results: Json) -> bool:
+    """Whether a function returned None: a forgotten `return`, or it was called for its effect."""
+    found = results.get("output") or {}
+    nothing = found.get("kind") == "json" and found.get("value", found) is None
+    return body["kind"] == "function" and nothing
 
 
 def _phases(phases: Sequence[Json]) -> str:

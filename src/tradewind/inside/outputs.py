@@ -43,6 +43,8 @@ def keep(result: Any, start: dict[str, Any]) -> dict[str, Any]:
     ]
     if not slots:
         slots = [] if start.get("outputs") and result is None else ["result"]
+    if len(slots) == 1 and result is None:
+        _check_wanted(start.get("outputs", {}).get(slots[0], {}))
     if len(slots) <= 1:
         return {slot: _keep_one(result, slot, start["out"]) for slot in slots}
     if isinstance(result, tuple) and len(result) == len(slots):
@@ -53,6 +55,17 @@ def keep(result: Any, start: dict[str, Any]) -> dict[str, Any]:
             " (or a tuple in this order), not {}".format(", ".join(slots), _describe(result))
         )
     return {slot: _keep_one(result[slot], slot, start["out"]) for slot in slots}
+
+
+def _check_wanted(output: dict[str, Any]) -> None:
+    """Nothing is a result too, but none that a dataset could be made of that was asked for."""
+    if output.get("named"):
+        raise Unstorable(
+            f"the function returned None (nothing), and its output {output['target']} is to be made"
+            " of what it returns",
+            "return a table (pyarrow, pandas, polars, DuckDB): is there a `return`? If the function"
+            " is called for its effect only, name no output",
+        )
 
 
 def _describe(value: Any) -> str:

@@ -33,6 +33,8 @@ class Sink:
         self.rows = 0
         self.schema: Any = None
         self.sure = MEANT
+        # The first table that had no columns; of dicts none are no table but no rows.
+        self.bare = ""
         self._fixed_by = ""
         self._writer: Any = None
         self._repeating: bool | list[str] = True
@@ -46,6 +48,8 @@ class Sink:
         if not table.num_rows:
             if not self.rows and table.num_columns:
                 self.schema = table.schema
+            if not table.num_columns and sure != VALUES:
+                self.bare = self.bare or where
             return
         if not table.num_columns:
             raise Unstorable(f"the result for {where} has rows and no columns")

@@ -270,7 +270,13 @@ class Streamed:
             )
 
     def _assume(self, sink: Sink) -> None:
-        """Where nothing says which columns there are: those of the input."""
+        """Where nothing says which columns there are: those of the input. Tables without columns
+        say that there are none, and no table has none."""
+        if sink.schema is None and self.of == 1 and sink.bare:
+            raise outputs.Unstorable(
+                f"the result for {sink.bare} has no columns",
+                "return a table with its columns; where there is nothing to return, without rows",
+            )
         if sink.schema is None and self.of == 1 and self.style != "group":
             sink.write(self.schema.empty_table(), convert.MEANT, "no rows")
             print("tradewind: no rows came out; the columns are the input's", file=sys.stderr)

@@ -96,11 +96,12 @@ class Input:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
     """One output slot. `target` is the dataset or model whose next version it becomes, if any, in
-    `project`."""
+    `project`; `named`: somebody asked for it by name, so something must come."""
 
     kind: Literal["result", "model", "folder"] = "result"
     target: str = ""
     project: str = ""
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

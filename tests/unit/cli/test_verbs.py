@@ -80,6 +80,13 @@ def test_a_failed_run_is_status_1(tw: Tw, fake: Fake) -> None:
     assert "File" not in tw("run", "train.py").err
 
 
+def test_a_function_that_returned_nothing_is_told_in_the_last_line(tw: Tw, fake: Fake) -> None:
+    assert "returned nothing" not in tw("run", "clean.yaml").err
+    fake.result = {"output": {"kind": "json", "value": None}}
+    assert "$0.0020; it returned nothing, so there is no dataset" in tw("run", "clean.yaml").err
+    assert "returned nothing" not in tw("run", "train.py").err
+
+
 def test_detached(tw: Tw, fake: Fake) -> None:
     said = tw("run", "train.py", "--detach")
     assert (said.status, said.out) == (0, "r001\n")
@@ -187,7 +194,7 @@ def test_a_pool_shows_its_state_and_what_is_wrong(tw: Tw, monkeypatch: pytest.Mo
         assert words in said
     monkeypatch.setattr(Fake, "_status", lambda *_: {"pools": pools})
     said = tw("status").out
-    assert "far (clouds, trouble, 2 machines, 8 cores, 16 GiB, 1 cores in use, $1.00" in said
+    assert "far (clouds, trouble, 2 machines, 8 cores, 16 GiB, 1 core in use, $1.00" in said
     assert "no answer" in said and "look at the network" in said
 
 
@@ -200,6 +207,14 @@ def test_describe_tells_what_the_engine_itself_said(tw: Tw, fake: Fake) -> None:
     ]
     said = tw("describe", run["id"]).out
     assert "waiting: no room" in said and "Full: 0 of 3" in said
+
+
+def test_describe_says_what_to_do_about_a_pool_that_holds_a_run_up(tw: Tw, fake: Fake) -> None:
+    [run] = fake.client().runs.create([{"spec": yaml.safe_load(FUNCTION)}])
+    told = {"waiting": "pool 'far': cannot be reached", "waiting_hint": "look at the network"}
+    fake.runs[run["id"]] |= {"state": "queued", **told}
+    said = tw("describe", run["id"]).out
+    assert all(words in said for words in told.values())
 
 
 def test_describe_numbers_tries_over_the_whole_run(tw: Tw, fake: Fake) -> None:

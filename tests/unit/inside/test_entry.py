@@ -51,6 +51,16 @@ def test_json_results(machine: Machine, code: str, value: Any) -> None:
     assert (output["kind"], output["value"]) == ("json", value)
 
 
+def test_nothing_is_no_result_for_an_output_that_was_named(machine: Machine) -> None:
+    text = "def f():\n    return None\n"
+    told = call(machine, text, outputs={"output": Output(target="o_none", named=True)})
+    reason = told.reason()
+    assert (reason["reason"], "its output o_none" in reason["message"]) == ("output", True)
+    assert "return a table" in reason["hint"]
+    told = call(machine, text, outputs={"output": Output(target="f")})
+    assert told.reason()["reason"] == "ok"
+
+
 def test_a_large_result_is_a_file(machine: Machine) -> None:
     output = result(machine, "def f():\n    return ['x' * 100] * 10000\n")
     assert "value" not in output

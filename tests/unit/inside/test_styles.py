@@ -490,3 +490,23 @@ def test_rows_that_are_all_dropped_keep_the_inputs_columns(tmp_path: Path) -> No
     assert found[0].schema.names == ["i", "k"] and told[0]["rows"] == 0
     told, found = carried(none, numbers(tmp_path), "row", parts=2)
     assert found == [] and [each["schema"] for each in told] == [[], []]
+
+
+@pytest.mark.parametrize("made", [pa.table({}), pd.DataFrame(), pl.DataFrame()])
+@pytest.mark.parametrize("style", ["batch", "group"])
+def test_tables_without_columns_are_no_result(tmp_path: Path, made: Any, style: str) -> None:
+    def bare(data: pa.Table) -> Any:
+        return made
+
+    ended = exit_of(bare, numbers(tmp_path), tmp_path / "out", style, by=["k"])
+    assert ended["reason"] == "output" and "has no columns" in ended["message"]
+    place = "rows 0 to" if style == "batch" else "the group k="
+    assert f"the result for {place}" in ended["message"]
+
+
+def test_lists_without_rows_keep_the_inputs_columns(tmp_path: Path) -> None:
+    def kept(data: list[dict[str, Any]]) -> Rows:
+        return []
+
+    _told, found = carried(kept, numbers(tmp_path), "batch")
+    assert found[0].schema.names == ["i", "k"]

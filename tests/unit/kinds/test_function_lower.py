@@ -62,7 +62,11 @@ def test_a_call_says_what_the_function_is_owed() -> None:
         "style": "group", "backend": "duckdb", "by": ["a", "b"], "on_error": "skip", "cores": 2,
         "memory": 2**30,
     }  # fmt: skip
-    assert one.outputs["output"].target == "f"
+    assert (one.outputs["output"].target, one.outputs["output"].named) == ("f", False)
+    named = pinned(output="f")
+    assert role(named, lower.options(named)[0]).outputs["output"].named
+    items = pinned(output="f", items=[1, 2])
+    assert not role(items, lower.options(items)[0]).outputs["output"].named
 
 
 def test_a_process_has_as_many_threads_as_cores_and_a_probe_as_many_as_it_stands_for() -> None:

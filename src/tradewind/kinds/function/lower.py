@@ -52,9 +52,7 @@ def options(pinned: Pinned) -> Sequence[Option]:
         return [Option(backend=backends[0], width=width, resources=resources, sized=sized)]
     if _style(spec) == "table":
         tables = any(bound.kind == "table" for bound in pinned.inputs.values())
-        return [
-            Option(backend=backends[0], resources=resources, sized=sized, measurable=tables)
-        ]
+        return [Option(backend=backends[0], resources=resources, sized=sized, measurable=tables)]
     return [
         Option(
             backend=backend,
@@ -193,7 +191,9 @@ def _outputs(spec: FunctionSpec) -> dict[str, Output]:
     """The returned value; of a component, the outputs that it declares."""
     component = catalog.BY_TARGET.get(spec.entry or "")
     if component is None:
-        return {"output": Output(target=spec.result, project=spec.project)}
+        # Of items the results are a list, and no dataset.
+        named = bool(spec.output) and not spec.items
+        return {"output": Output(target=spec.result, project=spec.project, named=named)}
     return {
         slot: Output(
             kind="model" if kind == "model" else "result",

@@ -48,6 +48,19 @@ def inside(found: Any, key: str, reference: Reference) -> Any:
     raise InvalidData(f"{reference}: there is no {key!r} in it; it holds {known or 'nothing'}")
 
 
+def given(selected: Any, reference: Reference) -> Any:
+    """An output that a step reads; of a step that was skipped there is none. Raises InvalidData for
+    that of a function that returned nothing, where the reference does not say `| null`."""
+    found = selected if isinstance(selected, Mapping) and "run" in selected else {}
+    nothing = found.get("kind") == "json" and found.get("value", found) is None
+    if nothing and not reference.optional:
+        raise InvalidData(
+            f"{reference}: the step {reference.root} returned None (nothing): let it return a table"
+            f" or a value, or write {reference} | null; to only wait for it, name it in `after`"
+        )
+    return selected
+
+
 def as_input(selected: Any) -> Any:
     """How an output is written as an input of the next run: `name@3`, `model:name/3`,
     `run:ID/SLOT`; a plain value as {"value": …}, to be handed on as a parameter."""

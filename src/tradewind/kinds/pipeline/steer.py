@@ -229,7 +229,8 @@ def _document(walk: _Walk, step: Step, item: Any) -> dict[str, Any]:
 def _inputs(walk: _Walk, step: Step, item: Any) -> Iterator[tuple[str, Any]]:
     for name, value in step.input.items():
         if isinstance(value, str) and value.startswith("$"):
-            yield name, outputs.as_input(walk.select(parse_reference(value), item))
+            reference = parse_reference(value)
+            yield name, outputs.as_input(outputs.given(walk.select(reference, item), reference))
         else:
             yield name, value
 
