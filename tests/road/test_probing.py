@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.road.town import Town, failure, far, function, in_town, table, value
 from tradewind.base.units import format_duration
@@ -82,6 +85,18 @@ async def test_a_refusal_names_what_was_asked_and_the_time_from_acceptance(town:
 
 
 @in_town
+async def test_who_is_asked_whether_it_may_cost_so_much_is_told_what_the_samples_cost(
+    town: Town,
+) -> None:
+    acts(town, measured(1e-3), table(ROWS))
+    run = await town.submit(batch(value="$0.01"))
+    await town.settle(60.0)
+    assert (
+        " besides the $0.0010 of its samples, and worth $0.010: `tw appr" in town.run(run).waiting
+    )
+
+
+@in_town
 async def test_what_measuring_cost_is_of_the_budget(town: Town) -> None:
     acts(town, measured(1e-3), table(ROWS))
     run = await town.result(batch(budget="$0.01", backend="duckdb"))
@@ -139,6 +154,32 @@ async def test_a_question_promises_nothing(town: Town) -> None:
     assert [each.run for each in town.here.store.ledger.promises("default", 10)] == [held.id]
     assert town.here.front.details(held)["promise"]["outcome"] == "kept"
     assert town.here.front.details(asked)["promise"] == {}
+
+
+@in_town
+async def test_a_quote_is_as_right_as_its_time_and_its_price_without_the_samples(
+    town: Town,
+) -> None:
+    """Also where its CPU seconds were right: this one slept."""
+    for took, inside in ((10.0, 1), (50.0, 0)):
+        acts(town, measured(1e-5), replace(table(ROWS), seconds=took))
+        name = {"params": {"took": took}}
+        run = await town.result(batch(performance="60s", backend="duckdb", **name))
+        assert run.state is RunState.SUCCEEDED
+        work = next(each for each in town.placements(run.id) if each.task.name != "probe")
+        [_, whole] = town.here.offers.promises("default")
+        assert whole.time.checked == whole.price.checked == (1 if inside else 2)
+        assert whole.time.inside == whole.price.inside == 1
+        assert whole.time.over == whole.price.over == 1 - inside
+        spent = sum(
+            each.nanodollars
+            for each in town.here.store.ledger.usage(run.id)
+            if each.part == work.id
+        )
+        assert run.price > spent, "the samples are on its bill"
+        if inside:
+            said = run.plan["price"]["p50"]
+            assert whole.price.error == pytest.approx(abs(said / spent - 1))
 
 
 @in_town

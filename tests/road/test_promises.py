@@ -215,6 +215,27 @@ async def test_what_costs_more_than_it_is_worth_asks_first(town: Town) -> None:
 
 
 @in_town
+async def test_what_nobody_approves_in_time_says_that_it_waited_for_that(town: Town) -> None:
+    town.act("one", value(1, seconds=3600.0))
+    await town.result(function("one", resources={"cpu": 2}))
+    spec = function("one", resources={"cpu": 2}, value="$1")
+    over = await town.result({**spec, "performance": "2h"})
+    assert (over.state, over.error["code"]) == (RunState.FAILED, "refused")
+    waited = f"it waited for `tw approve {over.id}` until its deadline"
+    assert waited in over.error["message"] and not town.placements(over.id)
+    assert over.ended - over.created <= 3700.0, "it took an hour the last time"
+    soon = await town.submit({**spec, "performance": "3601s"})
+    town.clock.advance(0.5)
+    await town.settle(0.0)
+    assert "`tw approve" in town.run(soon).waiting
+    town.clock.advance(4000.0)
+    await town.settle()
+    assert town.run(soon).error["message"] == (
+        f"it waited for `tw approve {soon}` until its deadline of 1h was over"
+    )
+
+
+@in_town
 async def test_what_is_worth_it_is_not_asked(town: Town) -> None:
     town.act("one", value(1, seconds=3600.0))
     await town.result(function("one", resources={"cpu": 2}))

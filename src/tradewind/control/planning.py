@@ -12,7 +12,7 @@ from typing import Any
 from tradewind import kinds
 from tradewind.base.errors import NotAllowed, Refused
 from tradewind.base.ids import new_id
-from tradewind.base.units import format_money
+from tradewind.base.units import format_duration, format_money
 from tradewind.compiler import availability
 from tradewind.compiler.quote import Objective
 from tradewind.compiler.quote import quote as quote_of
@@ -90,6 +90,26 @@ class Planner:
             return answer
         return availability.told(answer, level, pools)
 
+    def in_time(
+        self, made: Pinned, batch: Batch, run: Run, now: float
+    ) -> Quote | ProbesWanted | None:
+        """The quote for a run that is to begin. Where its people were asked whether it may, its
+        deadline goes on: a refusal says that it waited for them."""
+        try:
+            return self.quote(made, batch, run, now)
+        except Refused as error:
+            spec = from_document(made.spec)
+            asked = spec.performance if isinstance(spec, Workload) else None
+            if asked is None or not run.memory.get("question"):
+                raise
+            waited = f"it waited for `tw approve {run.id}` until its deadline"
+            hint = "answer sooner, or give it a longer `performance` or a higher `value`"
+            if now >= run.created + asked:
+                text = f"{waited} of {format_duration(asked)} was over"
+            else:
+                text = f"{waited} could not be kept any more: {error.message}"
+            raise Refused(text, hint=hint, needs=error.needs) from error
+
     def held_to(self, run: Run) -> Quote:
         """The quote that the user accepted. Raises Refused when it is not of this, or was too old
         when the run was accepted."""
@@ -112,9 +132,10 @@ class Planner:
             return ""
         if "ask" in run.memory or self.store.settings.get(f"approved:{run.id}"):
             return ""
+        paid = f" besides the {format_money(run.price)} of its samples" if run.price else ""
         return (
             f"expected to cost {format_money(round(plan.price.p50))} to "
-            f"{format_money(round(plan.price.p90))}, and worth {format_money(value)}: "
+            f"{format_money(round(plan.price.p90))}{paid}, and worth {format_money(value)}: "
             f"`tw approve {run.id}` lets it run, `tw stop {run.id}` does not"
         )
 

@@ -237,7 +237,7 @@ class Road:
         quote = (
             self.planner.held_to(run)
             if run.quote
-            else self.planner.quote(made, batch, run, draft.now)
+            else self.planner.in_time(made, batch, run, draft.now)
         )
         if isinstance(quote, ProbesWanted):
             self._probe_first(draft, quote)
@@ -248,7 +248,8 @@ class Road:
         spec = from_document(run.spec)
         plan = None if quote is None else quote.plans[int(run.memory.get("plan", 0))]
         if plan is not None and (question := self.planner.worth(run, plan, spec)):
-            draft.set(waiting=question, wake=draft.now + GUARD_SECONDS)
+            memory = {**run.memory, "question": True}
+            draft.set(waiting=question, wake=draft.now + GUARD_SECONDS, memory=memory)
             return
         promised = bill.promise(draft, quote, plan, spec)
         if promised is not None:
