@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tradewind import __version__
-from tradewind.base.errors import InvalidSpec
+from tradewind.base.errors import InvalidSpec, Location
 from tradewind.engines.base import Place
 from tradewind.engines.kubernetes.render import Context
 
@@ -23,16 +24,44 @@ KNOWN = {
 }
 
 
+# What a machine takes for an image's name: where it is, what it is called, which one of it.
+# Capitals may stand in a host only, which needs no dot then.
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[A-Za-z0-9]+(?:[.-]+[A-Za-z0-9]+)*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
+_IMAGE = re.compile(
+    rf"(?P<name>(?:{_HOST}/)?{_PART}(?:/{_PART})*)"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"
+)
+_LONGEST_IMAGE = 255
+
+
 def check(options: Mapping[str, Any]) -> None:
-    """Raise InvalidSpec for options that this engine does not have."""
+    """Raise InvalidSpec for options that this engine does not have, or that can mean nothing."""
     for name, value in options.items():
         if name not in KNOWN:
             raise InvalidSpec(
                 f"a pool of engine kubernetes has no option {name!r}",
                 hint=f"options: {', '.join(KNOWN)}",
+                where=Location(field=f"options.{name}"),
             )
         if not isinstance(value, str) or not value.strip():
-            raise InvalidSpec(f"the option {name!r} is text, not {value!r}")
+            raise InvalidSpec(
+                f"the option {name!r} is text, not {value!r}",
+                where=Location(field=f"options.{name}"),
+            )
+    if "image" in options:
+        _check_image(options["image"])
+
+
+def _check_image(image: str) -> None:
+    found = _IMAGE.fullmatch(image)
+    if found is None or len(found["name"]) > _LONGEST_IMAGE:
+        raise InvalidSpec(
+            f"{image!r} is no name of an image",
+            hint="write it as HOST/NAME:TAG or HOST/NAME@sha256:…, the name in small letters",
+            where=Location(field="options.image"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
