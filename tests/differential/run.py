@@ -57,7 +57,9 @@ def opened() -> Iterator[Any]:
     """One session for all that follows in this process."""
     folder = tempfile.mkdtemp(prefix="tw-spark-")
     # Each query is another program for Java, and none of them runs for long: half the time.
-    quick = {"PYTHONPATH": ROOT, "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    # What Java keeps of its own programs has to hold those of thousands of queries.
+    java = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
+    quick = {"PYTHONPATH": ROOT, "JDK_JAVA_OPTIONS": java}
     with mock.patch.dict(os.environ, quick), session.opened(CALL, folder) as found:
         # Tables of a few rows: more partitions are only more tasks.
         found.conf.set("spark.sql.shuffle.partitions", "2")
