@@ -81,12 +81,14 @@ async def test_a_pool_that_is_away_at_the_start_is_waited_for(town: Town) -> Non
     found = town.run(run)
     assert found.state is RunState.QUEUED
     assert found.waiting == "pool 'far': cannot be reached: no answer from 10.0.0.1"
+    assert town.here.front.details(found)["waiting_hint"] == "look at the network"
     told = pool(town)
     assert told["state"] == "trouble"
     assert told["error"] == town.cloud.down.to_json()
     town.cloud.down = None
     await town.pass_by(30.0)
     assert town.run(run).state is RunState.SUCCEEDED and pool(town)["state"] == "ready"
+    assert "waiting_hint" not in town.here.front.details(town.run(run))
 
 
 @in_town

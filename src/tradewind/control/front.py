@@ -203,7 +203,9 @@ class Front:
 
     def details(self, run: Run) -> dict[str, Any]:
         """A run with everything that hangs on it, for people and machines."""
-        return details.of(self._store, self._stepper.machines, run, self._why)
+        body = details.of(self._store, self._stepper.machines, run, self._why)
+        hint = "" if run.state in ENDED else self._places.hint(run.waiting)
+        return {**body, "waiting_hint": hint} if hint else body
 
     def cost(self, run: Run, before: Run | None = None) -> dict[str, Any]:
         """A run's bill in the margin of its code, and what changed since another run of it."""

@@ -110,6 +110,11 @@ class Places:
         soon = "; it is being connected" if pool in self.specs else ""
         return f"no server places on pool {pool!r} now{soon}"
 
+    def hint(self, why: str) -> str:
+        """What to do about the pools that these words say are in trouble."""
+        found = [each.hint for each in tuple(self.troubles.values()) if each.message in why]
+        return "\n".join(dict.fromkeys(filter(None, found)))
+
     def engine(self, pool: str) -> Engine:
         """Raises Conflict for a pool of another server, Unreachable for one that is in trouble."""
         engine = self.engines.get(pool)

@@ -87,7 +87,7 @@ def _run(body: Json, out: Out) -> None:
             ("why", "\n".join(lines_of(body.get("explain")))),
             ("note", "\n".join(body.get("notes") or ())),
             ("error", error.get("message")),
-            ("hint", error.get("hint")),
+            ("hint", error.get("hint") or body.get("waiting_hint")),
         ]
     )
     if error.get("traceback"):
