@@ -140,7 +140,8 @@ def amount(resources: Json | None) -> str:
         return "-"
     from tradewind.base import units
 
-    parts = [f"{resources['cpu']:g} cores"] if resources.get("cpu") else []
+    cpu = resources.get("cpu")
+    parts = [f"{cpu:g} core{'' if cpu == 1 else 's'}"] if cpu else []
     if resources.get("memory"):
         parts.append(units.format_bytes(int(resources["memory"])))
     parts += [f"{n} {name}" for name, n in (resources.get("accelerators") or {}).items()]
