@@ -35,6 +35,7 @@ _COUNTS = {"": 1, "K": 10**3, "k": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T
 _NUMBER = r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)"
 _DURATION_PART = re.compile(_NUMBER + r"\s*([a-zA-Z]+)\s*")
 _QUANTITY = re.compile(_NUMBER + r"\s*([a-zA-Z]*)$")
+_BELOW = re.compile(r"\s*(?:-\s*\$?|\$\s*-)\s*[\d.]")
 _ROWS = re.compile(_NUMBER + r"\s*([KkMBGT]?)\s*(?:rows?)?$")
 
 
@@ -49,11 +50,17 @@ def _product(number: str, unit: int, too_large: str) -> Decimal:
     return value * unit
 
 
+def _check_sign(text: object, expected: str) -> None:
+    if _BELOW.match(str(text)):
+        raise ValueError(f"{expected}, more than nothing")
+
+
 def parse_duration(text: str | int | float) -> float:
     """`60s`, `1h30m`, `2 days` → seconds. A bare number is refused: its unit is a guess."""
     expected = "expected a duration such as 60s, 10m, 1h30m or 2d"
     if not isinstance(text, str):
         raise ValueError(f"{expected}; {text!r} has no unit")
+    _check_sign(text, expected)
     rest, total = text.strip(), 0.0
     if not rest:
         raise ValueError(expected)
@@ -76,6 +83,7 @@ def parse_bytes(text: str | int) -> int:
     expected = "expected a size such as 4GiB or 500MB"
     if isinstance(text, bool) or not isinstance(text, int | str):
         raise ValueError(f"{expected}, not {text!r}")
+    _check_sign(text, expected)
     match = _QUANTITY.match(str(text).strip())
     if match is None:
         raise ValueError(f"{expected}, not {text!r}")
@@ -89,6 +97,7 @@ def parse_count(text: str | int) -> int:
     expected = "expected a count such as 100M rows or 5000"
     if isinstance(text, bool) or not isinstance(text, int | str):
         raise ValueError(f"{expected}, not {text!r}")
+    _check_sign(text, expected)
     match = _ROWS.match(str(text).strip().replace(",", "").replace("_", ""))
     if match is None:
         raise ValueError(f"{expected}, not {text!r}")
@@ -101,6 +110,7 @@ def parse_count(text: str | int) -> int:
 def parse_money(text: str | int | float) -> int:
     """`$2`, `$0.05`, `2 USD` → nanodollars. A bare number is refused: its currency is a guess."""
     expected = "expected an amount of money such as $2 or $0.05"
+    _check_sign(text, expected)
     match = re.fullmatch(r"\$\s*" + _NUMBER + "|" + _NUMBER + r"\s*(?:USD|usd)", str(text).strip())
     if match is None or not isinstance(text, str):
         raise ValueError(f"{expected}, not {text!r}")

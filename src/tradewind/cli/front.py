@@ -90,9 +90,9 @@ def _carry_out(words: list[str], out: Out) -> int:
     if "--" in rest:
         cut = rest.index("--")
         rest, script = rest[:cut], rest[cut + 1 :]
-    from tradewind.cli.parsing import parser_of
+    from tradewind.cli.parsing import amounts, parser_of
 
-    args = parser_of(name, module).parse_intermixed_args(rest)
+    args = parser_of(name, module).parse_intermixed_args(amounts(rest))
     args.rest = script
     out.format(cast(Any, args).format)
     return module.main(args, out) or 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tradewind.cli.verb import Verb
 
 FORMATS = ("json", "yaml")
+_BELOW = re.compile(r"-\$?\s*[\d.]")
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,6 +31,19 @@ class Parser(argparse.ArgumentParser):
             elif any(action.dest == "args" for action in self._actions):
                 hint = f"what is meant for the script stands behind --: -- {word} …"
         raise UserError(message, hint=hint)
+
+
+def amounts(words: list[str]) -> list[str]:
+    """An amount below nothing belongs to the option before it, whose reader refuses it; argparse
+    would take it for an option of its own."""
+    found: list[str] = []
+    for word in words:
+        option = found[-1] if found else ""
+        if option.startswith("--") and "=" not in option and _BELOW.match(word):
+            found[-1] = f"{option}={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def parser_of(name: str, module: Verb) -> Parser:

@@ -106,7 +106,12 @@ def test_what_cannot_be_met_says_what_can(tw: Tw, offers: Offers) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [("--rows", "many", "expected a count"), ("--deadline", "60", "expected a duration"),
-     ("--deadline", "1h,soon", "expected a duration"), ("--deadline", "0s", "deadlines")],
+     ("--deadline", "1h,soon", "expected a duration"),
+     ("--deadline", "0s", "--deadline: expected more than nothing"),
+     ("--deadline", "", "expected a duration"), ("--deadline", "1h,", "expected a duration"),
+     ("--deadline", "-1s", "--deadline: expected a duration such as 60s, 10m, 1h30m or 2d, more"),
+     ("--rows", "0", "--rows: expected more than nothing"), ("--rows", "", "expected a count"),
+     ("--rows", "-5", "more than nothing")],
 )  # fmt: skip
 def test_a_figure_that_is_none_is_told(
     tw: Tw, offers: Offers, option: str, value: str, told: str
@@ -125,16 +130,26 @@ def test_a_plan_says_its_sizes_and_why(tw: Tw, offers: Offers) -> None:
 def test_promises_by_function_and_backend(tw: Tw, offers: Offers) -> None:
     assert "nothing was promised yet" in tw("promises").err
     said = Interval(p50=10.0, p90=20.0)
+    late = {"time": (said, 160.0), "price": (said, 12.5)}
     offers.settled = [
-        Settled(function="f", backend="duckdb", outcome="kept", predicted=said, actual=actual)
+        Settled(
+            function="f",
+            backend="duckdb",
+            outcome="kept",
+            predicted=said,
+            actual=actual,
+            **(late if actual == 10.0 else {}),
+        )
         for actual in (5.1, 10.0, 19.0, 40.0)
     ]
     offers.settled.append(Settled(function="g", backend="python", outcome="broken"))
     offers.settled.append(Settled(function="g", backend="python", outcome="none"))
     lines = [line.split() for line in tw("promises").out.splitlines()[1:]]
-    assert lines[0] == ["f", "duckdb", "4", "4", "0", "3", "of", "4", "61.2%"]
-    assert lines[1] == ["g", "python", "2", "0", "1", "0", "of", "0", "-"]
-    assert lines[2] == ["all", "-", "6", "4", "1", "3", "of", "4", "61.2%"]
+    assert lines[0] == ["f", "duckdb", "4", "4", "0", "3", "of", "4", "61.2%",
+                        "0", "of", "1", "93.8%", "1", "of", "1", "20.0%"]  # fmt: skip
+    assert lines[1] == ["g", "python", "2", "0", "1", *["0", "of", "0", "-"] * 3]
+    assert lines[2] == ["all", "-", "6", "4", "1", *lines[0][5:]]
+    assert "1 took longer" in tw("promises").err
     assert json.loads(tw("promises", "-o", "json").out)[0]["inside"] == 3
 
 

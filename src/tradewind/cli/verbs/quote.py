@@ -46,8 +46,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, out: Out) -> None:
     """Ask, show."""
-    rows = read(units.parse_count, args.rows, "--rows") if args.rows else 0
-    texts = [part for text in args.deadline or () for part in text.split(",") if part.strip()]
+    rows = read(units.parse_count, args.rows, "--rows") if args.rows is not None else 0
+    texts = [part for text in args.deadline or () for part in text.split(",")]
     deadlines = [read(units.parse_duration, text.strip(), "--deadline") for text in texts]
     with local.connect() as client:
         work = target.work_of(args, client)
@@ -82,11 +82,14 @@ def earlier(client: Client, work: Work, document: Json, name: str) -> Json:
 
 
 def read(parse: Callable[[str], Any], text: str, what: str) -> Any:
-    """A figure of the command line. Raises UserError."""
+    """A figure of the command line, more than nothing. Raises UserError."""
     try:
-        return parse(text)
+        figure = parse(text)
     except ValueError as error:
         raise UserError(f"{what}: {error}") from None
+    if not figure:
+        raise UserError(f"{what}: expected more than nothing, not {text!r}")
+    return figure
 
 
 def show_curve(quote: Json, out: Out) -> None:
