@@ -4,29 +4,47 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from tradewind.records.plans import Interval
+
+# What was said, and what came.
+Figure = tuple[Interval | None, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """One promise: `outcome` is kept, broken or none (it failed, was stopped, goes on). `predicted`
     is the figure that was quoted and `actual` what came: CPU seconds where they were predicted,
-    else seconds in tasks; without either its quote proves nothing."""
+    else seconds in tasks; without either its quote proves nothing. `time` and `price` are the same
+    of seconds and nanodollars."""
 
     function: str
     backend: str
     outcome: str
     predicted: Interval | None = None
     actual: float = 0.0
+    time: Figure = (None, 0.0)
+    price: Figure = (None, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """Of `checked` figures there was a prediction and an outcome: so many were `inside` the
+    interval, so many `over` its upper end, and the middle one was off by the share `error`."""
+
+    checked: int = 0
+    inside: int = 0
+    over: int = 0
+    error: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """All promises about one function on one backend. Of `checked` there was a prediction and an
-    outcome: so many were `inside` the interval, and the middle one was off by the share `error`."""
+    outcome: so many were `inside` the interval, and the middle one was off by the share `error`.
+    `time` and `price` say it of seconds and money."""
 
     function: str
     backend: str
@@ -36,6 +54,8 @@ class Account:
     checked: int
     inside: int
     error: float | None
+    time: Right = field(default_factory=Right)
+    price: Right = field(default_factory=Right)
 
 
 def accounts(promises: Iterable[Settled]) -> list[Account]:
@@ -48,19 +68,29 @@ def accounts(promises: Iterable[Settled]) -> list[Account]:
 
 
 def _account(function: str, backend: str, promises: list[Settled]) -> Account:
-    checked = [
-        (each.predicted, each.actual)
-        for each in promises
-        if each.predicted is not None and each.predicted.p50 > 0 and each.actual > 0
-    ]
-    errors = [abs(said.p50 / actual - 1) for said, actual in checked]
+    work = _right((each.predicted, each.actual) for each in promises)
     return Account(
         function=function,
         backend=backend,
         promises=len(promises),
         kept=sum(each.outcome == "kept" for each in promises),
         broken=sum(each.outcome == "broken" for each in promises),
+        checked=work.checked,
+        inside=work.inside,
+        error=work.error,
+        time=_right(each.time for each in promises),
+        price=_right(each.price for each in promises),
+    )
+
+
+def _right(figures: Iterable[Figure]) -> Right:
+    checked = [
+        (said, actual) for said, actual in figures if said is not None and said.p50 > 0 < actual
+    ]
+    errors = [abs(said.p50 / actual - 1) for said, actual in checked]
+    return Right(
         checked=len(checked),
         inside=sum(said.low <= actual <= said.p90 for said, actual in checked),
+        over=sum(actual > said.p90 for said, actual in checked),
         error=median(errors) if errors else None,
     )

@@ -25,14 +25,20 @@ def main(args: argparse.Namespace, out: Out) -> None:
     if not out.text:
         out.value(found)
         return
-    head = ["function", "backend", "promises", "kept", "broken", "inside", "off by"]
+    head = ["function", "backend", "promises", "kept", "broken"]
+    head += [word for what in ("CPU", "time", "price") for word in (f"{what} inside", "off by")]
     out.table(head, [_row(each) for each in found if each["promises"]], "nothing was promised yet")
     if any(each["checked"] for each in found):
         out.note("inside: outcomes within their interval; off by: the middle error of the figure")
+    if over := max(found[-1][figure]["over"] for figure in ("time", "price")):
+        out.note(f"{over} took longer than its upper figure, or cost more")
 
 
 def _row(each: dict[str, Any]) -> list[str]:
-    error = each["error"]
-    return [each["function"] or "all", each["backend"], str(each["promises"]), str(each["kept"]),
-            str(each["broken"]), f"{each['inside']} of {each['checked']}",
-            "-" if error is None else f"{error:.1%}"]  # fmt: skip
+    said = [each["function"] or "all", each["backend"]]
+    said += [str(each[name]) for name in ("promises", "kept", "broken")]
+    for figure in (each, each["time"], each["price"]):
+        error = figure["error"]
+        said.append(f"{figure['inside']} of {figure['checked']}")
+        said.append("-" if error is None else f"{error:.1%}")
+    return said
