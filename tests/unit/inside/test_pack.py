@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import zipfile
@@ -18,6 +19,14 @@ def test_equal_sources_give_equal_bytes(tmp_path: Path) -> None:
     assert pack.install(str(tmp_path)) == first
     names = zipfile.ZipFile(first).namelist()
     assert "__main__.py" in names and "tradewind/__init__.py" in names
+
+
+def test_every_module_travels() -> None:
+    """One that another imports late would be missed only there."""
+    names = zipfile.ZipFile(io.BytesIO(pack.build())).namelist()
+    packed = {Path(name).stem for name in names if name.startswith("tradewind_inside/")}
+    here = {path.stem for path in Path(pack.__file__).parent.glob("*.py")}
+    assert here - packed <= {"pack", "standin"}
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.13"])
