@@ -221,6 +221,18 @@ async def test_a_probe_that_has_cost_the_budget_is_ended_once(town: Town) -> Non
 
 
 @in_town
+async def test_a_deadline_of_which_the_probe_told_nothing_is_not_judged(town: Town) -> None:
+    problem = {"kind": "slow", "message": "its first 20 rows took longer than 3 s"}
+    acts(town, measured(1e-5, calls=[], problems=[problem]), table(ROWS))
+    run = await town.result(batch(performance="60s", backend="duckdb", availability="region"))
+    assert run.state is RunState.SUCCEEDED, run.error
+    assert run.plan["option"]["resources"]["cpu"] == 1.0
+    assert run.plan["not_given"].startswith("performance: 1m, since its time is unknown: the prob")
+    assert "; availability: region, since" in run.plan["not_given"]
+    assert town.here.front.details(run)["promise"]["outcome"] == "none"
+
+
+@in_town
 async def test_a_probing_run_can_be_stopped(town: Town) -> None:
     acts(town, value(1, seconds=1000.0), table(ROWS))
     run = await town.submit(batch(performance="2h"))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from tradewind.base.errors import Refused
 from tradewind.compiler.facts import PoolFacts
-from tradewind.records.plans import Quote
+from tradewind.records.plans import Plan, Quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,13 @@ def told(quote: Quote, level: str, pools: Sequence[PoolFacts]) -> Quote:
     return replace(
         quote,
         plans=tuple(
-            replace(plan, not_given=f"availability: {level}, since {why[plan.pool]}")
+            replace(plan, not_given=_also(plan, f"availability: {level}, since {why[plan.pool]}"))
             if why.get(plan.pool)
             else plan
             for plan in quote.plans
         ),
     )
+
+
+def _also(plan: Plan, lacking: str) -> str:
+    return f"{plan.not_given}; {lacking}" if plan.not_given else lacking

@@ -13,13 +13,12 @@ from dataclasses import replace
 
 from tradewind.base.errors import Refused
 from tradewind.base.units import format_bytes, format_duration, format_money
-from tradewind.compiler import counted, crowd, price, refusals, timing
+from tradewind.compiler import counted, crowd, price, refusals, sizes, timing
 from tradewind.compiler.elsewhere import estimates
 from tradewind.compiler.facts import Facts, PoolFacts
 from tradewind.compiler.frontier import EVEN, Objective, curve, frontier, judged, ranked
 from tradewind.compiler.learning import TELLING
 from tradewind.compiler.model import SPILLS, Model
-from tradewind.compiler.sizes import sizes
 from tradewind.records.plans import Option, Plan, ProbesWanted, Quote
 from tradewind.records.tasks import Resources, room
 
@@ -105,6 +104,9 @@ def _plans(
         plans = _best(predicted + _counted(rest, pools, facts), objective, first)
         elastic = [each for each in options if each not in rest]
         beside = estimates(elastic, facts.elsewhere, model, [each.name for each in pools])
+    elif asked and facts.probed is not None and model.line is None and not facts.history:
+        plans = _unpriced(options, pools, model, objective, first)
+        beside = ()
     else:
         _may_fit(options, pools, model, objective)
         plans = _counted(options, pools, facts)
@@ -201,7 +203,7 @@ def _short(plans: Sequence[Plan]) -> bool:
 def _predicted(option: Option, pool: PoolFacts, model: Model) -> list[Plan]:
     """Every size of an option on a pool, but those that need more memory than there is."""
     found = []
-    for sized in sizes(option, pool, model):
+    for sized in sizes.sizes(option, pool, model):
         if not fits(sized.resources, sized.width, pool):
             continue
         plan = timing.plan(model, sized, pool)
@@ -308,6 +310,42 @@ def _counted(options: Sequence[Option], pools: Sequence[PoolFacts], facts: Facts
         for place in pools
         if fits(option.resources, option.width, place)
     ]
+
+
+def _unpriced(
+    options: Sequence[Option],
+    pools: Sequence[PoolFacts],
+    model: Model,
+    objective: Objective,
+    first: str,
+) -> list[Plan]:
+    """What was to be measured and could not be: of a sensible size, and with no word for its
+    deadline. To be in time the widest goes first."""
+    wide = objective.seconds is not None
+    plans = [
+        counted.plan(sizes.unmeasured(option, place, model, wide=wide), place, (), why)
+        for why in [_failed(model.facts)]
+        for option in options
+        for place in pools
+        if _holds(option, place)
+    ]
+    if wide:
+        plans.sort(key=lambda each: (each.pool != first, -each.option.width * _cpu(each)))
+        plans = [replace(each, not_given=_not_given(each, objective)) for each in plans]
+        rule = "what does most at the same time"
+    else:
+        plans.sort(key=lambda each: each.pool != first)
+        rule = "the plainest, with a whole core"
+    because = f"nothing is known of its time: {rule}"
+    return [replace(plans[0], chosen_because=because), *plans[1:]]
+
+
+def _cpu(plan: Plan) -> float:
+    return plan.option.resources.cpu
+
+
+def _not_given(plan: Plan, objective: Objective) -> str:
+    return f"performance: {format_duration(objective.asked)}, since its time is {plan.basis}"
 
 
 def _failed(facts: Facts) -> str:

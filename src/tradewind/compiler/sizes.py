@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from tradewind.compiler.facts import PoolFacts
 from tradewind.compiler.model import Model
-from tradewind.compiler.timing import most_parts
+from tradewind.compiler.timing import SPREADS, most_parts
 from tradewind.records.plans import Option
 from tradewind.records.tasks import Resources, room
 
@@ -46,6 +46,22 @@ def _arrays(option: Option, pool: PoolFacts, model: Model) -> Iterator[Option]:
     for width in powers(min(holds(each, pool), limit)):
         for parts in parts_for(width, limit):
             yield replace(option, resources=each, width=width, parts=parts)
+
+
+def unmeasured(option: Option, pool: PoolFacts, model: Model, *, wide: bool) -> Option:
+    """What could be measured and was not: a whole core for each process, or where it is to be in
+    time as wide as the pool and what it is written in allow. What somebody pinned stays."""
+    if not (option.elastic or option.measurable):
+        return option
+    if option.sized:
+        cpu = max(option.resources.cpu, min(1.0, _cores_each(pool, option.width)))
+        option = replace(option, resources=replace(option.resources, cpu=cpu))
+    if not (wide and option.elastic):
+        return option
+    if option.backend == "duckdb" and model.style not in SPREADS:
+        return option
+    *_, widest = [option, *sizes(option, pool, model)]
+    return widest
 
 
 def grown(option: Option, busy: float, pool: PoolFacts) -> Option:

@@ -116,11 +116,15 @@ def promised(run: Run) -> bool:
 
 
 def settled(promise: Promise, run: Run, spent: int, now: float) -> Promise:
-    """The promise with its outcome; `spent` in nanodollars."""
+    """The promise with its outcome; `spent` in nanodollars. A time that the plan did not give is
+    not judged."""
     seconds = run.ended - run.created
-    late = promise.seconds is not None and seconds > promise.seconds
+    given = not str(promise.plan.get("not_given") or "").startswith("performance:")
+    late = given and promise.seconds is not None and seconds > promise.seconds
     dear = promise.price is not None and spent > promise.price
     outcome = "broken" if late or dear else "kept"
+    if not given and promise.price is None:
+        outcome = "none"
     if run.state is not RunState.SUCCEEDED:
         # What was ended because its budget was spent was promised for that budget.
         outcome = "broken" if promise.price is not None and spent >= promise.price else "none"

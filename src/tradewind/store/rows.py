@@ -138,7 +138,8 @@ class Alias:
 class Promise:
     """An accepted quote, and what became of it. One per run; `settled` 0 while it is open.
 
-    `outcome` is `kept`, `broken` or `none` (the run failed or was stopped for another reason).
+    `outcome` is `kept`, `broken` or `none` (the run failed or was stopped for another reason,
+    or its plan gave no time).
     """
 
     run: str

@@ -344,6 +344,29 @@ def test_the_curve_is_of_the_plans_shown_and_never_rises() -> None:
     assert beside[0][0] <= 3600 and beside[1][1] <= beside[0][1]
 
 
+BLIND = replace(probed(), calls=(), problems=({"message": "the first rows took too long"},))
+
+
+def test_what_could_not_be_measured_gets_whole_cores_and_no_word_for_its_deadline() -> None:
+    late = "performance: 1m, since its time is unknown: the probe failed: the first rows took too"
+    for pools, width in (([HERE], 2), ([FARM], 32)):
+        best = ask(BLIND, Objective(seconds=60.0), pools=pools).plans[0]
+        assert (best.option.backend, best.option.width) == ("partitions", width)
+        assert best.option.resources.cpu == 1.0 and best.option.parts >= width
+        assert best.seconds is None and best.not_given.startswith(late)
+    plain = ask(BLIND, Objective(budget=10**9), pools=[FARM]).plans[0]
+    assert (plain.option.backend, plain.option.width) == ("duckdb", 1)
+    assert plain.option.resources.cpu == 1.0 and not plain.not_given
+    query = ask(replace(BLIND, style="sql"), Objective(seconds=60.0), [DUCKDB], [FARM]).plans[0]
+    assert query.option.resources.cpu == 8.0, "the engine spreads it"
+    pinned = replace(DUCKDB, sized=False, resources=Resources(cpu=0.5))
+    [kept] = ask(BLIND, Objective(seconds=60.0), [pinned], [HERE]).plans
+    assert kept.option == pinned
+    tables = replace(DUCKDB, elastic=False)
+    [one] = ask(BLIND, Objective(seconds=60.0), [tables], [HERE]).plans
+    assert one.option.resources.cpu == 1.0
+
+
 def test_a_quote_crosses_the_wire_whole() -> None:
     made = ask(probed())
     assert codec.loads(Quote, codec.dumps(made)) == made
