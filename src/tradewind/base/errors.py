@@ -37,6 +37,10 @@ class Location:
     column: int = 0
     field: str = ""
 
+    def __bool__(self) -> bool:
+        """Whether it names a place at all."""
+        return bool(str(self))
+
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
         return f"{place} ({self.field})" if self.field and place else place or self.field

@@ -47,7 +47,7 @@ def write(
     must allow the path."""
     query = _bare(query)
     found = connection.execute(f"DESCRIBE (\n{query}\n)", dict(params)).fetchall()
-    check_names([name for name, *_ in found], errors.Location(file=""))
+    check_names([name for name, *_ in found], errors.Location(field="sql"))
     kinds = [_stored(kind) for _, kind, *_ in found]
     columns = []
     for number, (name, *_) in enumerate(found):

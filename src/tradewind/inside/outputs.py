@@ -89,6 +89,8 @@ def _keep_one(value: Any, slot: str, out: str) -> dict[str, Any]:
         table = tables.write(value, os.path.join(folder, "part-0.parquet"))
     except tables.NoLibrary as error:
         raise Unstorable(f"the table cannot be written: {error}", error.hint) from None
+    except tables.Doubled as error:
+        raise Unstorable(f"the result {error}", error.hint) from None
     except OSError:
         raise
     except Exception as error:

@@ -160,10 +160,10 @@ def _repeats(column: Any) -> bool:
 
 
 def _plain(table: Any, where: str) -> Any:
-    names = table.column_names
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Unstorable(f"the result for {where} has two columns named {twice!r}")
+    try:
+        tables.check_names(table.column_names)
+    except tables.Doubled as error:
+        raise Unstorable(f"the result for {where} {error}", error.hint) from None
     pyarrow = tables._use("pyarrow")
     schema = pyarrow.schema([(field.name, plain(field.type)) for field in table.schema])
     if table.schema.equals(schema, check_metadata=True):

@@ -197,6 +197,8 @@ class Streamed:
             raise outputs.Unstorable(f"the result for {where} is no table: {error}", "") from None
         except tables._use("pyarrow").ArrowException as error:
             raise outputs.Unstorable(f"the result for {where} is no table: {error}", "") from None
+        except tables.Doubled as error:
+            raise outputs.Unstorable(f"the result for {where} {error}", error.hint) from None
         if found is None:
             raise outputs.Unstorable(
                 f"the function returned {convert.described(made)} for {where}",

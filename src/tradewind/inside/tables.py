@@ -13,7 +13,7 @@ import importlib.util
 import os
 import pathlib
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 _ORDER = ("pandas", "polars", "pyarrow", "duckdb")
 # Rows of one row group: what a reader has to hold at least.
@@ -131,18 +131,38 @@ def write(value: Any, path: str) -> dict[str, Any] | None:
     return writer(value, path)
 
 
+class Doubled(ValueError):
+    """Two columns with one name: no table that is kept has them."""
+
+    hint = "rename one of the two"
+
+    def __init__(self, name: Any) -> None:
+        super().__init__(f"has two columns named {name!r}")
+
+
+def check_names(names: Iterable[Any]) -> None:
+    """Refuse columns that have the same name. Raises Doubled."""
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise Doubled(name)
+        seen.add(name)
+
+
 def _library(value: Any) -> str:
     kind = type(value)
     return kind.__module__.partition(".")[0].lstrip("_") + "." + kind.__name__
 
 
 def _write_arrow(table: Any, path: str) -> dict[str, Any]:
+    check_names(table.column_names)
     _use("pyarrow.parquet").write_table(table, path, row_group_size=ROWS, compression="zstd")
     columns = [{"name": field.name, "type": str(field.type)} for field in table.schema]
     return {"rows": table.num_rows, "schema": columns}
 
 
 def _write_pandas(frame: Any, path: str) -> dict[str, Any]:
+    check_names(frame.columns)
     # A named index is data; one without a name is what filtering left of the row numbers.
     keep = None if any(name is not None for name in frame.index.names) else False
     return _write_arrow(_use("pyarrow").Table.from_pandas(frame, preserve_index=keep), path)

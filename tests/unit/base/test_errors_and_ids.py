@@ -73,3 +73,9 @@ def test_a_digest_does_not_hang_on_the_order_of_keys(value: object) -> None:
         turned = dict(reversed(turned.items()))
     made = ids.digest_json(value)
     assert ids.digest_json(turned) == made and made.startswith("sha256:")
+
+
+def test_a_place_that_is_none_is_not_told() -> None:
+    error = errors.InvalidData("bad", where=errors.Location())
+    assert str(error) == "bad" and "where" not in error.to_json()
+    assert str(errors.InvalidData("bad", where=errors.Location(field="sql"))) == "sql: bad"

@@ -49,6 +49,15 @@ def test_results_of_functions(files: list[Path], tmp_path: Path) -> None:
             frames.write(bad, tmp_path / "bad")
 
 
+def test_two_columns_of_one_name_are_told_with_their_place(
+    files: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(errors.InvalidData) as caught:
+        frames.sql("SELECT 1 AS a, 2 AS a", {"t": files}, tmp_path)
+    assert str(caught.value).startswith("sql: column 2 is named 'a', as column 1 is\n")
+    assert "rename one" in caught.value.hint
+
+
 def test_sql_with_parameters(files: list[Path], tmp_path: Path) -> None:
     query = "SELECT n * $k AS m FROM t JOIN u USING (n) WHERE t.s IS NOT NULL ORDER BY n DESC"
     out = frames.sql(query, {"t": files, "u": files[1:]}, tmp_path / "out", params={"k": 10})

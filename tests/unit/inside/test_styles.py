@@ -510,3 +510,23 @@ def test_lists_without_rows_keep_the_inputs_columns(tmp_path: Path) -> None:
 
     _told, found = carried(kept, numbers(tmp_path), "batch")
     assert found[0].schema.names == ["i", "k"]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pa.table([[1], [2]], names=["a", "a"]),
+        pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]),
+        pd.DataFrame([[1, 2]], columns=["a", "a"]),
+    ],
+)
+def test_two_columns_of_one_name_are_told_with_what_helps(tmp_path: Path, made: Any) -> None:
+    def doubled(data: pa.Table) -> Any:
+        return made
+
+    ended = exit_of(doubled, numbers(tmp_path), tmp_path / "out", "batch")
+    with pytest.raises(outputs.Unstorable) as caught:
+        outputs.keep(made, {"outputs": {"output": {"kind": "result"}}, "out": str(tmp_path / "o")})
+    for told in (ended, caught.value.exit):
+        assert "has two columns named 'a'" in told["message"]
+        assert told["hint"] == "rename one of the two"
