@@ -244,7 +244,7 @@ async def quote(
 ) -> Any:
     """What a run of this spec would take and cost, on `rows` rows (0: all of its inputs). For each
     of `deadlines` (s) `curve` numbers the cheapest of `plans` that keeps to it, and of `elsewhere`
-    the cheapest estimate, or null. Where something must be measured or imported first, `{"run":
+    the cheapest estimate, or null; `nearest` is the fastest of `plans`. Where something must be measured or imported first, `{"run":
     ID}`: a run that ends at its plan, with the quote's id as its result. `against` is an earlier
     version of the function, `{"run": ID}` or `{"spec": …, "name": …}`: both are measured in turns,
     and the quote's `against` says what the change did, and which line."""

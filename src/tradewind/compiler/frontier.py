@@ -107,12 +107,18 @@ def ranked(plans: Sequence[Plan], objective: Objective, first: str = "") -> list
 
 def curve(quote: Quote, deadlines: Sequence[float]) -> list[dict[str, Any]]:
     """For each deadline in seconds the number of the cheapest plan that keeps to it, and that of
-    the cheapest estimate among `elsewhere`; None where there is none."""
+    the cheapest estimate among `elsewhere`; None where there is none. `nearest` is the fastest of
+    all plans of which the time is known."""
+    times = [
+        (seconds, price, quote.plans.index(plan)) for seconds, price, plan in known(quote.plans)
+    ]
+    nearest = min(times)[2] if times else None
     return [
         {
             "deadline": deadline,
             "plan": _cheapest(quote.plans, deadline),
             "estimate": _cheapest(quote.elsewhere, deadline),
+            "nearest": nearest,
         }
         for deadline in deadlines
     ]

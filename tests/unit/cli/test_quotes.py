@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -84,6 +85,21 @@ def test_as_json_it_is_what_the_api_says(tw: Tw, offers: Offers) -> None:
     last = body["curve"][-1]
     assert body["plans"][last["plan"]]["seconds"]["p90"] <= 600
     assert all(plan["estimate_only"] for plan in body["elsewhere"])
+
+
+def test_a_deadline_that_cannot_be_met_names_the_nearest(tw: Tw, offers: Offers) -> None:
+    [row] = [each for each in tw("quote", "spec.yaml", "--deadline", "1s,1h").out.splitlines()
+             if "cannot be met" in each]  # fmt: skip
+    assert row.startswith("1s") and "the nearest is plan " in row
+
+
+def test_of_what_nothing_is_known_no_deadline_is_said_to_be_missed(
+    tw: Tw, offers: Offers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = replace(probed(), calls=(), problems=({"message": "too long"},))
+    monkeypatch.setattr(offers, "quote", lambda *_: ask(blind, probe=True))
+    said = tw("quote", "spec.yaml", "--deadline", "1s").out
+    assert "not known" in said and "cannot be met" not in said and "nearest" not in said
 
 
 def test_without_deadlines_there_is_no_curve(tw: Tw, offers: Offers) -> None:

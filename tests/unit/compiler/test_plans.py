@@ -336,6 +336,11 @@ def test_the_curve_is_of_the_plans_shown_and_never_rises() -> None:
     points = curve(made, deadlines)
     assert [each["deadline"] for each in points] == deadlines
     assert points[0]["plan"] is points[0]["estimate"] is None
+    least = min(figures(each)[0] for each in made.plans)
+    assert {figures(made.plans[each["nearest"]])[0] for each in points} == {least}
+    assert curve(ask(BLIND), [60])[0] == {
+        "deadline": 60, "plan": None, "estimate": None, "nearest": None
+    }  # fmt: skip
     prices = [
         figures(made.plans[each["plan"]])[1] for each in points[1:] if each["plan"] is not None
     ]

@@ -97,11 +97,15 @@ def show_curve(quote: Json, out: Out) -> None:
     rows = []
     for point in quote.get("curve") or ():
         plan = _numbered(quote["plans"], point["plan"])
+        near = _numbered(quote["plans"], point["nearest"])
+        by = f"plan {point['plan']}: {size(plan)} on {plan['pool']}" if plan else ""
+        if plan is None and near is not None:
+            by = f"the nearest is plan {point['nearest']}: {near_time(near)} for {money(near)}"
         other = _numbered(quote.get("elsewhere") or [], point["estimate"])
         rows.append([
             units.format_duration(point["deadline"]),
-            money(plan) if plan else "cannot be met",
-            f"plan {point['plan']}: {size(plan)} on {plan['pool']}" if plan else "",
+            money(plan) if plan else without(quote["plans"]),
+            by,
             f"{money(other)}: {other['pool']}" if other else "",
         ])  # fmt: skip
     out.table(["within", "price", "by", "estimate elsewhere"], rows)
@@ -112,6 +116,17 @@ def show_curve(quote: Json, out: Out) -> None:
         out.line(line)
     if lines:
         out.note("● a plan, ○ an estimate for machines that are not connected")
+
+
+def without(plans: list[Json]) -> str:
+    """What is said where no plan is known to keep to a deadline."""
+    blank = any(plan.get("seconds") is None for plan in plans)
+    return "not known" if blank else "cannot be met"
+
+
+def near_time(plan: Json) -> str:
+    """Its time with its spread."""
+    return interval(plan.get("seconds"), units.format_duration)
 
 
 def show_plans(quote: Json, out: Out) -> None:
