@@ -53,10 +53,22 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What an earlier training told of its steps: how many it made, and the seconds of one; on
+    which pool. `of` is a digest of what makes a training the same but for its width and data."""
+
+    steps: int
+    seconds: float
+    pool: str = ""
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
     """How one earlier run of the same function went: wall seconds in tasks, core-seconds of CPU,
     peak bytes of memory; the rows that it read, on which backend and how wide. `given` is a digest
-    of what else it was given: parameters, a model; `load` the neighbours that it had."""
+    of what else it was given: parameters, a model; `load` the neighbours that it had; `pace` its
+    steps, of a training that told enough of them."""
 
     seconds: float
     cpu: float
@@ -67,6 +79,7 @@ class PastRun:
     parts: int = 0
     given: str = ""
     load: Load | None = None
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +150,8 @@ class Outcome:
 class Facts:
     """Everything together. `history` is newest first; `elsewhere` are machines to compare with;
     `rows` is how many all its tables have together now, as an earlier run counts them; `style` is
-    how it is written, where its spec says so."""
+    how it is written, where its spec says so; `paced` are those of `history` that were the same
+    training and told of their steps."""
 
     pools: tuple[PoolFacts, ...]
     history: tuple[PastRun, ...] = ()
@@ -146,3 +160,4 @@ class Facts:
     outcomes: tuple[Outcome, ...] = ()
     rows: int = 0
     style: str = ""
+    paced: tuple[PastRun, ...] = ()

@@ -59,7 +59,7 @@ def judged(plan: Plan) -> tuple[float | None, float | None]:
     """The seconds and the nanodollars that a plan is compared by."""
     if plan.seconds is None or plan.price is None:
         return None, None
-    if plan.cpu is None:
+    if plan.cpu is None and not plan.grounds:
         return plan.seconds.p50, plan.price.p50
     return plan.seconds.p90, plan.price.p90
 

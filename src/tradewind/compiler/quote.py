@@ -2,8 +2,9 @@
 
 Options of which something is known are priced at every size on every pool (`model`, `sizes`,
 `timing`); of these the frontier of time and price is shown, the plan that the objective means first
-(`frontier`). An option that nobody may resize is priced by counting earlier runs (`counted`). What
-cannot be met is refused with the nearest that can (`refusals`).
+(`frontier`). A training whose steps were timed is priced at every width (`stepped`). An option that
+nobody may resize is priced by counting earlier runs (`counted`). What cannot be met is refused with
+the nearest that can (`refusals`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 
 from tradewind.base.errors import Refused
 from tradewind.base.units import format_bytes, format_duration, format_money
-from tradewind.compiler import counted, crowd, price, refusals, sizes, timing
+from tradewind.compiler import counted, crowd, price, refusals, sizes, stepped, timing
 from tradewind.compiler.elsewhere import estimates
 from tradewind.compiler.facts import Facts, PoolFacts
 from tradewind.compiler.frontier import EVEN, Objective, curve, frontier, judged, ranked
@@ -90,6 +91,16 @@ def _plans(
 ) -> tuple[list[Plan], tuple[Plan, ...]]:
     """What can be chosen from, the best first, and estimates for machines that are not there."""
     facts = model.facts
+    paced = [
+        plan
+        for option in options
+        for place in pools
+        for plan in stepped.plans(option, place, facts.paced, pools, model.rows)
+    ]
+    if paced:
+        plans = _best(paced, objective, first)
+        left = [each for each in paced if not any(_same(each, plan) for plan in plans)]
+        return plans + left, tuple(counted.estimate(plans[0], each) for each in facts.elsewhere)
     predicted = [
         plan
         for option in options
@@ -257,6 +268,10 @@ def _best(plans: Sequence[Plan], objective: Objective, first: str) -> list[Plan]
     shown = [second] if second is not None else []
     rest = [each for each in frontier(plans) if each != order[0] and each not in shown]
     return [chosen, *shown, *rest, *(each for each in blank if each != order[0])]
+
+
+def _same(one: Plan, other: Plan) -> bool:
+    return (one.pool, one.option) == (other.pool, other.option)
 
 
 def _differs(one: Plan, other: Plan) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tradewind.compiler.facts import Facts, Machine, PastRun
+from tradewind.compiler.facts import Facts, Machine, Pace, PastRun
 from tradewind.records import codec
 from tradewind.records.load import Load
 from tradewind.records.runs import Run
@@ -53,6 +53,7 @@ class Batch:
                     parts=int(usage.get("parts", 0)),
                     given=str(usage.get("given", "")),
                     load=codec.from_json(Load, usage["load"]) if "load" in usage else None,
+                    pace=codec.from_json(Pace, usage["pace"]) if "pace" in usage else None,
                 )
                 for memory in self._store.runs.memories(*key, limit=HISTORY)
                 if (usage := memory.get("usage"))

@@ -76,6 +76,7 @@ class Planner:
                 probed=probing.facts(known) if known else None,
                 outcomes=lessons.learned(self.store.settings) if measurable else (),
                 rows=bill.rows(run),
+                paced=lessons.alike(made, facts.history),
             ),
             quote_id=new_id("q"),
             pinned=pinned.digest(made),

@@ -510,6 +510,8 @@ class Road:
         if draft.run.state is RunState.PLANNED:
             draft.move(RunState.RUNNING, started=draft.now)
         usage = bill.usage(view, self.places.neighbours)
+        if usage and decision.state is RunState.SUCCEEDED:
+            usage |= lessons.paced(self.store.reports, view)
         draft.set(memory={**draft.run.memory, **({"usage": usage} if usage else {})})
         draft.move(
             decision.state,

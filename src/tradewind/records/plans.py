@@ -16,6 +16,8 @@ class Option:
     `sized` says that nobody pinned the size: the compiler may raise it to what was measured.
     `elastic` says that it may choose the cores of a process and, of an array, width and parts,
     `measurable` that a probe can call it on samples of its input, as it can all that are elastic.
+    `widest` is how many processes a gang may have, where that is more than `width` (else 0): by
+    what its steps took at other widths the compiler may choose.
     """
 
     backend: str
@@ -26,6 +28,7 @@ class Option:
     parts: int = 0
     elastic: bool = False
     measurable: bool = False
+    widest: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,9 +173,16 @@ class Reports(Protocol):
         no unit said so are missing."""
 
     def metrics(
-        self, run_id: str, name: str = "", after: int = 0, limit: int = 10_000
+        self,
+        run_id: str,
+        name: str = "",
+        after: int = 0,
+        limit: int = 10_000,
+        *,
+        newest: bool = False,
     ) -> list[rows.Metric]:
-        """Points in the order they came, those with `seq` above `after`."""
+        """Points in the order they came, those with `seq` above `after`; of more than `limit` the
+        first ones, or the `newest`."""
 
     def last_metrics(self, run_ids: Collection[str]) -> dict[str, dict[str, float]]:
         """The newest value of each metric by run; every run asked for is a key."""

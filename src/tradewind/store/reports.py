@@ -70,13 +70,19 @@ class SqlReports:
             return {run: str(exit_["message"]) for run, exit_ in connection.execute(query)}
 
     def metrics(
-        self, run_id: str, name: str = "", after: int = 0, limit: int = 10_000
+        self,
+        run_id: str,
+        name: str = "",
+        after: int = 0,
+        limit: int = 10_000,
+        *,
+        newest: bool = False,
     ) -> list[rows.Metric]:
         c = tables.metrics.c
         query = (
             select(c.run, c.name, c.step, c.value, c.at, c.seq)
             .where(c.run == run_id, c.seq > after)
-            .order_by(c.seq)
+            .order_by(c.seq.desc() if newest else c.seq)
             .limit(limit)
         )
         if name:
@@ -85,7 +91,7 @@ class SqlReports:
             found = connection.execute(query).all()
         return [
             rows.Metric(run=run, name=key, step=step, value=_value(value), at=at, seq=seq)
-            for run, key, step, value, at, seq in found
+            for run, key, step, value, at, seq in (reversed(found) if newest else found)
         ]
 
     def last_metrics(self, run_ids: Collection[str]) -> dict[str, dict[str, float]]:

@@ -168,6 +168,9 @@ class WorkExam(Placing):
         assert [(m.name, m.step) for m in points] == [("loss", 1), ("loss", 2), ("auc", 0)]
         assert points[0].value == 2.0 and math.isnan(points[1].value)
         assert [m.step for m in store.reports.metrics("ra", "loss", points[0].seq)] == [2]
+        assert [m.seq for m in store.reports.metrics("ra", limit=2, newest=True)] == [
+            each.seq for each in points[1:]
+        ]
         last = store.reports.last_metrics(["ra", "rb"])
         assert set(last["ra"]) == {"loss", "auc"} and last["rb"] == {}
         assert store.reports.params("ra") == {"lr": [0.2]}

@@ -21,7 +21,7 @@ def reuses(pinned: Pinned) -> bool:
 
 
 def options(pinned: Pinned) -> Sequence[Option]:
-    """The least width of its gang."""
+    """The least width of its gang, and how much wider it may be."""
     spec = _spec(pinned)
     return [
         Option(
@@ -29,6 +29,7 @@ def options(pinned: Pinned) -> Sequence[Option]:
             width=spec.workers.min,
             resources=sizing.resources(spec, CPU),
             sized=sizing.free(spec),
+            widest=spec.workers.max if spec.workers.max > spec.workers.min else 0,
         )
     ]
 
