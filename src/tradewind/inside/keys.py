@@ -120,6 +120,16 @@ class Shuffle:
         for place, bucket in enumerate(buckets):
             yield bucket, rows[place].values
 
+    def firsts(self, data: Any, count: int) -> Any:
+        """The places of so many rows: the first of each key, then the second of each, and so on."""
+        names = ", ".join(f"k{place}" for place in range(len(self.by)))
+        found = self._ask(
+            data,
+            f"SELECT i FROM (SELECT i FROM (SELECT i, row_number() OVER (PARTITION BY {names} "
+            f"ORDER BY i) AS n FROM keyed) ORDER BY n, i LIMIT {int(count)}) ORDER BY i",
+        )
+        return found.column("i").combine_chunks()
+
     def _of_bucket(
         self, path: str, cut: Callable[[Any], Callable[[int, int], Any]]
     ) -> Iterator[Keyed]:

@@ -96,6 +96,7 @@ class Probe:
         self.ready = 0.0
         self.keys: dict[str, float] = {}
         self._read: tuple[Group | None, list[Any]] = None, []
+        self._most_keys: tuple[Group | None, int] = None, 0
         self.by: list[str] = call.get("by", [])
         self._began = time.monotonic()
         self._load, self._own = measure.busy(), measure._cpu()
@@ -215,7 +216,8 @@ class Probe:
         """A larger one, called once, where there turns out to be time for it: beside a neighbour a
         thousand rows may take as long as a hundred thousand."""
         last = self.calls[-1]
-        larger = self._largest(self._each(last), last["rows"])
+        each = self._each_keyed(last) if self.by else self._each(last)
+        larger = self._largest(each, last["rows"])
         if _size(larger[1])["rows"] < GROWTH * _size(chosen[1])["rows"]:
             return None
         return larger if self._in_time(larger, self._left() * SOON) else None
@@ -225,6 +227,19 @@ class Probe:
         base = self.calls[0]["wall"] if not self.calls[0]["rows"] else 0.0
         took = float(call["wall"])
         return max(took - base, took / 50) / max(1, int(call["rows"]))
+
+    def _each_keyed(self, call: dict[str, Any]) -> float:
+        """Seconds for a row among its keys, where there are as many as in a row group: by this
+        call, of few keys, and the first, of many."""
+        first = next(each for each in self.calls if each["rows"])
+        base = self.calls[0]["wall"] if not self.calls[0]["rows"] else 0.0
+        few, many = (max(0.0, each["wall"] - base) for each in (call, first))
+        unlike = first["keys"] * call["rows"] - call["keys"] * first["rows"]
+        key = max(0.0, (many * call["rows"] - few * first["rows"]) / unlike) if unlike > 0 else 0.0
+        key = min(key, few / max(1, call["keys"]))
+        row = max(few - key * call["keys"], call["wall"] / 50) / max(1, call["rows"])
+        group, keys = self._most_keys
+        return float(row + key * keys / group.rows if group else self._each(call))
 
     def _in_time(self, sample: Sample, seconds: float) -> bool:
         """Whether it came back. If it was cut off by our own clock, how long it takes was told by
@@ -245,10 +260,13 @@ class Probe:
 
     def _first(self) -> dict[str, Any] | None:
         """A thousand rows; a few if these take too long. None if there is no use in more."""
-        small = FEWER if self.by else SMALL  # each of them may have a key of its own
+        small = FEWER if self.by else SMALL  # each of them with a key of its own, if there are
+        many = bool(self.by) and all(
+            set(self.by) <= set(groups.schema_of(self._files(name)).names) for name in self.tables
+        )
         for rows, part in ((small, PATIENCE), (FEW, PATIENCE / 2)):
             seconds = self.seconds * part
-            made = self._call(self._rows(rows), seconds)
+            made = self._call(self._rows(rows, many=many), seconds)
             if made is not None:
                 if rows == FEW:
                     self.problems.clear()
@@ -277,8 +295,9 @@ class Probe:
             return self._rows(least)
         return files, chosen
 
-    def _rows(self, rows: int, keyed: bool = False) -> Sample:
-        """About so many rows of each table, `keyed` those of some keys; of a small one all."""
+    def _rows(self, rows: int, keyed: bool = False, many: bool = False) -> Sample:
+        """About so many rows of each table, `keyed` those of some keys, or of as `many` as can be;
+        of a small one all."""
         files, chosen = {}, []
         for name, found in self.tables.items():
             total = _size(found)["rows"]
@@ -287,14 +306,28 @@ class Probe:
                 chosen += found
                 continue
             group = max(groups.spread(found, 3), key=lambda each: each.rows)
+            if keyed or many:
+                group = self._varied(found)
             count = min(rows, group.rows)
-            if keyed:
-                pieces = self._pieces(group)
-                files[name], count = samples.of_keys(pieces, self.by, rows, self._folder(name))
+            if keyed or many:
+                take = samples.of_many_keys if many else samples.of_keys
+                files[name], count = take(self._pieces(group), self.by, rows, self._folder(name))
             else:
                 files[name] = samples.of_rows(group, count, self._folder(name))
             chosen.append(group._replace(rows=count, bytes=group.bytes * count // group.rows))
         return files, chosen
+
+    def _varied(self, found: list[Group]) -> Group:
+        """The row group with the most keys: where a table lies sorted by them others have one."""
+        if self._most_keys[0] is None:
+            some = groups.spread(_typical(found), COUNTED)
+            counts = [
+                (samples.distinct(samples.of_groups([each], self._folder("keys")), self.by), n)
+                for n, each in enumerate(some)
+            ]
+            keys, number = max(counts, key=lambda each: (each[0], -each[1]))
+            self._most_keys = some[number], keys
+        return self._most_keys[0] or found[0]
 
     def _pieces(self, group: Group) -> list[Any]:
         """The batches of a row group that keys are taken from, read once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ import pytest
 
 from tests.unit.inside import ways
 from tests.unit.inside.ways import written
+from tradewind.compiler.model import line_of
+from tradewind.control.probing import facts
 from tradewind.inside import measure, probing, tracking
 from tradewind.kinds.function import work
 
@@ -284,6 +287,36 @@ def test_groups_are_sampled_whole_and_counted(
     first, largest = found["calls"][1], found["calls"][-1]
     assert (first["rows"], first["keys"]) == (100, 100)
     assert 10 < largest["keys"] < keys / 4 and largest["rows"] == 60 * largest["keys"]
+
+
+@pytest.mark.parametrize("by_key", [False, True])
+def test_keys_of_very_uneven_size_are_told_from_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_key: bool
+) -> None:
+    """One has nearly all rows, and 400 one each: a sample of whole keys, taken at random, would be
+    of these alone, and the first rows, of the one."""
+    rows, lone = 40_000, 400
+    keys = [0] * (rows - lone) + list(range(1, lone + 1))
+    if not by_key:
+        random.Random(1).shuffle(keys)
+    paths = written(pa.table({"k": keys, "i": range(rows)}), tmp_path, rows // 4)
+    monkeypatch.setattr(probing.Probe, "_left", lambda self: 3.0)
+    original = probing.Probe._call
+
+    def told(self: Any, sample: Any, seconds: float, **more: Any) -> Any:
+        made = original(self, sample, seconds, **more)
+        for call in self.calls:
+            call["wall"] = call["cpu"] = 0.1 + call["keys"] * 0.005 + call["rows"] * 1e-6
+        return made
+
+    monkeypatch.setattr(probing.Probe, "_call", told)
+    found = probed(group, paths, tmp_path / "out", "group", by=["k"])
+    first, largest = found["calls"][1], found["calls"][-1]
+    assert (first["rows"], first["keys"]) == (100, 100)
+    assert largest["rows"] >= 2000 and largest["rows"] > 40 * largest["keys"]
+    line = line_of(facts(found))
+    assert line is not None
+    assert line.key == pytest.approx(0.005) and line.each == pytest.approx(1e-6, rel=0.01)
 
 
 def test_a_sample_that_proves_too_large_is_cut_off_and_a_smaller_one_taken(
