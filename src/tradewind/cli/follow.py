@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tradewind.base import units
 from tradewind.base.errors import TradewindError
-from tradewind.cli.show import Out, lasted, money
+from tradewind.cli.show import Out, lasted, paid
 from tradewind.sdk.handles import failure
 from tradewind.sdk.http import Patience
 from tradewind.sdk.results import handed_on
@@ -173,7 +173,7 @@ def finish(client: Client, body: Json, out: Out) -> int:
         _say_failure(body, out)
         return FAILED
     results = client.runs.results(body["id"])
-    price = money(body.get("price"))
+    price = paid(body)
     cached = f", from the cache of {body['cached_from']}" if body.get("cached_from") else ""
     cost = f", {price}" if price != "-" else ""
     none = "; it returned nothing, so there is no dataset" if _nothing(body, results) else ""

@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from tradewind.cli.show import STATES, lasted, money
+from tradewind.cli.show import STATES, lasted, paid
 from tradewind.sdk.runs import ENDED
 
 Json = dict[str, Any]
@@ -78,7 +78,7 @@ class Live:
         if body.get("cached_from"):
             note = "from the cache"
         style = {"blue": "cyan", "dim": "dim"}.get(STATES.get(state, ""), STATES.get(state, ""))
-        price = money(body.get("price"))
+        price = paid(body)
         return [
             Text(str(body["name"]), style="bold"),
             Text(state, style=style),

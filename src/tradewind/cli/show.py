@@ -165,6 +165,21 @@ def money(nanodollars: Any) -> str:
     return units.format_money(int(nanodollars)) if nanodollars else "-"
 
 
+def paid(run: Json) -> str:
+    """What a run cost. Once it has ended nothing is an amount too; what a pipeline cost is known
+    with its steps only."""
+    price = run.get("price")
+    whole = run.get("kind") != "pipeline" or "children" in run
+    return units.format_money(0) if price == 0 and run.get("ended") and whole else money(price)
+
+
+def hourly(pool: Json) -> str:
+    """What a pool costs for an hour; nothing is a price, where there are machines that have it."""
+    price = pool.get("price")
+    known = price or (price == 0 and pool.get("machines"))
+    return units.format_money(int(price or 0)) if known else ""
+
+
 def count(number: Any) -> str:
     """A whole number with separators."""
     return f"{number:,}" if isinstance(number, int) else "-"

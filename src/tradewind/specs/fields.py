@@ -42,6 +42,7 @@ MAX_NAME = 253
 MAX_DEPTH = 50
 MAX_VALUES = 1_000_000
 _LONGEST_QUANTITY = 100
+_PRICE = "a price per hour such as $0.10/h, or $0/h"
 
 
 def _quantity(value: object, parse: Callable[[Any], float], expected: str) -> float:
@@ -99,7 +100,17 @@ def _price(value: object) -> int:
         value = re.sub(r"\s*(/|per)\s*(h|hour)\s*$", "", value[: 2 * _LONGEST_QUANTITY])
         if re.fullmatch(r"\$\s*0+(\.0+)?", value):
             return 0
-    return int(_quantity(value, parse_money, "a price per hour such as $0.10/h"))
+    return int(_quantity(value, _hourly, _PRICE))
+
+
+def _hourly(text: object) -> int:
+    try:
+        amount = parse_money(str(text))
+    except ValueError:
+        raise ValueError(f"expected {_PRICE}, not {text!r}") from None
+    if not amount:
+        raise ValueError(f"expected $0/h or at least $0.000000001/h, not {text!r}")
+    return amount
 
 
 def _size(value: object) -> int:

@@ -207,6 +207,31 @@ def test_a_pool_shows_its_state_and_what_is_wrong(tw: Tw, monkeypatch: pytest.Mo
     assert "no answer" in said and "look at the network" in said
 
 
+def test_nothing_is_a_price_and_what_is_not_known_is_none(
+    tw: Tw, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = {"name": "far", "engine": "clouds", "state": "ready", "machines": 2, "price": 0}
+    for known, shown in ((pool, "$0.00/h"), ({**pool, "machines": 0}, "-")):
+        monkeypatch.setattr(Fake, "_pools", lambda *_, known=known: [known])
+        assert tw("get", "pools").out.splitlines()[1].split()[-2] == shown
+        assert ("$0.00 an hour" in tw("describe", "pool/far").out) == (shown != "-")
+    fake.outcome = lambda document: {"state": "succeeded", "price": 0}
+    assert "clean succeeded in 1.5s, $0.00\n" in tw("run", "clean.yaml").err
+    assert "$0.00" in tw("get", "runs").out
+    assert "$0.00" in tw("describe", "r001").out
+
+
+def test_a_comparison_with_a_run_that_is_none_is_marked(
+    tw: Tw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"run": "r2", "name": "f", "state": "succeeded", "buckets": [], "files": [], "steps": [],
+            "note": "", "against": {"run": "r1", "before": 5, "now": 6, "words": "the same",
+                                    "lines": [], "notes": ["r1 failed"]}}  # fmt: skip
+    monkeypatch.setattr("tradewind.sdk.runs.Runs.cost", lambda *_, **__: body)
+    said = tw("cost", "r2", "--against", "r1").out
+    assert said.index("note: r1 failed\n") < said.index("against r1: ")
+
+
 def test_describe_tells_what_the_engine_itself_said(tw: Tw, fake: Fake) -> None:
     [run] = fake.client().runs.create([{"spec": yaml.safe_load(FUNCTION)}])
     exit_ = {"reason": "waiting", "message": "no room",

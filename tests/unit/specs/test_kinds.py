@@ -298,3 +298,16 @@ def test_services_and_bundles() -> None:
     spec: Spec = ServiceSpec(name="s", model="m@best", replicas="0..4", bundle=DIGEST)
     assert isinstance(spec, ServiceSpec)
     assert (spec.replicas.min, spec.replicas.max) == (0, 4)
+
+
+def test_a_price_may_be_nothing_and_that_is_said() -> None:
+    def price(text: str) -> int | None:
+        spec = from_document({"kind": "pool", "name": "p", "price": text})
+        assert isinstance(spec, PoolSpec)
+        return spec.price
+
+    assert (price("$0/h"), price("$0"), price("$0.000000001/h")) == (0, 0, 1)
+    for text in ("$0.0000000001/h", "-$1/h", "1/h"):
+        with pytest.raises(InvalidSpec, match=r"\$0/h") as caught:
+            price(text)
+        assert "more than nothing" not in str(caught.value)

@@ -14,7 +14,7 @@ from typing import Any
 from tradewind.base import units
 from tradewind.base.errors import NotFound
 from tradewind.cli.follow import result_text
-from tradewind.cli.show import Out, ago, count, lasted, moment, money
+from tradewind.cli.show import Out, ago, count, hourly, lasted, moment, money, paid
 from tradewind.cli.verbs import plan
 from tradewind.cli.verbs.get import amount, noun_of, state_of
 from tradewind.sdk import local
@@ -74,7 +74,7 @@ def _run(body: Json, out: Out) -> None:
             ("replicas" if body["kind"] == "service" else "waits for", _waits(body)),
             ("accepted", f"{moment(body['created'])} ({ago(body['created'])})"),
             ("time", lasted(body)),
-            ("price", money(body.get("price"))),
+            ("price", paid(body)),
             ("promise", _promise(body.get("promise") or {})),
             ("elsewhere", _elsewhere(body)),
             ("parent", body.get("parent")),
@@ -162,7 +162,7 @@ def _child(child: Json) -> list[Any]:
         note = f"from the cache of {child['cached_from']}"
     elif changed := (child.get("memory") or {}).get("changed"):
         note = f"changed: {', '.join(map(str, changed))}"
-    return [child["name"], child["id"], child["state"], lasted(child), money(child.get("price")),
+    return [child["name"], child["id"], child["state"], lasted(child), paid(child),
             note]  # fmt: skip
 
 
@@ -288,7 +288,7 @@ def _stored(body: Json, out: Out) -> None:
 
 def _pool(body: Json, out: Out) -> None:
     error = body.get("error") or {}
-    price = body.get("price")
+    price = hourly(body)
     out.facts(
         [
             ("pool", body["name"]),
@@ -300,7 +300,7 @@ def _pool(body: Json, out: Out) -> None:
             ("machines", _machines(body)),
             ("largest machine", amount(body["largest"]) if body.get("largest") else ""),
             ("in use", amount(body.get("used")) if body.get("used") else ""),
-            ("price", f"{money(price)} an hour" if price else ""),
+            ("price", f"{price} an hour" if price else ""),
             ("price from", body.get("as_of")),
             *(
                 (f"option {key}", _short(value))

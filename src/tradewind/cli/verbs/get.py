@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tradewind.base.errors import NotFound, UserError
-from tradewind.cli.show import Out, ago, count, lasted, money
+from tradewind.cli.show import Out, ago, count, hourly, lasted, paid
 from tradewind.cli.table import NOUNS
 from tradewind.sdk import local
 from tradewind.sdk.client import Client
@@ -96,7 +96,7 @@ def _run(item: Json) -> list[Any]:
     if item.get("cached_from"):
         note = "from the cache"
     return [item["id"], item["kind"], item["name"], item["state"], ago(item.get("created") or 0),
-            lasted(item), money(item.get("price")), note or ""]  # fmt: skip
+            lasted(item), paid(item), note or ""]  # fmt: skip
 
 
 def _dataset(item: Json) -> list[Any]:
@@ -121,10 +121,10 @@ def _service(item: Json) -> list[Any]:
 
 
 def _pool(item: Json) -> list[Any]:
-    price = item.get("price")
+    price = hourly(item)
     return [item["name"], item.get("engine"), state_of(item), item.get("machines"),
             amount(item.get("capacity")), amount(item.get("used")),
-            f"{money(price)}/h" if price else "-",
+            f"{price}/h" if price else "-",
             (item.get("error") or {}).get("message", "")]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from tradewind.base import units
-from tradewind.cli.show import Out
+from tradewind.cli.show import Out, hourly
 from tradewind.cli.verbs.get import amount, state_of
 from tradewind.sdk import local
 
@@ -52,7 +52,7 @@ def _service(service: dict[str, Any]) -> str:
 
 
 def _pool(pool: dict[str, Any]) -> str:
-    error, price, used = pool.get("error") or {}, pool.get("price"), pool.get("used")
+    error, price, used = pool.get("error") or {}, hourly(pool), pool.get("used")
     machines = pool.get("machines") or 1
     parts = [
         str(pool.get("engine") or ""),
@@ -60,7 +60,7 @@ def _pool(pool: dict[str, Any]) -> str:
         f"{machines} machines" if machines > 1 else "",
         amount(pool["capacity"]) if pool.get("capacity") else "",
         f"{amount(used)} in use" if used else "",
-        f"{units.format_money(int(price))} an hour" if price else "",
+        f"{price} an hour" if price else "",
     ]
     told = f"{pool['name']} ({', '.join(part for part in parts if part)})"
     return "\n  ".join(part for part in (told, error.get("message"), error.get("hint")) if part)
