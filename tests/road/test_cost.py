@@ -152,6 +152,21 @@ async def test_two_versions_are_compared_by_their_work(town: Town) -> None:
     assert first["text"].strip() == "a = slow()"
     same = cost(town, ids[0], against=ids[0])["against"]
     assert (same["verdict"], same["lines"]) == ("same", [])
+    assert found["notes"] == same["notes"] == []
+
+
+@in_town
+async def test_what_is_no_other_version_of_the_work_is_marked(town: Town) -> None:
+    town.act("f", value(1, seconds=9.0))
+    town.act("g", failure("no", seconds=9.0))
+    good = (await town.result(function("f"))).id
+    other = (await town.result(function("g"))).id
+    found = cost(town, good, against=other)["against"]
+    assert (found["name"], found["state"]) == ("g", "failed")
+    assert found["notes"] == [
+        f"{other} is of another function: g, and not f",
+        f"{other} failed: it may not have done all of its work",
+    ]
 
 
 @in_town

@@ -16,12 +16,13 @@ from tradewind.inside import profiling
 from tradewind.records import codec
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.runs import Run
-from tradewind.records.states import ENDED
+from tradewind.records.states import ENDED, RunState
 from tradewind.records.tasks import Gang, Role, starting_width
 from tradewind.store.base import Store
 from tradewind.store.rows import Phase
 
 _Unit = tuple[str, str, int, int]
+_ENDS = {RunState.FAILED: "failed", RunState.STOPPED: "was stopped"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,9 @@ class Costs:
         found = blame.blame(*sides)
         return {
             "run": before.id,
+            "name": before.name,
+            "state": str(before.state),
+            "notes": _doubts(run, before),
             "before": self._price(before.id, now),
             "now": self._price(run.id, now),
             **told(found, *sides),
@@ -220,6 +224,20 @@ def _note(run: Run, looks: int, costs: bool, steps: bool) -> str:
     elif not costs and not steps:
         words.append("it has cost nothing")
     return "; ".join(words)
+
+
+def _doubts(run: Run, before: Run) -> list[str]:
+    """Why two runs may not be two versions of one work."""
+    words = []
+    if (run.project, run.kind, run.name) != (before.project, before.kind, before.name):
+        words.append(f"{before.id} is of another {before.kind}: {before.name}, and not {run.name}")
+    if before.state not in ENDED:
+        words.append(f"{before.id} is still going: it may not have done all of its work")
+    elif before.state is not RunState.SUCCEEDED:
+        words.append(f"{before.id} {_ENDS[before.state]}: it may not have done all of its work")
+    if before.cached_from:
+        words.append(f"{before.id} took its result from {before.cached_from} and did no work")
+    return words
 
 
 def texts(blobs: Blobs, bundle: str) -> dict[str, list[str]]:

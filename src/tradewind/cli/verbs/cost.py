@@ -75,6 +75,8 @@ def _file(each: Json, texts: dict[int, str], width: int, whole: bool, out: Out) 
 def _against(found: Json, out: Out) -> None:
     out.line()
     before, now = found["before"], found["now"]
+    for note in found.get("notes") or ():
+        out.line(out.style(f"note: {note}", "yellow"))
     shown, _total = units.format_parts([before, now])
     out.line(f"against {found['run']}: {shown[0]} before, {shown[1]} now; {found['words']}")
     for line in found["lines"]:
