@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -530,3 +531,33 @@ def test_two_columns_of_one_name_are_told_with_what_helps(tmp_path: Path, made: 
     for told in (ended, caught.value.exit):
         assert "has two columns named 'a'" in told["message"]
         assert told["hint"] == "rename one of the two"
+
+
+def test_dicts_have_the_columns_that_ever_came_and_the_types_of_their_values(
+    tmp_path: Path,
+) -> None:
+    kind = pa.struct([("x", pa.int64())])
+    columns = {
+        "i": pa.array(range(20)),
+        "d": pa.array([Decimal("1.25")] * 20, pa.decimal128(20, 2)),
+        "s": pa.array([{"x": 2**53 + 1}, {"x": None}] * 10, kind),
+    }
+    files = written(pa.table(columns), tmp_path)
+
+    def row(data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, "late": 1} if data["i"] > 15 else data
+
+    def frame(data: pd.DataFrame) -> pd.DataFrame:
+        return data
+
+    def kept(data: pa.Table) -> pa.Table:
+        return data
+
+    [_told], [table] = carried(row, files, "row")
+    assert table.column("late").to_pylist() == [None] * 16 + [1] * 4
+    assert table.schema.field("d").type == pa.decimal128(3, 2)
+    assert table.schema.field("s").type == kind
+    [_told], [table] = carried(frame, files, "batch")
+    assert table.schema.field("s").type == pa.struct([("x", pa.float64())])
+    [_told], [table] = carried(kept, files, "batch")
+    assert table.schema.types == pa.table(columns).schema.types
