@@ -103,6 +103,13 @@ def test_detached(tw: Tw, fake: Fake) -> None:
     assert fake.runs["r001"]["state"] == "accepted"
 
 
+def test_detached_says_what_it_may_wait_for(tw: Tw) -> None:
+    assert "tw approve" not in tw("run", "clean.yaml", "-d").err
+    Path("clean.yaml").write_text(FUNCTION + "value: $0.02\n")
+    said = tw("run", "clean.yaml", "-d").err
+    assert "more than its value, $0.02, it waits for `tw approve r002`" in said
+
+
 def test_ctrl_c_detaches(tw: Tw, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(self: object, body: object) -> None:
         raise KeyboardInterrupt

@@ -57,6 +57,9 @@ def _run(client: Client, document: dict[str, Any], args: argparse.Namespace, out
         else:
             out.line(body["id"])
             out.note(f"  `tw attach {body['id']}` follows it, `tw stop {body['id']}` stops it")
+            if document.get("value"):
+                most = f"is expected to cost more than its value, {document['value']}"
+                out.note(f"  if it {most}, it waits for `tw approve {body['id']}`")
         return 0
     ended = follow.to_end(client, body, out)
     return follow.INTERRUPTED if ended is None else follow.finish(client, ended, out)
