@@ -94,8 +94,13 @@ class _Known:
 
     @property
     def busy(self) -> float:
-        """How many cores a worker keeps busy."""
-        return median(past.cpu / crowd.quiet(past) / past.width for past, _ in self.runs)
+        """How many cores a worker keeps busy where there are enough."""
+        return max(past.cpu / crowd.quiet(past) / past.width for past, _ in self.runs)
+
+    def share(self, width: int, pool: PoolFacts | None) -> float:
+        """The share of these that each of so many has on a pool."""
+        wanted = width * self.busy
+        return 1.0 if pool is None or not wanted else min(1.0, pool.capacity.cpu / wanted)
 
     def widths(self, option: Option) -> list[int]:
         """Its least and its most, between them powers of two and what ran."""
@@ -130,16 +135,13 @@ class _Known:
         return training.Layout(nodes(option, width, pool), width, 1.0 / (middle * width))
 
     def model(self, option: Option) -> training.Model:
-        """Of the step times, as they would have been alone on the machine."""
-        return training.fit(
-            [
-                training.Point(
-                    self.layout(option, past.width, self.pools.get(pace.pool)),
-                    pace.seconds * _alone(past),
-                )
-                for past, pace in self.runs
-            ]
-        )
+        """Of the step times, as they would have been alone with all the cores that it can use."""
+        points = []
+        for past, pace in self.runs:
+            pool = self.pools.get(pace.pool)
+            seconds = pace.seconds * _alone(past) * self.share(past.width, pool)
+            points.append(training.Point(self.layout(option, past.width, pool), seconds))
+        return training.fit(points)
 
     def basis(self, width: int) -> str:
         """What it is known from, in words."""
@@ -167,8 +169,9 @@ def _alone(past: PastRun) -> float:
 
 def _plan(option: Option, pool: PoolFacts, known: _Known, model: training.Model) -> Plan:
     step = model.at(known.layout(option, option.width, pool))
+    each = step.seconds / known.share(option.width, pool)
     middle, most = known.steps(option.width)
-    start, work = known.start(), middle * step.seconds
+    start, work = known.start(), middle * each
     # What ran before is never surer than a function that did.
     wide = max(step.interval.p90 / step.seconds, math.exp(SEEN)) * (STRANGE if known.strange else 1)
     computes, threads = min(1.0, known.busy), option.width * max(1.0, known.busy)
@@ -176,7 +179,7 @@ def _plan(option: Option, pool: PoolFacts, known: _Known, model: training.Model)
         1 + computes * (crowd.slower(load, threads) - 1)
         for load in (pool.load, crowd.most(pool.load))
     )
-    upper = (start * COLD + most * step.seconds * wide) * slowest + JITTER
+    upper = (start * COLD + most * each * wide) * slowest + JITTER
     held = Interval(p50=(start + work) * slow, p90=upper)
     part = price.share(price.times(option.resources, option.width), pool.capacity)
     basis = known.basis(option.width)
@@ -191,5 +194,5 @@ def _plan(option: Option, pool: PoolFacts, known: _Known, model: training.Model)
             p50=price.cost(held.p50, pool.price, part), p90=price.cost(held.p90, pool.price, part)
         ),
         basis=basis,
-        grounds={"family": "steps", "step": step.seconds, "steps": round(middle), "fixed": start},
+        grounds={"family": "steps", "step": each, "steps": round(middle), "fixed": start},
     )

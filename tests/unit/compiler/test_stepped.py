@@ -155,6 +155,17 @@ def test_only_widths_that_a_pool_holds_are_quoted() -> None:
     assert sorted(by_width(asked(TWO, pinned))) == [1, 2, 4]
 
 
+def test_workers_that_share_the_cores_of_one_are_no_faster() -> None:
+    one = ran(1, 1.0, pool="here")
+    plain = by_width(asked([one], pools=[HERE]))
+    threads = by_width(asked([replace(one, cpu=2 * one.cpu)], pools=[HERE]))
+    assert seconds(plain[2]).p50 < 0.75 * seconds(plain[1]).p50
+    assert seconds(threads[1]).p50 == pytest.approx(seconds(plain[1]).p50)
+    assert seconds(threads[2]).p50 > seconds(threads[1]).p50
+    both = [replace(one, cpu=2 * one.cpu), ran(2, 1.1, pool="here")]
+    assert seconds(by_width(asked(both, pools=[HERE]))[2]).p50 == pytest.approx(1120, rel=0.08)
+
+
 def test_the_runs_of_another_pool_say_less() -> None:
     here = by_width(asked([replace(each, pace=None) for each in TWO] + list(FOUR[:1])))
     other = by_width(asked([ran(1, 1.0, pool="gone")]))
