@@ -382,6 +382,45 @@ def test_a_thousand_rows_beside_a_neighbour_do_not_make_the_largest_sample_small
     assert [call["rows"] for call in found["calls"]] == [0, 1000, 4000, 20_000, 20_000]
 
 
+def test_the_largest_sample_is_called_twice_even_if_the_time_is_up(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first time it meets cold caches."""
+    original = probing.Probe._call
+
+    def told(self: Any, sample: Any, seconds: float, **more: Any) -> Any:
+        made = original(self, sample, seconds, **more)
+        if made is not None and made["rows"] == 8000:
+            self._began = time.monotonic() - 100.0
+            made["wall"] = 5.0  # and not once more
+        return made
+
+    monkeypatch.setattr(probing.Probe, "_call", told)
+    found = probed(batch, files, tmp_path / "out", "batch")
+    assert [call["rows"] for call in found["calls"]] == [0, 1000, 8000, 8000]
+
+
+def test_what_a_key_takes_is_the_lesser_of_two_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one with several keys at once is a cold one."""
+    table = pa.table({"k": [0] * 20_000 + list(range(1, 101))})
+    took = iter((3.0, 2.0))
+    original = probing.Probe._call
+
+    def told(self: Any, sample: Any, seconds: float, **more: Any) -> Any:
+        made = original(self, sample, seconds, **more)
+        if made is not None and made["rows"] == 100:
+            made["cpu"] = next(took)
+        return made
+
+    monkeypatch.setattr(probing.Probe, "_call", told)
+    found = probed(group, written(table, tmp_path, 30_000), tmp_path / "out", "group", by=["k"])
+    assert [(call["rows"], call["keys"]) for call in found["calls"][:2]] == [(0, 0), (100, 100)]
+    assert found["calls"][1]["cpu"] == 2.0 and found["calls"][2]["rows"] > 100
+    assert next(took, None) is None
+
+
 def test_what_a_probed_function_tells_is_not_recorded(
     files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
