@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.road.town import Town, failure, function, in_town, swap, table, value
-from tradewind.base.errors import Conflict
+from tradewind.base.errors import Conflict, Refused
 from tradewind.base.ids import digest_json
 from tradewind.records.states import ENDED, LIVE, PlacementState, RunState
 from tradewind.records.tasks import Resources
@@ -327,8 +327,11 @@ async def test_an_accepted_quote_is_held_to(town: Town) -> None:
     assert promise.seconds == 100.0, "one run says little of the tail"
     other = await town.result(function("one", params={"x": 1}), quote=quote.id)
     assert other.state is RunState.FAILED and "another spec" in other.error["message"]
-    far = await town.result(function("one"), quote=quote.id, plan=3)
-    assert far.state is RunState.FAILED and "plans" in far.error["message"]
+    for plan in (3, -1):
+        with pytest.raises(Refused, match=f"has no plan {plan}"):
+            await town.submit(function("one"), quote=quote.id, plan=plan)
+    with pytest.raises(Refused, match="is of function one, not of function two"):
+        await town.submit(function("two"), quote=quote.id)
     town.clock.advance(3600.0)
     late = await town.result(function("one"), quote=quote.id)
     assert late.state is RunState.FAILED and "expired" in late.error["message"]

@@ -209,8 +209,11 @@ async def test_what_costs_more_than_it_is_worth_asks_first(town: Town) -> None:
     asked = town.run(run)
     assert asked.state is RunState.PINNED and not town.placements(run)
     assert f"worth $1.00: `tw approve {run}`" in asked.waiting
-    await town.here.front.approve(run, "me")
+    assert (await town.here.front.approve(run, "me"))[1] == ""
+    assert (await town.here.front.approve(run, "me"))[1] == "it was approved before"
     await town.settle()
+    assert town.run(run).state is RunState.SUCCEEDED
+    assert (await town.here.front.approve(run, "me"))[1] == "it has ended"
     assert town.run(run).state is RunState.SUCCEEDED
 
 

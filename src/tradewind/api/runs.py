@@ -95,8 +95,10 @@ async def stop(here: Here, run: str) -> Any:
 
 @router.post("/runs/{run}/approve")
 async def approve(here: Here, run: str) -> Any:
-    """Let it run although it is expected to cost more than the `value` of its spec."""
-    return codec.to_json(await here.front.approve(run, OWNER))
+    """Let it run although it is expected to cost more than the `value` of its spec. `nothing` says
+    why there was nothing to approve, if so."""
+    found, nothing = await here.front.approve(run, OWNER)
+    return {**codec.to_json(found), "nothing": nothing}
 
 
 @router.delete("/runs/{run}")
@@ -244,10 +246,11 @@ async def quote(
 ) -> Any:
     """What a run of this spec would take and cost, on `rows` rows (0: all of its inputs). For each
     of `deadlines` (s) `curve` numbers the cheapest of `plans` that keeps to it, and of `elsewhere`
-    the cheapest estimate, or null; `nearest` is the fastest of `plans`. Where something must be measured or imported first, `{"run":
-    ID}`: a run that ends at its plan, with the quote's id as its result. `against` is an earlier
-    version of the function, `{"run": ID}` or `{"spec": …, "name": …}`: both are measured in turns,
-    and the quote's `against` says what the change did, and which line."""
+    the cheapest estimate, or null; `nearest` is the fastest of `plans`. Where something must be
+    measured or imported first, `{"run": ID}`: a run that ends at its plan, with the quote's id as
+    its result. `against` is an earlier version of the function, `{"run": ID}` or `{"spec": …,
+    "name": …}`: both are measured in turns, and the quote's `against` says what the change did, and
+    which line."""
     if against is not None:
         earlier = await asyncio.to_thread(here.offers.against, spec, against)
         order = {"spec": spec, "ask": {**ask(rows, deadlines), "against": earlier}}

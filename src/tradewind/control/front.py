@@ -32,6 +32,8 @@ from tradewind.store.rows import Pruned, RunFilter, RunLine, RunPage
 
 _Asked = tuple[list[Run], asyncio.Future[list[Run]]]
 
+# In these states a run may ask, or may come to ask, whether it is worth its price.
+_MAY_ASK = frozenset({RunState.ACCEPTED, RunState.PINNED, RunState.PROBING})
 _BEGUN = frozenset({RunState.PLACED, RunState.RUNNING})
 # What such runs wait for is not what one of their units waits for.
 _WHOLE = frozenset({"pipeline", "service"})
@@ -83,7 +85,8 @@ class Front:
     async def accept(self, requests: Sequence[dict[str, Any]], user: str) -> list[Run]:
         """Valid, stored, flushed; in the order of the requests. All or none.
 
-        A request is {"spec": document, "request_key": …}. Raises InvalidSpec, NotFound.
+        A request is {"spec": document, "request_key": …}. Raises InvalidSpec, NotFound, and
+        Refused for a quote that cannot be of it.
         """
         runs = [self._request(each, user) for each in requests]
         done: asyncio.Future[list[Run]] = asyncio.get_running_loop().create_future()
@@ -113,8 +116,9 @@ class Front:
             raise UserError(
                 "`quote` is the id of a quote, and `plan` the number of one of its plans"
             )
-        self._store.ledger.quote(chosen)
-        return replace(run, quote=chosen, memory={"plan": plan})
+        run = replace(run, quote=chosen, memory={"plan": plan})
+        self._road.planner.held(run)
+        return run
 
     async def _flush(self) -> None:
         """Accept all that waits, in one transaction after the other, until none waits."""
@@ -231,13 +235,21 @@ class Front:
         self._loop.wake()
         return await asyncio.to_thread(self._store.runs.get, run.id)
 
-    async def approve(self, run_id: str, user: str) -> Run:
-        """Let a run go on that is expected to cost more than it is worth."""
+    async def approve(self, run_id: str, user: str) -> tuple[Run, str]:
+        """Let a run go on that is expected to cost more than it is worth; with why there was
+        nothing to let go on, if so."""
         run = await asyncio.to_thread(self._store.runs.find, run_id)
-        await asyncio.to_thread(self._store.settings.put, f"approved:{run.id}", user)
+        key = f"approved:{run.id}"
+        if run.state in ENDED:
+            return run, "it has ended"
+        if await asyncio.to_thread(self._store.settings.get, key):
+            return run, "it was approved before"
+        if run.state not in _MAY_ASK:
+            return run, "it goes on without"
+        await asyncio.to_thread(self._store.settings.put, key, user)
         await asyncio.to_thread(self._store.runs.poke, [run.id])
         self._loop.wake()
-        return await asyncio.to_thread(self._store.runs.get, run.id)
+        return await asyncio.to_thread(self._store.runs.get, run.id), ""
 
     def files(self, run: Run, slot: str) -> list[Path]:
         """The files of an output: Parquet of a table, or the file itself. Raises NotFound."""

@@ -89,7 +89,7 @@ class Planner:
         )
         if isinstance(answer, ProbesWanted):
             return answer
-        return availability.told(answer, level, pools)
+        return availability.told(replace(answer, of=_of(made.spec)), level, pools)
 
     def in_time(
         self, made: Pinned, batch: Batch, run: Run, now: float
@@ -114,16 +114,30 @@ class Planner:
     def held_to(self, run: Run) -> Quote:
         """The quote that the user accepted. Raises Refused when it is not of this, or was too old
         when the run was accepted."""
-        quote = self.store.ledger.quote(run.quote)
+        quote = self.held(run)
         if quote.pinned != run.pinned_digest:
             raise Refused(
                 f"quote {quote.id} is of another spec, code or data",
-                hint="what it was made for has changed since; ask again with `tw quote`",
+                hint="it holds for what was asked, with the same code, parameters and data: ask "
+                "again with `tw quote`",
             )
         if quote.expires < run.created:
             raise Refused(f"quote {quote.id} has expired", hint="ask again with `tw quote`")
-        if not 0 <= int(run.memory.get("plan", 0)) < len(quote.plans):
-            raise Refused(f"quote {quote.id} has {len(quote.plans)} plans, counted from 0")
+        return quote
+
+    def held(self, run: Run) -> Quote:
+        """The same as far as it is known before names are digests. Raises Refused and NotFound."""
+        quote = self.store.ledger.quote(run.quote)
+        if quote.of and quote.of != _of(run.spec):
+            raise Refused(
+                f"quote {quote.id} is of {quote.of}, not of {_of(run.spec)}",
+                hint="ask for one of this with `tw quote`",
+            )
+        if not 0 <= (plan := int(run.memory.get("plan", 0))) < len(quote.plans):
+            raise Refused(
+                f"quote {quote.id} has no plan {plan}",
+                hint=f"its plans are 0 to {len(quote.plans) - 1}, as `tw quote` numbered them",
+            )
         return quote
 
     def worth(self, run: Run, plan: Plan, spec: Spec) -> str:
@@ -158,6 +172,11 @@ class Planner:
                 f"{run.project!r} a data folder of its own (TRADEWIND_HOME), or a pool that "
                 "isolates its tasks",
             )
+
+
+def _of(spec: dict[str, Any]) -> str:
+    """What a quote of this spec is made for, in words."""
+    return f"{spec['kind']} {pinned.output(str(spec['name']), spec)}"
 
 
 def _objective(made: Pinned, run: Run, now: float) -> Objective:

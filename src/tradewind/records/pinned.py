@@ -40,7 +40,7 @@ _NOT_RESULT = frozenset(
 
 def parts(pinned: Pinned) -> dict[str, str]:
     """What a result depends on: a readable name → a digest or a short value."""
-    target = str(pinned.spec.get("output") or pinned.name)
+    target = output(pinned.name, pinned.spec)
     found = {"kind": pinned.kind, "output": target, "environment": pinned.environment.digest}
     for name, digest in pinned.code.items():
         found[f"code {name}"] = digest
@@ -53,6 +53,11 @@ def parts(pinned: Pinned) -> dict[str, str]:
         elif name not in _NOT_RESULT:
             found[name] = digest_json(value)
     return found
+
+
+def output(name: str, spec: dict[str, Any]) -> str:
+    """Where the result of a spec of this name is published."""
+    return str(spec.get("output") or name)
 
 
 def apart_from_rows(pinned: Pinned) -> str:

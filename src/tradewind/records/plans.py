@@ -72,7 +72,8 @@ class Plan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
     """The plans worth choosing between. It can be held to until `expires` (seconds since 1970).
-    `against` says what a change to the code did to it, where that was asked."""
+    `against` says what a change to the code did to it, where that was asked; `of` what it is made
+    for, as far as a spec alone says it."""
 
     id: str
     pinned: str
@@ -81,6 +82,7 @@ class Quote:
     expires: float
     elsewhere: tuple[Plan, ...] = ()
     against: dict[str, Any] = field(default_factory=dict)
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

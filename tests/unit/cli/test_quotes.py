@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -141,6 +142,21 @@ def test_a_plan_says_its_sizes_and_why(tw: Tw, offers: Offers) -> None:
     for name in ("backend", "processes", "parts", "cores each", "CPU time", "memory expected"):
         assert any(line.startswith(name) for line in said.splitlines()), name
     assert "because          the cheapest within 30s; the runner-up, " in said
+
+
+def test_approving_what_asks_nothing_says_so(tw: Tw, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Runs:
+        @staticmethod
+        def approve(run: str) -> dict[str, Any]:
+            nothing = "it has ended" if run == "r2" else ""
+            return {"id": run, "name": "one", "state": "pinned", "nothing": nothing}
+
+    monkeypatch.setattr(
+        local, "connect", lambda **_: contextlib.nullcontext(SimpleNamespace(runs=Runs))
+    )
+    said = tw("approve", "r1", "r2")
+    first, second = said.out.splitlines()
+    assert first.endswith(": approved") and second.endswith(": nothing to approve, it has ended")
 
 
 def test_promises_by_function_and_backend(tw: Tw, offers: Offers) -> None:

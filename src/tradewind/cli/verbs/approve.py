@@ -22,4 +22,6 @@ def main(args: argparse.Namespace, out: Out) -> None:
         out.value(bodies)
         return
     for body in bodies:
-        out.line(follow.headline(body) + ": approved")
+        why = body["nothing"]
+        said = f"nothing to approve, {why}" if why else "approved"
+        out.line(f"{follow.headline(body)}: {said}")
