@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import os
 import runpy
 import sys
@@ -12,9 +13,12 @@ import time
 import traceback
 from typing import Any
 
-from . import inputs, outputs, profiling, tracking
+from . import inputs, outputs, profiling, tracking, wire
 from .ends import Exit, of_exception, of_system_exit
 from .loading import Failure, load
+
+# Of a text in a packet: what JSON puts before quotes may double it.
+_PIECE = wire.PACKET // 3
 
 
 def carry_out(start: dict[str, Any]) -> int:
@@ -38,14 +42,18 @@ def carry_out(start: dict[str, Any]) -> int:
 
 
 def _tell(ended: Exit, phases: dict[str, float], stored: dict[str, Any]) -> None:
-    """One packet if it fits; otherwise each output travels in its own."""
+    """One packet if it fits; otherwise each output travels in its own, or in several: a table of
+    thousands of columns has much to tell of them."""
     rounded = {name: round(seconds, 6) for name, seconds in phases.items()}
     last = {"kind": "end", "exit": ended, "phases": rounded, "outputs": stored}
     try:
         tracking.post(last)
     except ValueError:
         for slot, output in stored.items():
-            tracking.post({"kind": "output", "slot": slot, "output": output})
+            text = json.dumps(output, separators=(",", ":"), allow_nan=False)
+            for begin in range(0, len(text), _PIECE):
+                part, whole = text[begin : begin + _PIECE], begin + _PIECE >= len(text)
+                tracking.post({"kind": "output", "slot": slot, "text": part, "whole": whole})
         tracking.post({**last, "outputs": {}})
 
 

@@ -60,6 +60,7 @@ class Unit:
         self._said: Exit | None = None
         self._status: dict[str, Any] | None = None
         self._staged: dict[str, dict[str, Any]] = {}
+        self._pieces: dict[str, str] = {}
         self._artifacts: list[str] = []
         self._cold = False
         self._over = False
@@ -206,7 +207,11 @@ class Unit:
             self.phases.update(message.get("phases", {}))
             self._staged.update(message.get("outputs", {}))
         elif kind == "output":
-            self._staged[message["slot"]] = message["output"]
+            text = self._pieces.pop(message["slot"], "") + message["text"]
+            if message["whole"]:
+                self._staged[message["slot"]] = json.loads(text)
+            else:
+                self._pieces[message["slot"]] = text
         elif kind == "artifact":
             self._artifacts.append(message["name"])
         elif kind in ("metric", "param", "progress", "phase"):

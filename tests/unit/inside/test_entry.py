@@ -67,6 +67,18 @@ def test_a_large_result_is_a_file(machine: Machine) -> None:
     assert json.loads(machine.read(output["files"][0]["digest"])) == ["x" * 100] * 10000
 
 
+def test_a_table_of_thousands_of_columns_is_told_whole(machine: Machine) -> None:
+    text = (
+        "import pyarrow as pa\ndef f():\n"
+        "    return pa.table({f'\"col\u00fcmn\" {n}': [n] for n in range(6000)})\n"
+    )
+    output = result(machine, text)
+    assert [each["name"] for each in output["schema"]] == [
+        f'"col\u00fcmn" {n}' for n in range(6000)
+    ]
+    assert output["rows"] == 1
+
+
 def test_bytes_and_paths(machine: Machine) -> None:
     output = result(machine, "def f():\n    return b'\\x00\\xff'\n")
     assert output["kind"] == "bytes" and machine.read(output["files"][0]["digest"]) == b"\0\xff"
