@@ -11,6 +11,8 @@ from __future__ import annotations
 VALUES = 500_000
 # Long texts are few values and no less work.
 BYTES = 8 << 20
+# Each column is looked at by itself, which takes a few milliseconds however few rows it has.
+LEAST = 1_000
 # An import is made once and looked at, and to read text takes longer than a query: two seconds.
 IMPORTED = 16
 
@@ -18,4 +20,4 @@ IMPORTED = 16
 def large(rows: int | None, columns: int, size: int, times: int = 1) -> bool:
     """Whether a table of so many rows, columns and bytes on disk has only those statistics that
     cost no second reading. `times`: so much more is still small."""
-    return size > times * BYTES or (rows or 0) * columns > times * VALUES
+    return size > times * BYTES or max(rows or 0, LEAST) * columns > times * VALUES
