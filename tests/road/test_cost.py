@@ -164,7 +164,7 @@ async def test_what_is_no_other_version_of_the_work_is_marked(town: Town) -> Non
     found = cost(town, good, against=other)["against"]
     assert (found["name"], found["state"]) == ("g", "failed")
     assert found["notes"] == [
-        f"{other} is of another function: g, and not f",
+        f"{other} is of something else: the function g of project default",
         f"{other} failed: it may not have done all of its work",
     ]
 

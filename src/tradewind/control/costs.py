@@ -230,7 +230,8 @@ def _doubts(run: Run, before: Run) -> list[str]:
     """Why two runs may not be two versions of one work."""
     words = []
     if (run.project, run.kind, run.name) != (before.project, before.kind, before.name):
-        words.append(f"{before.id} is of another {before.kind}: {before.name}, and not {run.name}")
+        other = f"{before.kind} {before.name} of project {before.project}"
+        words.append(f"{before.id} is of something else: the {other}")
     if before.state not in ENDED:
         words.append(f"{before.id} is still going: it may not have done all of its work")
     elif before.state is not RunState.SUCCEEDED:
