@@ -10,6 +10,7 @@ import pytest
 from tests.road.town import Town, failure, function, in_town, swap, table, value
 from tradewind.base.errors import Conflict, Refused
 from tradewind.base.ids import digest_json
+from tradewind.control.pin import NotYet
 from tradewind.records.states import ENDED, LIVE, PlacementState, RunState
 from tradewind.records.tasks import Resources
 from tradewind.scheduler.machine import PoolChanged
@@ -429,6 +430,26 @@ async def test_dependencies_are_resolved_once_for_all_who_wait(town: Town) -> No
     assert asked == [["numpy"]]
     lock = ended[0].pinned["environment"]["lock"]
     assert town.here.blobs.path(lock).read_text() == "numpy==2.0.0\n"
+
+
+@in_town
+async def test_dependencies_resolved_since_a_run_looked_are_not_resolved_again(town: Town) -> None:
+    pinner = town.here.loop._stepper.road.pinner
+    asked = []
+
+    def counted(requirements: list[str], python: str) -> str:
+        asked.append(requirements)
+        return "numpy==2.0.0\n"
+
+    pinner.resolve = counted
+    spec = {"kind": "function", "dependencies": ["numpy"]}
+    with pytest.raises(NotYet) as first:
+        pinner._environment(spec, "")
+    with pytest.raises(NotYet) as second:  # it looked before the first had ended
+        pinner._environment(spec, "")
+    first.value.work()
+    second.value.work()
+    assert asked == [["numpy"]] and pinner._environment(spec, "").lock
 
 
 @in_town

@@ -137,15 +137,20 @@ class Pinner:
         else:
             requirements = [str(each) for each in wanted]
         key = digest_json({"requirements": requirements, "python": self.python})
-        lock = self.store.settings.get(f"lock:{key}")
-        if lock is not None and self.blobs.exists(lock):
+        if lock := self._lock(key):
             return Environment(digest=lock, lock=lock)
 
         def work() -> None:
+            if self._lock(key):  # made since this run looked, by work that had ended already
+                return
             text = self.resolve(requirements, self.python)
             self.store.settings.put(f"lock:{key}", self.blobs.put_bytes(text.encode()))
 
         raise NotYet(f"lock:{key}", "resolving its dependencies", work)
+
+    def _lock(self, key: str) -> str:
+        lock = self.store.settings.get(f"lock:{key}")
+        return str(lock) if lock is not None and self.blobs.exists(lock) else ""
 
     def _inputs(self, run: Run, children: dict[str, Child]) -> dict[str, Input]:
         bound = dict(run.spec.get("input") or {})
