@@ -58,7 +58,8 @@ def told(
 
     samples = {"before": sample(before, 0.4), "now": sample(now, 0.6)}
     made, old = (
-        Pinned(kind="function", name="f", project="default", spec={}, environment=Environment(digest="e"),
+        Pinned(kind="function", name="f", project="default", spec={},
+               environment=Environment(digest="e"),
                bundle=blobs.put_bytes(bundle_of({"f.py": text})))
         for text in (NEW, OLD)
     )  # fmt: skip
