@@ -155,7 +155,7 @@ def test_a_large_model_is_refused_and_a_small_one_scores_in_time(home: Home) -> 
     scoring = (SCORE / "scoring.py").read_text()
     once = '    late = flights.run(features)[""]'
     assert once in scoring
-    often = f"    for _ in range(flights.manifest.params['rounds'] * 2):\n    {once}"
+    often = f"    for _ in range(flights.manifest.params['rounds'] * 8):\n    {once}"
     (copy / "score/scoring.py").write_text(scoring.replace(once, often))
     command = (sys.executable, copy / "score/demo.py", "--rows", "200k", "--trees", "100,3")
     done = subprocess.run(

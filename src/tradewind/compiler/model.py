@@ -345,8 +345,8 @@ class Model:
         drawn = line.waits * self.rows + line.pause * self._times if line is not None else 0.0
         if backend == "spark" or self.style not in SLEEPERS:
             return drawn
-        past = [run for run in self._telling if run.cpu > 0 and run.backend in ("", backend)]
-        return median(self._slept(run, fixed, drawn) for run in past[:RUNS]) if past else drawn
+        past, _ = self._alike(backend)
+        return median(self._slept(run, fixed, drawn) for run in past) if past else drawn
 
     def _slept(self, run: PastRun, fixed: float, drawn: float) -> float:
         """The seconds that an earlier run slept, brought to these rows: those of its processes in
@@ -375,14 +375,16 @@ class Model:
         """Earlier runs' CPU seconds brought to these rows and processes, newest first; and whether
         they ran on another backend. A run of fewer rows than the probes' says less than they do,
         and one of far fewer than are asked for little but its start."""
+        past, foreign = self._alike(backend)
+        return ([self._scaled(run, fixed, processes) for run in past], foreign) if past else None
+
+    def _alike(self, backend: str) -> tuple[list[PastRun], bool]:
+        """Earlier runs to go by, and whether they are of another backend: those are asked only
+        where no probe has told anything."""
         past = [run for run in self._telling if run.cpu > 0]
         own = [run for run in past if run.backend in ("", backend)]
-        if not own and self.line is not None:
-            return None
-        chosen = (own or past)[:RUNS]
-        return (
-            ([self._scaled(run, fixed, processes) for run in chosen], not own) if chosen else None
-        )
+        chosen = own if own or self.line is not None else past
+        return chosen[:RUNS], not own
 
     @cached_property
     def _telling(self) -> list[PastRun]:

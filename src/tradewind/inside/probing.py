@@ -64,14 +64,17 @@ def carry_out(
 
 @contextlib.contextmanager
 def silenced(out: str) -> Iterator[str]:
-    """A folder for results, and no way to tell anything to the run."""
+    """A folder for results, and no way to tell anything to the run: what it prints is lost too."""
     os.makedirs(out, exist_ok=True)
     folder = tempfile.mkdtemp(prefix="probe-", dir=out)
     names = ("TRADEWIND_CHANNEL", "TRADEWIND_OUT")
     before = {name: os.environ.pop(name, None) for name in names}
     os.environ["TRADEWIND_OUT"] = os.path.join(folder, "out")
     try:
-        yield folder
+        with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as lost:
+            lost.enter_context(contextlib.redirect_stdout(nowhere))
+            lost.enter_context(contextlib.redirect_stderr(nowhere))
+            yield folder
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)

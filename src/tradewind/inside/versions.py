@@ -184,7 +184,7 @@ def _live(start: dict[str, Any], folder: str, orders: int, answers: int) -> None
     except BrokenPipeError:
         status = 0
     except BaseException:
-        traceback.print_exc()
+        traceback.print_exc(file=sys.__stderr__)
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):

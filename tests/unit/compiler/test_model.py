@@ -357,6 +357,13 @@ def test_an_earlier_run_teaches_how_long_it_slept(width: int, parts: int, took: 
     assert work(query, backend, max(1, parts)).waits == 0
 
 
+def test_without_a_probe_a_run_on_another_backend_tells_its_sleep_too() -> None:
+    ran = PastRun(seconds=10.0, cpu=START_CPU + 0.4, memory=1, rows=10**6, backend="duckdb")
+    facts = Facts(pools=(), history=(ran,), rows=10**6, style="batch")
+    own, other = (work(Model(facts), each) for each in ("duckdb", "partitions"))
+    assert own.waits == other.waits == pytest.approx(10.0 - START_CPU - 0.4, rel=0.05)
+
+
 def test_an_earlier_run_that_did_not_sleep_says_so_and_its_neighbours_teach_nothing() -> None:
     asleep = [replace(each, wall=each.rows * 1e-5) for each in probed(1e-7, 0.0).calls]
     found = replace(probed(1e-7, 0.0), calls=tuple(asleep))

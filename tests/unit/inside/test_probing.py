@@ -441,3 +441,16 @@ def test_what_a_probed_function_tells_is_not_recorded(
     assert b"after" in ours.recv(1000)
     ours.close()
     theirs.close()
+
+
+def talks(data: Any) -> Any:
+    print("working on", len(data), "rows")
+    return data
+
+
+def test_what_is_printed_while_it_is_measured_is_not_said_by_the_run(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = probed(talks, files, tmp_path, "batch")
+    assert found["calls"] and not found["problems"]
+    assert capsys.readouterr().out == ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.pod.pods import TOKEN, Pod, Server
+from tests.unit.pod.pods import TOKEN, Pod, Server, until
 from tradewind.pod import checkpoints
 from tradewind.pod.checkpoints import Keeping
 from tradewind.pod.desk import Desk
@@ -124,6 +124,8 @@ def f():
     assert pod.stage().status == 0
     process = pod.begin("run")
     assert process.stdout is not None and process.stdout.readline() == b"\n"
+    # Before the supervisor knows that it runs there is nobody to ask.
+    until(lambda: any("running" in str(fact) for fact in server.facts))
     assert pod.stop(process).told["state"] == "stopped"
     assert told(server) == {"last": b"all"}
 
