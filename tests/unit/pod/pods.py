@@ -240,3 +240,10 @@ class Pod:
     def stop(self, process: subprocess.Popen[bytes]) -> Ended:
         process.send_signal(signal.SIGTERM)
         return self.end(process)
+
+
+def journal_of(pod: Pod) -> bytes:
+    """The whole lines of it: space is taken ahead."""
+    path = pod.home / "node/attempts" / PLACEMENT / "reports.jsonl"
+    data = path.read_bytes() if path.exists() else b""
+    return data[: data.rfind(b"\n") + 1]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.pod.pods import TOKEN, Pod, Server, until
+from tests.unit.pod.pods import TOKEN, Pod, Server, journal_of, until
 from tradewind.pod import checkpoints
 from tradewind.pod.checkpoints import Keeping
 from tradewind.pod.desk import Desk
@@ -125,7 +125,7 @@ def f():
     process = pod.begin("run")
     assert process.stdout is not None and process.stdout.readline() == b"\n"
     # Before the supervisor knows that it runs there is nobody to ask.
-    until(lambda: any("running" in str(fact) for fact in server.facts))
+    until(lambda: b"running" in journal_of(pod))
     assert pod.stop(process).told["state"] == "stopped"
     assert told(server) == {"last": b"all"}
 

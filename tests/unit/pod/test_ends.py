@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.pod.pods import PLACEMENT, Pod, Server, until
+from tests.unit.pod.pods import Pod, Server, journal_of, until
 
 STAY = """
 import os, signal, sys, time, tradewind as tw
@@ -283,10 +283,3 @@ def running(pod: Pod) -> list[int]:
     """The pid that the journal tells."""
     reports = map(json.loads, journal_of(pod).splitlines())
     return [report["body"]["pid"] for report in reports if "pid" in report["body"]]
-
-
-def journal_of(pod: Pod) -> bytes:
-    """The whole lines of it: space is taken ahead."""
-    path = pod.home / "node/attempts" / PLACEMENT / "reports.jsonl"
-    data = path.read_bytes() if path.exists() else b""
-    return data[: data.rfind(b"\n") + 1]
