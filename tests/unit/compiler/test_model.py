@@ -357,6 +357,18 @@ def test_an_earlier_run_teaches_how_long_it_slept(width: int, parts: int, took: 
     assert work(query, backend, max(1, parts)).waits == 0
 
 
+@pytest.mark.parametrize("style", ["sql", "expression"])
+def test_what_a_join_builds_of_its_other_table_is_no_cost_of_a_row(style: str) -> None:
+    """A million customers joined: the empty call builds none of them. As measured, and what all
+    rows took."""
+    calls = (call(0, 0.033), call(1000, 0.092), call(11_492, 0.104), call(104_684, 0.117),
+             call(104_684, 0.127))  # fmt: skip
+    found = replace(probed(family="hash", style=style, rows=13_200_000), calls=calls)
+    line = line_of(found)
+    assert line is not None
+    assert line.base + line.each * 13_200_000 == pytest.approx(3.3, rel=0.1)
+
+
 def test_without_a_probe_a_run_on_another_backend_tells_its_sleep_too() -> None:
     ran = PastRun(seconds=10.0, cpu=START_CPU + 0.4, memory=1, rows=10**6, backend="duckdb")
     facts = Facts(pools=(), history=(ran,), rows=10**6, style="batch")
