@@ -1,14 +1,15 @@
 """Time against price: which plans nobody would pass over, and which one an objective means.
 
-A predicted plan is judged by the upper ends of its intervals, because those are what is promised. A
-plan that only counts earlier runs is judged by their middle: with one or two of them the upper end
-is no more than a precaution.
+A predicted plan is judged by the upper ends of its intervals, because those are what is promised;
+where none is that sure of its deadline, the surest is taken as likely if it keeps to it by its
+middle. A plan that only counts earlier runs is judged by their middle: with one or two of them the
+upper end is no more than a precaution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tradewind.records.plans import Plan, Quote
@@ -105,10 +106,21 @@ def ranked(plans: Sequence[Plan], objective: Objective, first: str = "") -> list
     return [plan for _, _, plan in met]
 
 
+def likely(plans: Sequence[Plan], objective: Objective) -> list[Plan]:
+    """The one plan that is surest to end in time, of those within the budget, if by its middle it
+    does: what can be met is not refused, though nobody is sure of it."""
+    allowed = [each for each in known(plans) if replace(objective, seconds=None).met(each[2])]
+    if objective.seconds is None or not allowed:
+        return []
+    plan = min(allowed, key=lambda each: each[:2])[2]
+    assert plan.seconds is not None
+    return [plan] if plan.seconds.p50 <= objective.seconds else []
+
+
 def curve(quote: Quote, deadlines: Sequence[float]) -> list[dict[str, Any]]:
     """For each deadline in seconds the number of the cheapest plan that keeps to it, and that of
-    the cheapest estimate among `elsewhere`; None where there is none. `nearest` is the fastest of
-    all plans of which the time is known."""
+    the cheapest estimate among `elsewhere`; None where there is none: then `likely` is the surest
+    of all plans, if it may. `nearest` is the fastest of all plans of which the time is known."""
     times = [
         (seconds, price, quote.plans.index(plan)) for seconds, price, plan in known(quote.plans)
     ]
@@ -117,11 +129,19 @@ def curve(quote: Quote, deadlines: Sequence[float]) -> list[dict[str, Any]]:
         {
             "deadline": deadline,
             "plan": _cheapest(quote.plans, deadline),
+            "likely": _likely(quote.plans, deadline),
             "estimate": _cheapest(quote.elsewhere, deadline),
             "nearest": nearest,
         }
         for deadline in deadlines
     ]
+
+
+def _likely(plans: Sequence[Plan], deadline: float) -> int | None:
+    if _cheapest(plans, deadline) is not None:
+        return None
+    found = likely(plans, Objective(seconds=deadline))
+    return list(plans).index(found[0]) if found else None
 
 
 def _cheapest(plans: Sequence[Plan], deadline: float) -> int | None:

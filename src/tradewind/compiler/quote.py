@@ -17,7 +17,7 @@ from tradewind.base.units import format_bytes, format_duration, format_money
 from tradewind.compiler import counted, crowd, price, refusals, sizes, stepped, timing
 from tradewind.compiler.elsewhere import estimates
 from tradewind.compiler.facts import Facts, PoolFacts
-from tradewind.compiler.frontier import EVEN, Objective, curve, frontier, judged, ranked
+from tradewind.compiler.frontier import EVEN, Objective, curve, frontier, judged, likely, ranked
 from tradewind.compiler.learning import TELLING
 from tradewind.compiler.model import SPILLS, Model
 from tradewind.records.plans import Option, Plan, ProbesWanted, Quote
@@ -255,7 +255,7 @@ def _is(option: Option, plan: Plan) -> bool:
 def _best(plans: Sequence[Plan], objective: Objective, first: str) -> list[Plan]:
     """The one that the objective means, the one after it, and what else nobody would pass over,
     the fastest first; last what nothing is known of. Raises Refused."""
-    order = ranked(plans, objective, first)
+    order = ranked(plans, objective, first) or likely(plans, objective)
     blank = [plan for plan in plans if judged(plan)[0] is None]
     if not order:
         if not blank:
@@ -283,6 +283,10 @@ def _because(chosen: Plan, second: Plan | None, objective: Objective, count: int
     """One sentence: the rule, the runner-up, and what it lacks."""
     if judged(chosen)[0] is None:
         return "nothing else is known to keep to it, and nothing is known of this"
+    if not objective.met(chosen) and chosen.seconds is not None:
+        half, most = format_duration(chosen.seconds.p50), format_duration(chosen.seconds.p90)
+        within = format_duration(objective.asked)
+        return f"likely within {within}, not sure: about {half}, at most {most}; nothing is surer"
     rule = _rule(objective)
     if second is None:
         return f"{rule}; nothing else keeps to it" if objective.said else f"{rule} of {count}"

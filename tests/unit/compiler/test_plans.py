@@ -151,7 +151,9 @@ def test_a_later_deadline_never_costs_more(found: Probed, one: float, two: float
         assert told.needs[0]["performance"] > early
         return
     later = ask(found, Objective(seconds=late)).plans[0]
-    assert figures(soon)[0] <= early and figures(later)[0] <= late
+    for plan, deadline in ((soon, early), (later, late)):
+        assert plan.seconds is not None
+        assert figures(plan)[0] <= deadline or plan.seconds.p50 <= deadline
     assert figures(later)[1] <= figures(soon)[1]
 
 
@@ -177,13 +179,33 @@ def test_what_is_chosen_is_never_dominated_and_what_is_refused_can_be_asked_for(
             assert single.met(ask(found, single).plans[0])
         return
     best = made.plans[0]
-    assert asked.met(best) and best.chosen_because
+    assert best.chosen_because
+    if not asked.met(best):  # likely: nothing is surer, and by its middle it is in time
+        assert "likely" in best.chosen_because and replace(asked, seconds=None).met(best)
+        assert best.seconds is not None and seconds is not None and best.seconds.p50 <= seconds
+        assert not any(asked.met(plan) for plan in made.plans)
     mine = figures(best)
     pools = [each for each in made.plans if asked.said or each.pool == best.pool]
     assert not any(
         other[0] <= mine[0] and other[1] <= mine[1] and other != mine
         for other in map(figures, pools)
     )
+
+
+def test_what_the_surest_plan_may_keep_to_is_not_refused() -> None:
+    found = probed(1e-5)
+    surest = min(ask(found).plans, key=figures)
+    assert surest.seconds is not None
+    between = (surest.seconds.p50 + surest.seconds.p90) / 2
+    made = ask(found, Objective(seconds=between))
+    assert made.plans[0].option == surest.option and made.plans[0].pool == surest.pool
+    assert made.plans[0].chosen_because.startswith("likely within")
+    [point] = curve(made, [between])
+    assert point["plan"] is None and point["likely"] == 0
+    with pytest.raises(Refused):
+        ask(found, Objective(seconds=surest.seconds.p50 * 0.99))
+    with pytest.raises(Refused):
+        ask(found, Objective(seconds=between, budget=1000))
 
 
 def test_with_a_deadline_the_cheapest_with_a_budget_the_fastest() -> None:
@@ -339,7 +361,7 @@ def test_the_curve_is_of_the_plans_shown_and_never_rises() -> None:
     least = min(figures(each)[0] for each in made.plans)
     assert {figures(made.plans[each["nearest"]])[0] for each in points} == {least}
     assert curve(ask(BLIND), [60])[0] == {
-        "deadline": 60, "plan": None, "estimate": None, "nearest": None
+        "deadline": 60, "plan": None, "estimate": None, "nearest": None, "likely": None
     }  # fmt: skip
     prices = [
         figures(made.plans[each["plan"]])[1] for each in points[1:] if each["plan"] is not None

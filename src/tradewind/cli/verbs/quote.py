@@ -99,12 +99,16 @@ def show_curve(quote: Json, out: Out) -> None:
         plan = _numbered(quote["plans"], point["plan"])
         near = _numbered(quote["plans"], point["nearest"])
         by = f"plan {point['plan']}: {size(plan)} on {plan['pool']}" if plan else ""
-        if plan is None and near is not None:
+        hope = _numbered(quote["plans"], point["likely"])
+        shown = plan or hope
+        if hope is not None:
+            by = f"likely, not sure: plan {point['likely']}, {near_time(hope)}"
+        elif plan is None and near is not None:
             by = f"the nearest is plan {point['nearest']}: {near_time(near)} for {money(near)}"
         other = _numbered(quote.get("elsewhere") or [], point["estimate"])
         rows.append([
             units.format_duration(point["deadline"]),
-            money(plan) if plan else without(quote["plans"]),
+            money(shown) if shown else without(quote["plans"]),
             by,
             f"{money(other)}: {other['pool']}" if other else "",
         ])  # fmt: skip
