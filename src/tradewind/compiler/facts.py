@@ -94,8 +94,6 @@ class Call:
     wall: float
     cpu: float
     memory: int
-    out_rows: int = 0
-    out_bytes: int = 0
     keys: int = 0
     times: int = 0
     inside: float = 0.0

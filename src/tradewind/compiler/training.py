@@ -17,11 +17,10 @@ Everything is computed in logarithms, so an error is relative and seconds are ne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tradewind.base.errors import Refused
-from tradewind.compiler import price
 from tradewind.compiler.algebra import Matrix, Vector, dot, forward, lower, solve, spread_over
 from tradewind.records.plans import Interval
 
@@ -58,16 +57,6 @@ class Forecast:
     def interval(self) -> Interval:
         """The middle, and what 9 of 10 stay below."""
         return Interval(p50=self.seconds, p90=self.seconds * math.exp(_NINETY * self.deviation))
-
-
-@dataclass(frozen=True, slots=True)
-class Width:
-    """What a training takes and costs at one width: seconds and nanodollars of all its steps."""
-
-    layout: Layout
-    step: Forecast
-    seconds: Interval
-    price: Interval
 
 
 # Standard normal quantiles: 9 of 10 below; 9 of 10 within.
@@ -168,42 +157,6 @@ def choose(
     sites = [_site(model.parameters, each, model.reference) for each in there]
     known = {each.layout for each in measured}
     return tuple(there[index] for index in _chosen(model, sites, budget, known))
-
-
-def curve(
-    points: Sequence[Point],
-    steps: int,
-    price_of_width: Callable[[int], int],
-    widths: Sequence[int],
-    *,
-    batch: float,
-    per_node: int = 1,
-) -> tuple[Width, ...]:
-    """A training of `steps` steps over `batch` samples each, at each of these widths: the samples
-    of a step are shared by the replicas, `per_node` of them on a node, so that it learns the same
-    at every width.
-
-    `price_of_width` says what so many replicas cost, in nanodollars per hour. Widths that leave a
-    replica less than one sample are left out. Raises Refused where nothing was measured.
-    """
-    if not points:
-        raise Refused("nothing of this training was measured", hint="measure a few step times")
-    if steps < 1 or per_node < 1 or not (math.isfinite(batch) and batch >= 1):
-        raise Refused(f"no training has {steps} steps of {batch} samples, {per_node} on a node")
-    model = fit(points)
-    found = []
-    for width in sorted(set(widths)):
-        if not 1 <= width <= batch:
-            continue
-        layout = Layout(math.ceil(width / per_node), width, math.ceil(batch / width))
-        step, hourly = model.at(layout), price_of_width(width)
-        # Steps of one configuration err together: more of them do not make the time surer.
-        seconds = Interval(p50=steps * step.interval.p50, p90=steps * step.interval.p90)
-        money = Interval(
-            p50=price.cost(seconds.p50, hourly, 1.0), p90=price.cost(seconds.p90, hourly, 1.0)
-        )
-        found.append(Width(layout, step, seconds, money))
-    return tuple(found)
 
 
 def _check(layout: Layout) -> None:

@@ -28,14 +28,7 @@ def tree(root: int) -> Iterator[int]:
 
 def runnable() -> int:
     """How many threads of the whole machine run or wait for a core; -1 where that is unknown."""
-    try:
-        with open("/proc/stat", "rb") as file:
-            for line in file:
-                if line.startswith(b"procs_running "):
-                    return int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    return -1
+    return _figure("/proc/stat", b"procs_running ", -1)
 
 
 def running(roots: set[int]) -> int:
@@ -86,14 +79,8 @@ def weigh(keeper: int) -> tuple[int, float]:
 
 def available() -> int:
     """Bytes of the machine's memory that could still be given out; -1 where that is unknown."""
-    try:
-        with open("/proc/meminfo", "rb") as file:
-            for line in file:
-                if line.startswith(b"MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return -1
+    found = _figure("/proc/meminfo", b"MemAvailable:", -1)
+    return found * 1024 if found >= 0 else -1
 
 
 def installed() -> int:
@@ -103,11 +90,16 @@ def installed() -> int:
 
 def kernel_kills() -> int:
     """How many processes the kernel has killed for want of memory since boot."""
+    return _figure("/proc/vmstat", b"oom_kill ", 0)
+
+
+def _figure(path: str, label: bytes, unknown: int) -> int:
+    """The number behind a label in one of the kernel's lists."""
     try:
-        with open("/proc/vmstat", "rb") as file:
+        with open(path, "rb") as file:
             for line in file:
-                if line.startswith(b"oom_kill "):
+                if line.startswith(label):
                     return int(line.split()[1])
     except (OSError, ValueError, IndexError):
         pass
-    return 0
+    return unknown

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tradewind.base.errors import Refused
 from tradewind.compiler import training
 from tradewind.compiler.algebra import dot, lower, solve
-from tradewind.compiler.training import Layout, Point, choose, curve, fit
+from tradewind.compiler.training import Layout, Point, choose, fit
 
 GRID = [
     Layout(nodes, nodes * each, float(batch))
@@ -137,21 +137,6 @@ def test_many_candidates_are_stood_for_by_some() -> None:
     assert len(many) > training.REFERENCES and len(set(choose(many, 3))) == 3
 
 
-def test_a_curve_has_a_time_and_a_price_for_each_width() -> None:
-    points = [Point(each, truth(each)) for each in choose(GRID)]
-    found = curve(points, 1000, lambda width: width * 10**9, (8, 1, 2, 4, 4, 512, 0), batch=256,
-                  per_node=4)  # fmt: skip
-    assert [each.layout for each in found] == [
-        Layout(1, 1, 256), Layout(1, 2, 128), Layout(1, 4, 64), Layout(2, 8, 32),
-    ]  # fmt: skip
-    for each in found:
-        assert each.seconds.p50 == pytest.approx(1000 * each.step.seconds)
-        assert each.seconds.p50 < each.seconds.p90 and each.price.p50 < each.price.p90
-        hours = each.seconds.p50 / 3600
-        assert each.price.p50 == pytest.approx(hours * each.layout.replicas * 10**9, abs=1)
-    assert found[2].seconds.p50 < found[0].seconds.p50  # wider is sooner within a node
-
-
 def test_what_cannot_be_is_refused() -> None:
     good = Layout(1, 1, 8.0)
     for seconds in (0.0, -1.0, math.nan, math.inf):
@@ -162,11 +147,6 @@ def test_what_cannot_be_is_refused() -> None:
             choose([layout])
         with pytest.raises(Refused, match="no configuration"):
             fit([Point(layout, 1.0)])
-    with pytest.raises(Refused, match="nothing of this training"):
-        curve([], 10, lambda width: 1, (1,), batch=8)
-    for steps, batch, each in ((0, 8.0, 1), (10, math.nan, 1), (10, 8.0, 0), (10, 0.0, 1)):
-        with pytest.raises(Refused, match="no training has"):
-            curve([Point(good, 1.0)], steps, lambda width: 1, (1,), batch=batch, per_node=each)
 
 
 @given(st.integers(1, 6), st.integers(0, 2**32))
