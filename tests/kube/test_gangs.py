@@ -16,7 +16,9 @@ from tests.kube.pupil import KubernetesPupil, ServedEngine
 from tests.kube.puppet import surely
 from tests.kube.runner.fixtures import CLUSTERS, chosen
 from tests.kube.space import machine, namespace, quick_double
-from tradewind.engines.kubernetes import api, engine
+from tradewind.engines.kubernetes import api, engine, hands
+from tradewind.engines.kubernetes.roles import Order
+from tradewind.engines.kubernetes.track import Track
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Entry, Gang, Stop
 from tradewind.testing.engine_suite import Session, Told, a_placement, a_role
@@ -121,7 +123,18 @@ def test_nobody_begins_before_all_have_room(pupil: KubernetesPupil) -> None:
     asyncio.run(test())
 
 
-def test_who_suspends_it_by_hand_is_told_of(pupil: KubernetesPupil) -> None:
+def test_who_suspends_it_by_hand_is_told_of(
+    pupil: KubernetesPupil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the cluster was quicker than we, who would have let it go on."""
+    obey = hands.Hands.obey
+
+    async def late(self: hands.Hands, order: Order, track: Track) -> None:
+        if order.do != "width":
+            await obey(self, order, track)
+
+    monkeypatch.setattr(hands.Hands, "obey", late)
+
     async def test() -> None:
         made = pupil.engine()
         await made.begin()
