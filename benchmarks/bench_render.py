@@ -39,6 +39,7 @@ CONTEXT = Context(
     server="http://tradewind.tradewind.svc:7433",
     token="t" * 100,
     service_token="s" * 40,
+    store="bench",
 )
 SHAPES: dict[str, Shape] = {
     "one process": Gang(),
