@@ -30,7 +30,7 @@ class Brackets:
         return paren(paren(arg).between(paren(lower_bound), paren(upper_bound)))
 
     def visit_IdenticalTo(self, op: Any, *, left: Any, right: Any) -> Any:
-        made = tables._use("sqlglot.expressions")
+        made = tables.use("sqlglot.expressions")
         return paren(made.NullSafeEQ(this=paren(left), expression=paren(right)))
 
     def visit_StringSQLLike(self, op: Any, *, arg: Any, pattern: Any, escape: Any) -> Any:
@@ -39,7 +39,7 @@ class Brackets:
 
 def of_duckdb() -> Any:
     """A compiler for DuckDB."""
-    base = tables._use("ibis.backends.sql.compilers.duckdb").DuckDBCompiler
+    base = tables.use("ibis.backends.sql.compilers.duckdb").DuckDBCompiler
     # No simple operations: Ibis would make them again, over ours.
     fields: dict[str, Any] = {"__slots__": (), "SIMPLE_OPS": {}}
     return type("Compiler", (Brackets, base), fields)()
@@ -47,13 +47,13 @@ def of_duckdb() -> Any:
 
 def paren(arg: Any) -> Any:
     """It, in brackets."""
-    return tables._use("sqlglot.expressions").paren(arg)
+    return tables.use("sqlglot.expressions").paren(arg)
 
 
 def null() -> Any:
     """NULL."""
-    return tables._use("sqlglot.expressions").Null()
+    return tables.use("sqlglot.expressions").Null()
 
 
 def _not(arg: Any) -> Any:
-    return tables._use("sqlglot").not_(arg)
+    return tables.use("sqlglot").not_(arg)

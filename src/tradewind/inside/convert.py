@@ -30,10 +30,10 @@ class Mixed(Exception):
 
 def wanted(hint: Any) -> str:
     """Which kind of table a parameter takes for one batch: as `tables` says, and record batches."""
-    text = hint if isinstance(hint, str) else tables._name(hint)
+    text = hint if isinstance(hint, str) else tables.name_of(hint)
     if "RecordBatch" in text:
         return "batch"
-    return tables._wanted(hint)
+    return tables.wanted(hint)
 
 
 def giver(kind: str, schema: Any, nulls: set[str]) -> Callable[[Any], Any]:
@@ -42,13 +42,13 @@ def giver(kind: str, schema: Any, nulls: set[str]) -> Callable[[Any], Any]:
         floats = _floats(schema, nulls)
         return lambda data: _cast(table_of(data), floats).to_pandas()
     if kind == "polars":
-        return lambda data: tables._use("polars").from_arrow(table_of(data))
+        return lambda data: tables.use("polars").from_arrow(table_of(data))
     if kind == "lazy":
-        return lambda data: tables._use("polars").from_arrow(table_of(data)).lazy()
+        return lambda data: tables.use("polars").from_arrow(table_of(data)).lazy()
     if kind == "duckdb":
-        return lambda data: tables._use("duckdb").from_arrow(table_of(data))
+        return lambda data: tables.use("duckdb").from_arrow(table_of(data))
     if kind == "ibis":
-        return lambda data: tables._use("ibis").memtable(table_of(data))
+        return lambda data: tables.use("ibis").memtable(table_of(data))
     if kind == "rows":
         return lambda data: data.to_pylist()
     return _batch if kind == "batch" else table_of
@@ -68,12 +68,12 @@ def cutter(kind: str, give: Callable[[Any], Any], table: Any) -> Callable[[int, 
 
 def table_of(data: Any) -> Any:
     """A table or record batch as a table."""
-    pyarrow = tables._use("pyarrow")
+    pyarrow = tables.use("pyarrow")
     return data if isinstance(data, pyarrow.Table) else pyarrow.Table.from_batches([data])
 
 
 def _batch(data: Any) -> Any:
-    pyarrow = tables._use("pyarrow")
+    pyarrow = tables.use("pyarrow")
     if isinstance(data, pyarrow.RecordBatch):
         return data
     found = data.combine_chunks().to_batches()
@@ -81,12 +81,12 @@ def _batch(data: Any) -> Any:
 
 
 def _floats(schema: Any, nulls: set[str]) -> list[str]:
-    is_integer = tables._use("pyarrow").types.is_integer
+    is_integer = tables.use("pyarrow").types.is_integer
     return [field.name for field in schema if field.name in nulls and is_integer(field.type)]
 
 
 def _cast(table: Any, floats: list[str]) -> Any:
-    pyarrow = tables._use("pyarrow")
+    pyarrow = tables.use("pyarrow")
     for name in floats:
         place = table.schema.get_field_index(name)
         column = table.column(place)
@@ -99,7 +99,7 @@ def _cast(table: Any, floats: list[str]) -> Any:
 def taken(value: Any) -> tuple[Any, str] | None:
     """What a function returned as an Arrow table, and how surely its types are meant; None if it is
     no table. Raises Mixed."""
-    made = _TAKERS.get(tables._library(value))
+    made = _TAKERS.get(tables.library_of(value))
     if made is not None:
         return made(value)
     if isinstance(value, (list, tuple)) and all(isinstance(row, dict) for row in value):
@@ -109,13 +109,13 @@ def taken(value: Any) -> tuple[Any, str] | None:
 
 def from_rows(rows: Sequence[dict[str, Any]]) -> Any:
     """Dicts as a table. Its columns are all keys; a row without one has null there."""
-    pyarrow = tables._use("pyarrow")
+    pyarrow = tables.use("pyarrow")
     names = {name: None for row in rows for name in row}
     return pyarrow.table({str(name): _column(name, rows) for name in names})
 
 
 def _column(name: Any, rows: Sequence[dict[str, Any]]) -> Any:
-    pyarrow = tables._use("pyarrow")
+    pyarrow = tables.use("pyarrow")
     values = [row.get(name) for row in rows]
     errors = (pyarrow.ArrowException, TypeError, ValueError, OverflowError)
     try:
@@ -130,7 +130,7 @@ def _column(name: Any, rows: Sequence[dict[str, Any]]) -> Any:
 
 def _bad(values: list[Any], errors: Any) -> int:
     """Where the first value stands that does not go with those before it."""
-    pyarrow = tables._use("pyarrow")
+    pyarrow = tables.use("pyarrow")
     low, high = 0, len(values)
     while high - low > 1:
         middle = (low + high) // 2
@@ -146,7 +146,7 @@ def _from_pandas(frame: Any) -> tuple[Any, str]:
     tables.check_names(frame.columns)
     # As `tables` writes it: a named index is data.
     keep = None if any(name is not None for name in frame.index.names) else False
-    return tables._use("pyarrow").Table.from_pandas(frame, preserve_index=keep), GUESSED
+    return tables.use("pyarrow").Table.from_pandas(frame, preserve_index=keep), GUESSED
 
 
 def _from_polars(frame: Any) -> tuple[Any, str]:

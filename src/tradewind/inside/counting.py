@@ -19,13 +19,13 @@ class Counted:
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            began, cpu = time.perf_counter(), measure._cpu()
+            began, cpu = time.perf_counter(), measure.cpu_seconds()
             try:
                 return function(*args, **kwargs)
             finally:
                 self._told["times"] += 1
                 self._told["inside"] += time.perf_counter() - began
-                self._told["inside_cpu"] += measure._cpu() - cpu
+                self._told["inside_cpu"] += measure.cpu_seconds() - cpu
 
         self.call = call
 
@@ -43,4 +43,4 @@ def times(function: Callable[..., Any], start: dict[str, Any], found: list[group
         return 1
     hint = inputs.hints_of(function).get(styles.streamed(function, start))
     most = styles.DICTS if convert.wanted(hint) == "rows" else groups.ROWS
-    return sum(-(-group.rows // groups._rows(group, most)) for group in found)
+    return sum(-(-group.rows // groups.batch_rows(group, most)) for group in found)

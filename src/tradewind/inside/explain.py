@@ -35,7 +35,7 @@ def family(operators: Sequence[str]) -> str:
 
 
 def _of_sql(start: dict[str, Any]) -> list[str]:
-    connection = tables._use("duckdb").connect()
+    connection = tables.use("duckdb").connect()
     given = {key: value for key, value in start["params"].items() if key != "sql"}
     try:
         for name, slot in start["inputs"].items():
@@ -53,7 +53,7 @@ def _of_sql(start: dict[str, Any]) -> list[str]:
 
 def _of_expression(function: Callable[..., Any], start: dict[str, Any]) -> list[str]:
     with expression.Lazily(start) as lazily:
-        query = str(tables._use("ibis").to_sql(lazily.made(function), dialect="duckdb"))
+        query = str(tables.use("ibis").to_sql(lazily.made(function), dialect="duckdb"))
         return _explained(lazily.connection.con, query, {})
 
 

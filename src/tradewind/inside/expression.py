@@ -48,7 +48,7 @@ class Lazily:
         cores = int(start["entry"]["call"].get("cores") or 0)
         settings = {"threads": cores} if cores else {}
         self.start = start
-        self.connection = tables._use("ibis").duckdb.connect(**settings)
+        self.connection = tables.use("ibis").duckdb.connect(**settings)
         self.connection.compiler = brackets.of_duckdb()
         self.connection.raw_sql("SET TimeZone = 'UTC'")
         spill = os.path.join(start["out"], "spill")

@@ -63,7 +63,7 @@ def listed(files: Sequence[str]) -> list[Group]:
 
 def opened(path: str) -> Any:
     """The `pyarrow.parquet.ParquetFile`."""
-    return tables._use("pyarrow.parquet").ParquetFile(path)
+    return tables.use("pyarrow.parquet").ParquetFile(path)
 
 
 def schema_of(files: Sequence[str]) -> Any:
@@ -100,13 +100,14 @@ def batches(groups: Sequence[Group], most: int = ROWS) -> Iterator[Piece]:
             file, reader = group.file, opened(group.file)
         start = 0
         assert reader is not None
-        for data in reader.iter_batches(_rows(group, most), row_groups=[group.place]):
+        for data in reader.iter_batches(batch_rows(group, most), row_groups=[group.place]):
             if data.num_rows:
                 yield Piece(data, group.number, group.start + start, group.first + start)
             start += data.num_rows
 
 
-def _rows(group: Group, most: int) -> int:
+def batch_rows(group: Group, most: int) -> int:
+    """At most so many rows of this group are in one batch."""
     return max(1, min(most, BYTES * group.rows // max(1, group.bytes)))
 
 

@@ -72,7 +72,7 @@ class Shuffle:
         self.by, self.part, self.of = list(by), part, of
         self.memory = memory or _available()
         self._out = out
-        self._connection = tables._use("duckdb").connect()
+        self._connection = tables.use("duckdb").connect()
         self._connection.execute("SET enable_progress_bar = false")
         if cores:
             self._connection.execute(f"SET threads = {int(cores)}")
@@ -140,7 +140,7 @@ class Shuffle:
         found = self._ask(
             table, f"SELECT list(i ORDER BY i) AS rows FROM keyed GROUP BY {names} ORDER BY min(i)"
         )
-        compute = tables._use("pyarrow.compute")
+        compute = tables.use("pyarrow.compute")
         ordered = table.take(compute.list_flatten(found.column("rows")))
         start, value = 0, cut(ordered)
         for rows in compute.list_value_length(found.column("rows")).to_pylist():
@@ -177,7 +177,7 @@ class Shuffle:
             )
 
     def _ask(self, data: Any, query: str) -> Any:
-        pyarrow = tables._use("pyarrow")
+        pyarrow = tables.use("pyarrow")
         columns = {f"k{i}": _comparable(data.column(name)) for i, name in enumerate(self.by)}
         columns["i"] = pyarrow.array(range(data.num_rows), pyarrow.int64())
         self._connection.register("keyed", pyarrow.table(columns))
@@ -198,7 +198,7 @@ class _Buckets:
         data = merged(data)
         if bucket not in self._open:
             path = os.path.join(self._folder, f"{bucket}.arrow")
-            self._open[bucket] = tables._use("pyarrow.ipc").new_stream(path, data.schema)
+            self._open[bucket] = tables.use("pyarrow.ipc").new_stream(path, data.schema)
         self._open[bucket].write_batch(data)
 
     def closed(self) -> list[str]:
@@ -210,7 +210,7 @@ class _Buckets:
 
 def merged(data: Any) -> Any:
     """Dictionaries differ from batch to batch, and a take of several needs one: plain values."""
-    pyarrow = tables._use("pyarrow")
+    pyarrow = tables.use("pyarrow")
     is_dictionary = pyarrow.types.is_dictionary
     for place, field in enumerate(data.schema):
         if is_dictionary(field.type):
@@ -220,19 +220,19 @@ def merged(data: Any) -> Any:
 
 
 def _batches(path: str) -> Iterator[Any]:
-    with tables._use("pyarrow").memory_map(path) as source:
-        yield from tables._use("pyarrow.ipc").open_stream(source)
+    with tables.use("pyarrow").memory_map(path) as source:
+        yield from tables.use("pyarrow.ipc").open_stream(source)
 
 
 def _read(path: str) -> Any:
-    with tables._use("pyarrow").memory_map(path) as source:
-        return tables._use("pyarrow.ipc").open_stream(source).read_all().combine_chunks()
+    with tables.use("pyarrow").memory_map(path) as source:
+        return tables.use("pyarrow.ipc").open_stream(source).read_all().combine_chunks()
 
 
 def _comparable(column: Any) -> Any:
     """A key column as DuckDB compares it without loss: times as numbers, since it has fewer digits;
     floats with one zero and one NaN."""
-    pa, compute = tables._use("pyarrow"), tables._use("pyarrow.compute")
+    pa, compute = tables.use("pyarrow"), tables.use("pyarrow.compute")
     is_, kind = pa.types, column.type
     if is_.is_dictionary(kind):
         return _comparable(column.cast(kind.value_type))

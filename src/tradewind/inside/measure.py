@@ -20,11 +20,11 @@ def taken(call: Callable[[], Any], seconds: float) -> tuple[Any, dict[str, float
     """What it returns, and `wall`, `cpu`, `memory`. Raises Overdue after so many seconds, as soon
     as Python code runs in the main thread; a library that does not come back is waited for."""
     _forget_peak()
-    began, cpu = time.perf_counter(), _cpu()
+    began, cpu = time.perf_counter(), cpu_seconds()
     with _alarm(seconds):
         made = call()
     wall = time.perf_counter() - began
-    return made, {"wall": wall, "cpu": _cpu() - cpu, "memory": _peak()}
+    return made, {"wall": wall, "cpu": cpu_seconds() - cpu, "memory": _peak()}
 
 
 @contextlib.contextmanager
@@ -49,7 +49,8 @@ def _alarm(seconds: float) -> Any:
         signal.signal(signal.SIGALRM, before)
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
+    """What this process has used so far, with its children that were waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 

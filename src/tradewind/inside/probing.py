@@ -105,7 +105,7 @@ class Probe:
         self._most_keys: tuple[Group | None, int] = None, 0
         self.by: list[str] = call.get("by", [])
         self._began = time.monotonic()
-        self._load, self._own = measure.busy(), measure._cpu()
+        self._load, self._own = measure.busy(), measure.cpu_seconds()
         self.tables: dict[str, list[Group]] = {}
         self._operators: list[str] = []
         self._family = "table"
@@ -142,7 +142,7 @@ class Probe:
             "calls": self.calls,
             "operators": self._operators,
             "problems": self.problems,
-            "load": measure.others(self._load, measure._cpu() - self._own),
+            "load": measure.others(self._load, measure.cpu_seconds() - self._own),
         }
 
     def _prepared(self) -> Sample | None:
@@ -205,7 +205,7 @@ class Probe:
         """A few rows, before anything is timed. None if they did not come back: a problem only if
         they took too long. What else is wrong, more rows will tell."""
         made = self._call(self._rows(FEW), self.seconds * READY)
-        self.ready = measure._cpu()
+        self.ready = measure.cpu_seconds()
         self.problems = [each for each in self.problems if each["kind"] == "slow"]
         self.calls.clear()
         for found in self.tables.values():  # a thousand row groups: their footer is read here

@@ -50,8 +50,8 @@ def of_rows(chosen: Group, rows: int, folder: str) -> list[str]:
         rows -= parts[-1].num_rows
         if not rows:
             break
-    table = tables._use("pyarrow").Table.from_batches(parts)
-    tables._use("pyarrow.parquet").write_table(table, path)
+    table = tables.use("pyarrow").Table.from_batches(parts)
+    tables.use("pyarrow.parquet").write_table(table, path)
     return [path]
 
 
@@ -81,26 +81,26 @@ def of_many_keys(
     """So many rows of these batches with as many keys as can be, written anew; and how many these
     are."""
     shuffle = keys.Shuffle(by, folder)
-    table = tables._use("pyarrow").Table.from_batches([keys.merged(piece) for piece in pieces])
+    table = tables.use("pyarrow").Table.from_batches([keys.merged(piece) for piece in pieces])
     return _written([(table, shuffle.firsts(table, rows))], rows, folder)
 
 
 def _written(chosen: Sequence[tuple[Any, Any]], most: int, folder: str) -> tuple[list[str], int]:
     """The places of some tables or batches, at most so many, as a file."""
-    pyarrow = tables._use("pyarrow")
+    pyarrow = tables.use("pyarrow")
     parts = []
     for piece, places in chosen:
         parts.append(pyarrow.table(keys.merged(piece.take(places[:most]))))
         most -= parts[-1].num_rows
     table = pyarrow.concat_tables(parts)
     path = os.path.join(folder, "keys.parquet")
-    tables._use("pyarrow.parquet").write_table(table, path)
+    tables.use("pyarrow.parquet").write_table(table, path)
     return [path], table.num_rows
 
 
 def distinct(files: Sequence[str], by: Sequence[str]) -> int:
     """How many keys these files have."""
-    connection = tables._use("duckdb").connect()
+    connection = tables.use("duckdb").connect()
     try:
         names = ", ".join('"' + name.replace('"', '""') + '"' for name in by)
         query = f"SELECT count(*) FROM (SELECT DISTINCT {names} FROM read_parquet(?))"
@@ -112,7 +112,7 @@ def distinct(files: Sequence[str], by: Sequence[str]) -> int:
 def of_nothing(files: Sequence[str], folder: str) -> list[str]:
     """The same columns without rows."""
     path = os.path.join(folder, "empty.parquet")
-    tables._use("pyarrow.parquet").write_table(groups.schema_of(files).empty_table(), path)
+    tables.use("pyarrow.parquet").write_table(groups.schema_of(files).empty_table(), path)
     return [path]
 
 

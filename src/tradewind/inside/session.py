@@ -168,7 +168,7 @@ def java() -> str:
 @contextlib.contextmanager
 def _environment(folder: str) -> Iterator[None]:
     """What Spark's processes read from their environment."""
-    spark = os.path.dirname(tables._use("pyspark").__file__)
+    spark = os.path.dirname(tables.use("pyspark").__file__)
     with open(os.path.join(folder, "log4j2.properties"), "w") as file:
         file.write(_LOG)
     # Where this package is: the zip file that the unit was started with, or the source tree.
@@ -211,7 +211,7 @@ def _begun(master: str, call: dict[str, Any], folder: str) -> Any:
         settings["spark.executor.cores"] = str(max(1, int(call.get("cores") or 1)))
         settings["spark.executorEnv.PYTHONPATH"] = os.environ["PYTHONPATH"]
     with quiet():
-        builder = tables._use("pyspark.sql").SparkSession.builder.master(master)
+        builder = tables.use("pyspark.sql").SparkSession.builder.master(master)
         for name, value in settings.items():
             builder = builder.config(name, value)
         try:
@@ -233,7 +233,7 @@ def _heap(call: dict[str, Any]) -> str:
 
 def _end(session: Any) -> None:
     """Spark, and its Java."""
-    context = tables._use("pyspark").SparkContext
+    context = tables.use("pyspark").SparkContext
     gateway = session.sparkContext._gateway
     with quiet():
         with contextlib.suppress(Exception):  # Java may be dead already

@@ -75,7 +75,7 @@ class Deal(Share):
 
     def __call__(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Arrow streams of one record batch, as DEALT."""
-        pyarrow = tables._use("pyarrow")
+        pyarrow = tables.use("pyarrow")
         files = self.start["inputs"][self.start["streamed"]]["files"]
         found = groups.listed(files)
         for batch in batches:
@@ -101,7 +101,7 @@ class Gather(Share):
         if first is None:
             return
         self._dealt = _unpacked([first], batches)
-        part = tables._use("pyspark").TaskContext.get().partitionId()
+        part = tables.use("pyspark").TaskContext.get().partitionId()
         yield _batch({"told": [json.dumps(self._told(part))]})
 
     def _streamed(self, function: Callable[..., Any], start: dict[str, Any]) -> styles.Streamed:
@@ -125,7 +125,7 @@ class _Gathered(styles.Streamed):
 
 
 def _unpacked(*sources: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-    ipc = tables._use("pyarrow.ipc")
+    ipc = tables.use("pyarrow.ipc")
     for source in sources:
         for batch in source:
             for bucket, data in zip(batch.column("bucket").to_pylist(), batch.column("data")):
@@ -135,7 +135,7 @@ def _unpacked(*sources: Iterable[Any]) -> Iterator[tuple[int, Any]]:
 
 
 def _packed(rows: Any) -> bytes:
-    pyarrow = tables._use("pyarrow")
+    pyarrow = tables.use("pyarrow")
     sink = pyarrow.BufferOutputStream()
     with pyarrow.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_batch(rows)
@@ -143,7 +143,7 @@ def _packed(rows: Any) -> bytes:
 
 
 def _batch(columns: dict[str, list[Any]]) -> Any:
-    return tables._use("pyarrow").RecordBatch.from_pydict(columns)
+    return tables.use("pyarrow").RecordBatch.from_pydict(columns)
 
 
 def _function(start: dict[str, Any]) -> Callable[..., Any]:

@@ -98,7 +98,7 @@ class Sink:
         self._waiting.append(table)
         self._loose += 1
         if self._loose == SMALL:
-            together = tables._use("pyarrow").concat_tables(self._waiting[-SMALL:])
+            together = tables.use("pyarrow").concat_tables(self._waiting[-SMALL:])
             self._waiting[-SMALL:] = [together.combine_chunks()]
             self._loose = 0
         self._waiting_rows += table.num_rows
@@ -110,7 +110,7 @@ class Sink:
     def _flush(self) -> None:
         if not self._waiting:
             return
-        table = tables._use("pyarrow").concat_tables(self._waiting)
+        table = tables.use("pyarrow").concat_tables(self._waiting)
         self._waiting, self._waiting_rows, self._waiting_bytes, self._loose = [], 0, 0, 0
         if self._writer is None:
             self._repeating = repeating(table.slice(0, TELLING))
@@ -119,12 +119,12 @@ class Sink:
 
     def _open(self) -> None:
         os.makedirs(self.folder, exist_ok=True)
-        parquet = tables._use("pyarrow.parquet")
+        parquet = tables.use("pyarrow.parquet")
         try:
             self._writer = parquet.ParquetWriter(
                 self.path, self.schema, compression="zstd", use_dictionary=self._repeating
             )
-        except tables._use("pyarrow").ArrowException as error:
+        except tables.use("pyarrow").ArrowException as error:
             raise Unstorable(f"the table cannot be written as Parquet: {error}") from error
 
     def _widen(self, schema: Any) -> None:
@@ -137,7 +137,7 @@ class Sink:
         narrow = self.path + ".narrow"
         os.replace(self.path, narrow)
         self._open()
-        file = tables._use("pyarrow.parquet").ParquetFile(narrow)
+        file = tables.use("pyarrow.parquet").ParquetFile(narrow)
         for index in range(file.num_row_groups):
             self._writer.write_table(fit(file.read_row_group(index), schema))
         os.unlink(narrow)
@@ -153,8 +153,8 @@ def repeating(table: Any) -> bool | list[str]:
 
 def _repeats(column: Any) -> bool:
     try:
-        distinct = tables._use("pyarrow.compute").count_distinct(column).as_py()
-    except tables._use("pyarrow").ArrowNotImplementedError:  # a rare type
+        distinct = tables.use("pyarrow.compute").count_distinct(column).as_py()
+    except tables.use("pyarrow").ArrowNotImplementedError:  # a rare type
         return True
     return bool(2 * distinct <= len(column))
 
@@ -164,7 +164,7 @@ def _plain(table: Any, where: str) -> Any:
         tables.check_names(table.column_names)
     except tables.Doubled as error:
         raise Unstorable(f"the result for {where} {error}", error.hint) from None
-    pyarrow = tables._use("pyarrow")
+    pyarrow = tables.use("pyarrow")
     schema = pyarrow.schema([(field.name, plain(field.type)) for field in table.schema])
     if table.schema.equals(schema, check_metadata=True):
         return table
@@ -173,7 +173,7 @@ def _plain(table: Any, where: str) -> Any:
 
 def plain(kind: Any) -> Any:
     """The type without what is only a layout of the same values."""
-    pa = tables._use("pyarrow")
+    pa = tables.use("pyarrow")
     is_ = pa.types
     if is_.is_dictionary(kind) or str(kind).startswith("run_end_encoded"):
         return plain(kind.value_type)
@@ -196,7 +196,7 @@ def _fields(kind: Any) -> list[Any]:
 
 def fit(table: Any, schema: Any) -> Any:
     """The table's columns, by name, in these types; one that it lacks is null."""
-    pa = tables._use("pyarrow")
+    pa = tables.use("pyarrow")
     columns = []
     for field in schema:
         if field.name not in table.column_names:
@@ -210,7 +210,7 @@ def fit(table: Any, schema: Any) -> Any:
 
 
 def _cast(column: Any, kind: Any) -> Any:
-    pa = tables._use("pyarrow")
+    pa = tables.use("pyarrow")
     # Whole numbers beyond 2**53 lose digits as they would in pandas.
     safe = not pa.types.is_floating(kind)
     try:
@@ -232,7 +232,7 @@ class Differs(Exception):
 
 def unify(old: Any, new: Any, sure: str) -> Any:
     """The schema that holds both; the old one's order. Raises Differs."""
-    pa = tables._use("pyarrow")
+    pa = tables.use("pyarrow")
     found = []
     for field in old:
         place = new.get_field_index(field.name)
@@ -252,7 +252,7 @@ def unify(old: Any, new: Any, sure: str) -> Any:
 
 def _both(one: Any, other: Any, sure: str) -> Any:
     """The type that holds values of both; None if there is none."""
-    pa = tables._use("pyarrow")
+    pa = tables.use("pyarrow")
     is_ = pa.types
     if one == other or is_.is_null(other):
         return one
@@ -269,7 +269,7 @@ def _both(one: Any, other: Any, sure: str) -> Any:
 
 
 def _wider(one: Any, other: Any) -> Any:
-    pa = tables._use("pyarrow")
+    pa = tables.use("pyarrow")
     is_ = pa.types
     if is_.is_decimal(one) and is_.is_decimal(other):
         scale = max(one.scale, other.scale)
@@ -288,5 +288,5 @@ def _wider(one: Any, other: Any) -> Any:
 
 
 def _number(kind: Any) -> bool:
-    is_ = tables._use("pyarrow").types
+    is_ = tables.use("pyarrow").types
     return bool(is_.is_integer(kind) or is_.is_floating(kind))

@@ -240,7 +240,7 @@ def _table(files: Sequence[str], out: str, schema: Any) -> dict[str, Any]:
         else:
             _again(file, target, schema)
     if not files:
-        tables._use("pyarrow.parquet").write_table(
+        tables.use("pyarrow.parquet").write_table(
             schema.empty_table(), os.path.join(out, "part-00000.parquet")
         )
     told = [{"name": field.name, "type": str(field.type)} for field in schema]
@@ -248,7 +248,7 @@ def _table(files: Sequence[str], out: str, schema: Any) -> dict[str, Any]:
 
 
 def _again(file: Any, target: str, schema: Any) -> None:
-    pyarrow, parquet = tables._use("pyarrow"), tables._use("pyarrow.parquet")
+    pyarrow, parquet = tables.use("pyarrow"), tables.use("pyarrow.parquet")
     with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
         for batch in file.iter_batches(groups.ROWS):
             writer.write_table(sink.fit(pyarrow.Table.from_batches([batch]), schema))

@@ -97,7 +97,7 @@ def compiled(expression: Any) -> str:
 
 
 def _differences(top: Any) -> Iterator[str]:
-    ops = tables._use("ibis.expr.operations")
+    ops = tables.use("ibis.expr.operations")
     for node in top.find(ops.Node):
         name = type(node).__name__
         if name in DIFFERS:
@@ -173,7 +173,7 @@ def _cast(node: Any) -> bool:
 
 
 def _within(node: Any, name: str) -> bool:
-    every = node.find(tables._use("ibis.expr.operations").Node)
+    every = node.find(tables.use("ibis.expr.operations").Node)
     return any(type(each).__name__ == name for each in every)
 
 
@@ -251,7 +251,7 @@ class _AsDuckDB(Brackets):
     def visit_Select(self, op: Any, *, sort_keys: Any, **parts: Any) -> Any:
         """Of distinct rows Spark sorts by what has a name in the result."""
         if op.distinct and sort_keys:
-            made = tables._use("sqlglot.expressions")
+            made = tables.use("sqlglot.expressions")
             names = {value: name for name, value in op.selections.items()}
             for key, written in zip(op.sort_keys, sort_keys):
                 if key.args[0] in names:
@@ -322,7 +322,7 @@ class _AsDuckDB(Brackets):
         return self._trim(arg, "TRAILING")
 
     def _trim(self, arg: Any, side: str) -> Any:
-        made = tables._use("sqlglot.expressions")
+        made = tables.use("sqlglot.expressions")
         return made.Trim(this=arg, expression=self._spelled(string.whitespace), position=side)
 
     def _spelled(self, text: str) -> Any:
@@ -335,9 +335,9 @@ class _AsDuckDB(Brackets):
         return self.if_(far, self._as("BIGINT", arg), self.f.anon[name](arg))
 
     def _as(self, kind: str, arg: Any) -> Any:
-        made = tables._use("sqlglot.expressions")
+        made = tables.use("sqlglot.expressions")
         return made.cast(arg.copy(), to=made.DataType.build(kind))
 
 
 def _base() -> Any:
-    return tables._use("ibis.backends.sql.compilers.pyspark").PySparkCompiler
+    return tables.use("ibis.backends.sql.compilers.pyspark").PySparkCompiler

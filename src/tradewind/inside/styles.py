@@ -195,7 +195,7 @@ class Streamed:
             found = convert.taken(made)
         except convert.Mixed as error:
             raise outputs.Unstorable(f"the result for {where} is no table: {error}", "") from None
-        except tables._use("pyarrow").ArrowException as error:
+        except tables.use("pyarrow").ArrowException as error:
             raise outputs.Unstorable(f"the result for {where} is no table: {error}", "") from None
         except tables.Doubled as error:
             raise outputs.Unstorable(f"the result for {where} {error}", error.hint) from None

@@ -28,7 +28,8 @@ class NoLibrary(Exception):
         self.hint = f"add {library!r} to the dependencies"
 
 
-def _use(library: str) -> Any:
+def use(library: str) -> Any:
+    """The module. Raises NoLibrary where the environment lacks it."""
     try:
         return importlib.import_module(library)
     except ImportError as error:
@@ -43,11 +44,12 @@ def _installed(library: str) -> bool:
 
 def read(files: list[str], hint: Any) -> Any:
     """All files as one table of the wanted kind."""
-    return _READERS[_wanted(hint)](files)
+    return _READERS[wanted(hint)](files)
 
 
-def _wanted(hint: Any) -> str:
-    text = hint if isinstance(hint, str) else _name(hint)
+def wanted(hint: Any) -> str:
+    """The kind of table that an annotation asks for, by its text or itself; see above for none."""
+    text = hint if isinstance(hint, str) else name_of(hint)
     for sign, kind in _SIGNS:
         if sign in text:
             return kind
@@ -59,7 +61,8 @@ def _wanted(hint: Any) -> str:
     raise NoLibrary("pyarrow")
 
 
-def _name(hint: Any) -> str:
+def name_of(hint: Any) -> str:
+    """An annotation's text, with the module of a class; empty for none."""
     if hint is None:
         return ""
     if isinstance(hint, type) and not getattr(hint, "__args__", None):
@@ -86,13 +89,13 @@ _SIGNS = (
 
 
 def _arrow(files: list[str]) -> Any:
-    pyarrow, parquet = _use("pyarrow"), _use("pyarrow.parquet")
+    pyarrow, parquet = use("pyarrow"), use("pyarrow.parquet")
     parts = [parquet.ParquetFile(path).read() for path in files]
     return parts[0] if len(parts) == 1 else pyarrow.concat_tables(parts)
 
 
 def _pandas(files: list[str]) -> Any:
-    _use("pandas")
+    use("pandas")
     return _arrow(files).to_pandas()
 
 
@@ -100,22 +103,22 @@ def _rows(files: list[str]) -> Any:
     if _installed("pyarrow"):
         return _arrow(files).to_pylist()
     if _installed("polars"):
-        return _use("polars").read_parquet(files).to_dicts()
+        return use("polars").read_parquet(files).to_dicts()
     relation = _relation(files) if _installed("duckdb") else _arrow(files)
     return [dict(zip(relation.columns, row)) for row in relation.fetchall()]
 
 
 def _relation(files: list[str]) -> Any:
-    return _use("duckdb").read_parquet(files)
+    return use("duckdb").read_parquet(files)
 
 
 _READERS: dict[str, Callable[[list[str]], Any]] = {
     "pyarrow": _arrow,
     "pandas": _pandas,
-    "polars": lambda files: _use("polars").read_parquet(files),
-    "lazy": lambda files: _use("polars").scan_parquet(files),
+    "polars": lambda files: use("polars").read_parquet(files),
+    "lazy": lambda files: use("polars").scan_parquet(files),
     "duckdb": _relation,
-    "ibis": lambda files: _use("ibis").duckdb.connect().read_parquet(files),
+    "ibis": lambda files: use("ibis").duckdb.connect().read_parquet(files),
     "paths": lambda files: [pathlib.Path(path) for path in files],
     "names": list,
     "rows": _rows,
@@ -124,7 +127,7 @@ _READERS: dict[str, Callable[[list[str]], Any]] = {
 
 def write(value: Any, path: str) -> dict[str, Any] | None:
     """Write a table as one Parquet file and return its rows and columns; None if it is no table."""
-    writer = _WRITERS.get(_library(value))
+    writer = _WRITERS.get(library_of(value))
     if writer is None:
         return None
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -149,14 +152,15 @@ def check_names(names: Iterable[Any]) -> None:
         seen.add(name)
 
 
-def _library(value: Any) -> str:
+def library_of(value: Any) -> str:
+    """Whose this value is, as `library.Class`."""
     kind = type(value)
     return kind.__module__.partition(".")[0].lstrip("_") + "." + kind.__name__
 
 
 def _write_arrow(table: Any, path: str) -> dict[str, Any]:
     check_names(table.column_names)
-    _use("pyarrow.parquet").write_table(table, path, row_group_size=ROWS, compression="zstd")
+    use("pyarrow.parquet").write_table(table, path, row_group_size=ROWS, compression="zstd")
     columns = [{"name": field.name, "type": str(field.type)} for field in table.schema]
     return {"rows": table.num_rows, "schema": columns}
 
@@ -165,7 +169,7 @@ def _write_pandas(frame: Any, path: str) -> dict[str, Any]:
     check_names(frame.columns)
     # A named index is data; one without a name is what filtering left of the row numbers.
     keep = None if any(name is not None for name in frame.index.names) else False
-    return _write_arrow(_use("pyarrow").Table.from_pandas(frame, preserve_index=keep), path)
+    return _write_arrow(use("pyarrow").Table.from_pandas(frame, preserve_index=keep), path)
 
 
 def _write_polars(frame: Any, path: str) -> dict[str, Any]:
@@ -180,7 +184,7 @@ def _write_batches(reader: Any, path: str) -> dict[str, Any]:
 
 def _write_duckdb(relation: Any, path: str) -> dict[str, Any]:
     relation.to_parquet(path, compression="zstd", row_group_size=ROWS)
-    rows = _use("duckdb").read_parquet([path]).count("*").fetchone()[0]
+    rows = use("duckdb").read_parquet([path]).count("*").fetchone()[0]
     pairs = zip(relation.columns, relation.types)
     return {"rows": rows, "schema": [{"name": name, "type": str(kind)} for name, kind in pairs]}
 
@@ -192,7 +196,7 @@ def _write_ibis(table: Any, path: str) -> dict[str, Any]:
 _WRITERS: dict[str, Callable[[Any, str], dict[str, Any]]] = {
     "pyarrow.Table": _write_arrow,
     "pyarrow.RecordBatch": lambda batch, path: _write_arrow(
-        _use("pyarrow").Table.from_batches([batch]), path
+        use("pyarrow").Table.from_batches([batch]), path
     ),
     "pyarrow.RecordBatchReader": _write_batches,
     "pandas.DataFrame": _write_pandas,

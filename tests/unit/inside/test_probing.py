@@ -218,12 +218,12 @@ def test_what_a_process_makes_ready_once_is_its_start_and_no_time_of_its_rows(
 
     for style in ("row", "batch"):  # a row's function is not called without rows
         loaded.clear()
-        before = measure._cpu()
+        before = measure.cpu_seconds()
         found = probed(loads, files, tmp_path / style, style, seconds=1.5)
         assert found["problems"] == [] and found["start"] > before + 0.5
         assert [call["rows"] for call in found["calls"][:2]] == [0, 1000]
         assert len(found["calls"]) == 5 and max(call["cpu"] for call in found["calls"]) < 1.0
-    before = measure._cpu()
+    before = measure.cpu_seconds()
     start = probed(batch, files, tmp_path / "no", "batch")["start"]
     assert before < start < before + 0.5, "what the process had taken is a start too"
 
