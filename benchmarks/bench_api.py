@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import peers
@@ -87,7 +88,10 @@ def _change(claim: Claim) -> Change:
 
 def answers(platform: Platform, paths: Sequence[str], count: int) -> list[float]:
     """Milliseconds of each of these requests, in turn."""
-    call = lambda i: timed(lambda: platform.api.call("GET", paths[i % len(paths)])) * 1e3  # noqa: E731
+
+    def call(i: int) -> float:
+        return timed(lambda: platform.api.call("GET", paths[i % len(paths)])) * 1e3
+
     for i in range(10):
         call(i)
     return [call(i) for i in range(count)]
@@ -95,12 +99,19 @@ def answers(platform: Platform, paths: Sequence[str], count: int) -> list[float]
 
 def walk(platform: Platform, pages: int) -> tuple[str, list[str]]:
     """The cursor that many pages down, and some ids on the way."""
-    cursor, ids = "", []
+    cursor = ""
+    ids: list[str] = []
     for _ in range(pages):
         page = platform.api.call("GET", f"/runs?limit=1000&cursor={cursor}")
         ids.append(page["items"][len(ids) % len(page["items"])]["id"])
         cursor = page["cursor"] or cursor
     return cursor, ids
+
+
+def _command(words: Sequence[str], environment: dict[str, str]) -> float:
+    """Milliseconds of one, from start to end."""
+    run = partial(subprocess.run, words, check=True, capture_output=True, env=environment)
+    return timed(run) * 1e3
 
 
 def body(result: Result) -> None:
@@ -132,12 +143,8 @@ def body(result: Result) -> None:
             ("`tw get runs`", ["get", "runs"]),
             ("`tw get runs -o json`", ["get", "runs", "-o", "json"]),
         ):
-            call = lambda words=words: timed(  # noqa: E731
-                lambda: subprocess.run(
-                    [*command, *words], check=True, capture_output=True, env=environment
-                )
-            )
-            values = repeat(lambda call=call: call() * 1e3, 5 if result.quick else 20, 2)
+            call = partial(_command, [*command, *words], environment)
+            values = repeat(call, 5 if result.quick else 20, 2)
             result.add(median(title, values, "ms", 400))
         time.sleep(2)
         pause = 10 if result.quick else 30

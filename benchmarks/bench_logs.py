@@ -9,6 +9,7 @@ its limit.
 
 from __future__ import annotations
 
+import io
 import subprocess
 import threading
 import time
@@ -100,8 +101,8 @@ def by_command(platform: Platform, spec: Json) -> list[float]:
     with subprocess.Popen(
         [*command, "logs", run, "-f"], stdout=subprocess.PIPE, env=environment
     ) as process:
-        assert process.stdout is not None
         out = process.stdout
+        assert isinstance(out, io.BufferedReader)
         delays = list(stamps(lines_of(iter(lambda: out.read1(65536), b""))))
     platform.api.wait(run)
     return delays[len(delays) // 3 :]

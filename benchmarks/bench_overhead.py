@@ -126,7 +126,9 @@ def _compare(
     for peer in ("dask", "pyspark"):
         if peer not in peers and name == "group":
             result.note(f"{peer} is not installed here")
-    ours, alone, theirs = [], [], {peer: [] for peer in peers}
+    ours: list[Took] = []
+    alone: list[Took] = []
+    theirs: dict[str, list[Took]] = {peer: [] for peer in peers}
     repeats = 2 if result.quick else 7
     for number in range(repeats + 1):  # the first pair warms up
         first = number % 2

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from harness import Result, bench, median, repeat, timed
@@ -93,7 +94,7 @@ def body(result: Result) -> None:
     )
     for name, shape in SHAPES.items():
         same = [placement(i, shape) for i in range(count)]
-        result.add(median(f"… each {name}", seconds(lambda same=same: rendered(same)), "s"))
+        result.add(median(f"… each {name}", seconds(partial(rendered, same)), "s"))
     large = [placement(0, Array(count=100_000, at_once=100), tuple(range(0, 100_000, 2)))]
     values = seconds(lambda: rendered(large))
     result.add(median("one array of 100,000 items, every other done", values, "s"))

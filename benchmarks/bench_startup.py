@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import peers
@@ -88,7 +89,7 @@ def starts(result: Result) -> None:
         interpreter = peers.python(result, name)
         if interpreter is not None:
             command = str(interpreter.parent / name)
-            values = repeat(lambda command=command: help_of(command), 3 if result.quick else 7)
+            values = repeat(partial(help_of, command), 3 if result.quick else 7)
             result.peer(median(f"`{name} --help`", values, "ms"))
 
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,13 @@ def road(db: Store, runs: list[Run], batch: int) -> dict[str, float]:
             Event(type="run.accepted", at=r.created, project=r.project, subject=r.id, run=r.id)
             for r in some
         ]
-        timed("accept", lambda some=some, told=told: db.runs.accept(some, told))
+        timed("accept", partial(db.runs.accept, some, told))
     while True:
         claims = timed("claim", lambda: db.runs.claim("bench", LIVE, batch, time.time(), 30))
         if not claims:
             return spent
         changes = [step(claim) for claim in claims]
-        refused = timed("apply", lambda changes=changes: db.runs.apply(changes))
+        refused = timed("apply", partial(db.runs.apply, changes))
         assert not refused
         reports = [
             report
@@ -130,7 +131,7 @@ def road(db: Store, runs: list[Run], batch: int) -> dict[str, float]:
             if change.run.state is RunState.PLACED
             for report in _reports(change.placements[0])
         ]
-        timed("report", lambda reports=reports: db.reports.record(reports))
+        timed("report", partial(db.reports.record, reports))
 
 
 def _reports(placement: Placement) -> list[Report]:

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from typing import Any
 
 
 def fib(n):
@@ -127,7 +128,7 @@ def steps(repeats):
             "@flow\ndef step(n: int): fib(n)\nstep(%d)"
         )
         chain(10, 3)
-        answer = {"pure": [], "tasks": [], "small_tasks": []}
+        answer: dict[str, Any] = {"pure": [], "tasks": [], "small_tasks": []}
         for _ in range(repeats):
             answer["pure"].append(timed(lambda: [fib(33) for _ in range(10)]))
             answer["tasks"].append(timed(lambda: chain(33, 10)))
@@ -157,7 +158,7 @@ def logs(lines, pause):
 
         thread = threading.Thread(target=talk)
         thread.start()
-        delays = {}
+        delays: dict[int, float] = {}
         while len(delays) < lines and (thread.is_alive() or not delays):
             time.sleep(0.05)
             if not known:

@@ -4,6 +4,7 @@ A *plain* task reuses a worker process, as Ray does by default; a *fresh* one (`
 its worker, so that each has a process of its own. Nothing here survives the death of the driver.
 """
 
+import io
 import json
 import os
 import sys
@@ -65,12 +66,12 @@ def runs(count, fresh_count):
     plain, fresh = variants(noop, 0.25)
     ray.get([plain.remote() for _ in range(200)])
     ray.get([fresh.remote() for _ in range(4)])
-    answer = {
+    answer: dict[str, object] = {
         "one_plain": [timed(lambda: ray.get(plain.remote())) for _ in range(50)],
         "one_fresh": [timed(lambda: ray.get(fresh.remote())) for _ in range(12)],
         "plain": [timed(lambda: ray.get([plain.remote() for _ in range(count)])) for _ in range(3)],
     }
-    pids = []
+    pids: list[int] = []
     answer["fresh"] = timed(
         lambda: pids.extend(ray.get([fresh.remote() for _ in range(fresh_count)]))
     )
@@ -90,7 +91,13 @@ def steps(repeats):
     plain, fresh = variants(step, 1)
     chain(plain, 10, 3)
     chain(fresh, 10, 3)
-    answer = {"pure": [], "plain": [], "fresh": [], "small_plain": [], "small_fresh": []}
+    answer: dict[str, list[float]] = {
+        "pure": [],
+        "plain": [],
+        "fresh": [],
+        "small_plain": [],
+        "small_fresh": [],
+    }
     for _ in range(repeats):
         answer["pure"].append(timed(lambda: [fib(33) for _ in range(10)]))
         answer["plain"].append(timed(lambda: chain(plain, 33, 10)))
@@ -105,6 +112,7 @@ def logs(lines, pause):
     read, write = os.pipe()
     real = os.dup(1)
     os.dup2(write, 1)
+    assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(line_buffering=True)
 
     def talk():
@@ -114,7 +122,8 @@ def logs(lines, pause):
 
     begin()
     task = ray.remote(num_cpus=0.25)(talk).remote()
-    delays, rest = [], b""
+    delays: list[float] = []
+    rest = b""
     while len(delays) < lines:
         rest += os.read(read, 65536)
         now = time.time_ns()

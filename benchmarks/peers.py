@@ -47,12 +47,12 @@ def python(result: Result, name: str) -> Path | None:
     folder, wanted = CACHE / name, f"{pin(name)} on {sys.version.split()[0]}"
     stamp = folder / "installed"
     if not stamp.exists() or stamp.read_text() != wanted:
-        uv = Path(sys.executable).parent / "uv"
+        uv, at = str(Path(sys.executable).parent / "uv"), str(folder)
         print(f"  installing {pin(name)} into {folder} …", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         try:
             for command in (
-                [uv, "venv", "-q", "--python", sys.executable, folder],
+                [uv, "venv", "-q", "--python", sys.executable, at],
                 [
                     uv,
                     "pip",
@@ -60,7 +60,7 @@ def python(result: Result, name: str) -> Path | None:
                     "-q",
                     "--compile-bytecode",
                     "--python",
-                    folder,
+                    at,
                     *pin(name).split(),
                 ],
             ):

@@ -40,7 +40,7 @@ class Case:
     fields: Json = field(default_factory=dict)
     entry: str = ""
 
-    def spec(self, bundle: str, **more: Json) -> Json:
+    def spec(self, bundle: str, **more: Any) -> Json:
         """Its document; `more` goes before what it says itself."""
         document: Json = {"kind": "function", "name": self.name.replace("_", "-"), "cache": False}
         document["input"] = {self._slot(name): name for name in self.data}
