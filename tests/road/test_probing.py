@@ -157,6 +157,41 @@ async def test_a_question_promises_nothing(town: Town) -> None:
 
 
 @in_town
+async def test_a_promise_that_was_only_likely_is_counted_apart(town: Town) -> None:
+    acts(town, measured(1e-3), table(ROWS))
+    asked = await town.result(batch(backend="duckdb"), ask={"rows": 0, "deadlines": [60]})
+    plans = town.here.store.ledger.quote(asked.result["quote"]["id"]).plans
+    quick = min((each.seconds for each in plans if each.seconds), key=lambda each: each.p90)
+    unsure = batch(backend="duckdb", performance=f"{(quick.p50 + quick.p90) / 2:g}s")
+    run = await town.result(unsure)
+    assert run.state is RunState.SUCCEEDED
+    assert run.plan["chosen_because"].startswith("likely within")
+    [_, whole] = town.here.offers.promises("default")
+    assert (whole.promises, whole.kept) == (0, 0)
+    assert (whole.likely.promises, whole.likely.kept) == (1, 1)
+    sure = await town.result(batch(backend="duckdb", performance="10d", budget="$1000"))
+    assert sure.state is RunState.SUCCEEDED
+    [_, whole] = town.here.offers.promises("default")
+    assert (whole.promises, whole.kept, whole.likely.promises) == (1, 1, 1)
+
+
+@in_town
+async def test_a_promise_is_as_sure_as_the_quote_that_was_accepted(town: Town) -> None:
+    """What passes before the run is planned was not known when it was quoted."""
+    acts(town, measured(1e-3), table(ROWS))
+    asked = await town.result(batch(backend="duckdb"), ask={"rows": 0, "deadlines": [60]})
+    plan = town.here.store.ledger.quote(asked.result["quote"]["id"]).plans[0]
+    assert plan.seconds is not None
+    exactly = batch(backend="duckdb", performance=f"{plan.seconds.p90}s")
+    quote = (await town.result(exactly, ask={"rows": 0})).result["quote"]["id"]
+    await town.submit(exactly, quote=quote)
+    town.clock.advance(1.0)
+    await town.settle()
+    [_, whole] = town.here.offers.promises("default")
+    assert (whole.promises, whole.likely.promises) == (1, 0)
+
+
+@in_town
 async def test_a_quote_is_as_right_as_its_time_and_its_price_without_the_samples(
     town: Town,
 ) -> None:

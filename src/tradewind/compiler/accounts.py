@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
@@ -18,11 +18,12 @@ class Settled:
     """One promise: `outcome` is kept, broken or none (it failed, was stopped, goes on). `predicted`
     is the figure that was quoted and `actual` what came: CPU seconds where they were predicted,
     else seconds in tasks; without either its quote proves nothing. `time` and `price` are the same
-    of seconds and nanodollars."""
+    of seconds and nanodollars. `likely`: it was said to be likely, not sure."""
 
     function: str
     backend: str
     outcome: str
+    likely: bool = False
     predicted: Interval | None = None
     actual: float = 0.0
     time: Figure = (None, 0.0)
@@ -41,10 +42,20 @@ class Right:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Likely:
+    """What was said to be likely, not sure: so many promises, so many of them kept and broken."""
+
+    promises: int = 0
+    kept: int = 0
+    broken: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """All promises about one function on one backend. Of `checked` there was a prediction and an
-    outcome: so many were `inside` the interval, and the middle one was off by the share `error`.
-    `time` and `price` say it of seconds and money."""
+    """All promises about one function on one backend. `promises`, `kept` and `broken` are of those
+    that were sure; what was only `likely` is counted apart. Figures are of both: of `checked` there
+    was a prediction and an outcome; so many were `inside` the interval, and the middle one was off
+    by the share `error`. `time` and `price` say it of seconds and money."""
 
     function: str
     backend: str
@@ -54,6 +65,7 @@ class Account:
     checked: int
     inside: int
     error: float | None
+    likely: Likely = field(default_factory=Likely)
     time: Right = field(default_factory=Right)
     price: Right = field(default_factory=Right)
 
@@ -69,15 +81,18 @@ def accounts(promises: Iterable[Settled]) -> list[Account]:
 
 def _account(function: str, backend: str, promises: list[Settled]) -> Account:
     work = _right((each.predicted, each.actual) for each in promises)
+    sure = Counter(each.outcome for each in promises if not each.likely)
+    likely = Counter(each.outcome for each in promises if each.likely)
     return Account(
         function=function,
         backend=backend,
-        promises=len(promises),
-        kept=sum(each.outcome == "kept" for each in promises),
-        broken=sum(each.outcome == "broken" for each in promises),
+        promises=sure.total(),
+        kept=sure["kept"],
+        broken=sure["broken"],
         checked=work.checked,
         inside=work.inside,
         error=work.error,
+        likely=Likely(promises=likely.total(), kept=likely["kept"], broken=likely["broken"]),
         time=_right(each.time for each in promises),
         price=_right(each.price for each in promises),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tradewind.compiler.accounts import Account, Settled, accounts
+from tradewind.compiler.frontier import judged
 from tradewind.control import probing
 from tradewind.records import codec
 from tradewind.records.placements import Placement
@@ -41,6 +42,16 @@ def _work(store: Store, run: Run, placements: Sequence[Placement]) -> tuple[floa
     return min(began, default=run.started), sum(spent)
 
 
+def _likely(promise: Promise, run: Run, plan: Plan) -> bool:
+    """Whether its deadline was accepted though the plan's upper figure passes it. A plan of an
+    accepted quote was compared before anything had passed."""
+    seconds, _ = judged(plan)
+    passed = 0.0 if "plan" in run.memory else promise.made - run.created
+    if promise.seconds is None or seconds is None:
+        return False
+    return seconds > promise.seconds - passed
+
+
 def _settled(promise: Promise, run: Run, began: float, probes: int) -> Settled:
     plan = codec.from_json(Plan, promise.plan) if promise.plan else None
     usage = run.memory.get("usage") or {}
@@ -53,6 +64,7 @@ def _settled(promise: Promise, run: Run, began: float, probes: int) -> Settled:
         function=run.name,
         backend=plan.option.backend if plan is not None else run.kind,
         outcome=promise.outcome or "none",
+        likely=plan is not None and _likely(promise, run, plan),
         predicted=None if plan is None else plan.cpu or plan.seconds,
         actual=float(usage.get("cpu" if by_cpu else "seconds", 0.0)) if over else 0.0,
         time=(plan.seconds if plan is not None else None, took),

@@ -162,7 +162,7 @@ def test_approving_what_asks_nothing_says_so(tw: Tw, monkeypatch: pytest.MonkeyP
 def test_promises_by_function_and_backend(tw: Tw, offers: Offers) -> None:
     assert "nothing was promised yet" in tw("promises").err
     said = Interval(p50=10.0, p90=20.0)
-    late = {"time": (said, 160.0), "price": (said, 12.5)}
+    late: dict[str, Any] = {"time": (said, 160.0), "price": (said, 12.5)}
     offers.settled = [
         Settled(
             function="f",
@@ -177,12 +177,31 @@ def test_promises_by_function_and_backend(tw: Tw, offers: Offers) -> None:
     offers.settled.append(Settled(function="g", backend="python", outcome="broken"))
     offers.settled.append(Settled(function="g", backend="python", outcome="none"))
     lines = [line.split() for line in tw("promises").out.splitlines()[1:]]
-    assert lines[0] == ["f", "duckdb", "4", "4", "0", "3", "of", "4", "61.2%",
+    assert lines[0] == ["f", "duckdb", "4", "4", "0", "0", "of", "0", "3", "of", "4", "61.2%",
                         "0", "of", "1", "93.8%", "1", "of", "1", "20.0%"]  # fmt: skip
-    assert lines[1] == ["g", "python", "2", "0", "1", *["0", "of", "0", "-"] * 3]
+    assert lines[1] == ["g", "python", "2", "0", "1", "0", "of", "0", *["0", "of", "0", "-"] * 3]
     assert lines[2] == ["all", "-", "6", "4", "1", *lines[0][5:]]
     assert "1 took longer" in tw("promises").err
+    assert "likely" not in tw("promises").err
     assert json.loads(tw("promises", "-o", "json").out)[0]["inside"] == 3
+
+
+def test_what_was_only_likely_is_counted_apart(tw: Tw, offers: Offers) -> None:
+    """So that the share of the sure ones that was kept is theirs."""
+    outcomes = [("kept", False), ("broken", True), ("kept", True), ("none", True)]
+    offers.settled = [
+        Settled(function="f", backend="python", outcome=outcome, likely=likely)
+        for outcome, likely in outcomes
+    ]
+    said = tw("promises")
+    for line in said.out.splitlines()[1:]:
+        assert line.split()[2:8] == ["1", "1", "0", "1", "of", "2"]
+    assert "likely: said not to be sure" in said.err
+    found = json.loads(tw("promises", "-o", "json").out)[-1]
+    assert (found["promises"], found["kept"], found["broken"]) == (1, 1, 0)
+    assert found["likely"] == {"promises": 3, "kept": 1, "broken": 1}
+    offers.settled = offers.settled[1:]
+    assert tw("promises").out.splitlines()[1].split()[:3] == ["f", "python", "0"]
 
 
 POINTS = st.lists(st.tuples(st.floats(1e-3, 1e6), st.floats(0, 1e13)), max_size=20)

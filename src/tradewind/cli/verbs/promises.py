@@ -25,11 +25,14 @@ def main(args: argparse.Namespace, out: Out) -> None:
     if not out.text:
         out.value(found)
         return
-    head = ["function", "backend", "promises", "kept", "broken"]
+    head = ["function", "backend", "promises", "kept", "broken", "likely kept"]
     head += [word for what in ("CPU", "time", "price") for word in (f"{what} inside", "off by")]
-    out.table(head, [_row(each) for each in found if each["promises"]], "nothing was promised yet")
+    rows = [_row(each) for each in found if each["promises"] or each["likely"]["promises"]]
+    out.table(head, rows, "nothing was promised yet")
     if any(each["checked"] for each in found):
         out.note("inside: outcomes within their interval; off by: the middle error of the figure")
+    if found[-1]["likely"]["promises"]:
+        out.note("likely: said not to be sure of its deadline, and counted apart from the others")
     if over := max(found[-1][figure]["over"] for figure in ("time", "price")):
         out.note(f"{over} took longer than its upper figure, or cost more")
 
@@ -37,6 +40,8 @@ def main(args: argparse.Namespace, out: Out) -> None:
 def _row(each: dict[str, Any]) -> list[str]:
     said = [each["function"] or "all", each["backend"]]
     said += [str(each[name]) for name in ("promises", "kept", "broken")]
+    likely = each["likely"]
+    said.append(f"{likely['kept']} of {likely['kept'] + likely['broken']}")
     for figure in (each, each["time"], each["price"]):
         error = figure["error"]
         said.append(f"{figure['inside']} of {figure['checked']}")
