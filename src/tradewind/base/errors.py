@@ -73,7 +73,7 @@ class TradewindError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{text}\n  {self.hint}" if self.hint else text
+        return "\n  ".join([text, *self.hint.splitlines()])
 
     def to_json(self) -> dict[str, Any]:
         """The form that crosses the wire; `from_json` is its inverse."""

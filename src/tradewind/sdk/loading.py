@@ -37,13 +37,14 @@ _INLINE = ("function", "training", "service")
 @dataclass(slots=True)
 class Work:
     """One spec, and where its code is. `decorated` when it was made by a decorator, `file` that it
-    was read from."""
+    was read from, and `where` in it a field stands."""
 
     document: Json
     folder: Path | None = None
     decorated: Decorated[..., Any] | None = None
     root: Path | None = None
     file: Path | None = None
+    where: Callable[[At], Location | None] = lambda _: None
     siblings: list[Work] = field(default_factory=list)
 
     @property
@@ -59,7 +60,8 @@ class Work:
 
 def load(target: str, client: Client | None = None, root: str | None = None) -> list[Work]:
     """All specs of what is named: `FILE`, `FILE:NAME`, or `KIND/NAME` of a stored spec. A file is
-    meant where one exists. Raises NotFound, InvalidSpec."""
+    meant where one exists, and read whole: it is good, or every fault of it is told. Raises
+    NotFound, InvalidSpec."""
     file, name = _split(target)
     path = Path(file)
     if not path.is_file():
@@ -155,20 +157,27 @@ def _nearest_file(target: str) -> str:
 
 def _declared(path: Path) -> list[Work]:
     from tradewind import specs
+    from tradewind.specs.faults import together
 
     folder = path.absolute().parent
-    works = []
+    works, faults = [], list[UserError]()
     for spec, written in specs.read_placed(path):
         document = specs.to_document(spec)
-        _resolve_paths(document, folder, partial(written.location, str(path)))
-        works.append(Work(document, folder, file=path))
+        where = partial(written.location, str(path))
+        faults += _resolve_paths(document, folder, where)
+        works.append(Work(document, folder, file=path, where=where))
+    if faults:
+        raise together(faults)
     for work in works:
         work.siblings = [other for other in works if other is not work]
     return works
 
 
-def _resolve_paths(document: Json, folder: Path, where: Callable[[At], Location]) -> None:
-    """Paths in a file of specs are taken from that file's folder."""
+def _resolve_paths(
+    document: Json, folder: Path, where: Callable[[At], Location]
+) -> list[UserError]:
+    """Paths in a file of specs are taken from that file's folder. Gives what is not there."""
+    faults: list[UserError] = []
 
     def resolved(value: Any, at: At, one: Callable[[str, Path], str]) -> Any:
         if isinstance(value, list):
@@ -177,7 +186,8 @@ def _resolve_paths(document: Json, folder: Path, where: Callable[[At], Location]
             return one(value, folder)
         except NotFound as error:
             error.where = where(at)
-            raise
+            faults.append(error)
+            return value
 
     steps: list[tuple[At, Json]] = [
         (("steps", index), step) for index, step in enumerate(document.get("steps", ()))
@@ -190,6 +200,7 @@ def _resolve_paths(document: Json, folder: Path, where: Callable[[At], Location]
         source["path"] = resolved(source["path"], ("source", "path"), _source)
     elif document["kind"] == "dataset" and source:
         document["source"] = resolved(source, ("source",), _source)
+    return faults
 
 
 def _input(text: str, folder: Path) -> str:
@@ -298,7 +309,10 @@ def finish(client: Client, work: Work, changes: Json | None = None) -> Json:
         else:
             document[key] = value
     if document["kind"] == "pipeline":
-        document["steps"] = [_inlined(client, step, work) for step in document["steps"]]
+        document["steps"] = [
+            _inlined(client, step, work, ("steps", index))
+            for index, step in enumerate(document["steps"])
+        ]
     return submit.checked(client, _with_code(client, document, work))
 
 
@@ -322,35 +336,46 @@ def _parameters(decorated: Decorated[..., Any]) -> Iterable[str]:
     return inspect.signature(decorated.function).parameters
 
 
-def _with_code(client: Client, document: Json, work: Work) -> Json:
-    """With the digest of its bundle, if it has an entry and its code is here."""
+def _with_code(client: Client, document: Json, work: Work, at: At = ()) -> Json:
+    """With the digest of its bundle, if it has an entry and its code is here. `at` is where it
+    stands in the document of `work`."""
     folder = work.root or work.folder
     needs = "entry" in document or isinstance(document.get("dependencies"), str)
     if folder is None or not needs:
         return document
-    return {**document, "bundle": client.blobs.put(_pack(document, folder).data)}
+    return {**document, "bundle": client.blobs.put(_pack(document, folder, work, at).data)}
 
 
-def _pack(document: Json, folder: Path) -> bundle.Bundle:
-    named = [str(document["entry"]).partition(":")[0]] if "entry" in document else []
+def _pack(document: Json, folder: Path, work: Work, at: At) -> bundle.Bundle:
+    named = {"entry": str(document["entry"]).partition(":")[0]} if "entry" in document else {}
     if isinstance(document.get("dependencies"), str):
-        named.append(document["dependencies"])
-    for name in named:
-        if not (folder / name).is_file():
-            raise NotFound(f"{document['kind']} {document['name']}: there is no {folder / name}")
-    only = bundle.only_of(folder, [folder / name for name in named])
+        named["dependencies"] = document["dependencies"]
+    missing = [
+        NotFound(
+            f"{document['kind']} {document['name']}: there is no {folder / name}",
+            where=work.where((*at, part)),
+        )
+        for part, name in named.items()
+        if not (folder / name).is_file()
+    ]
+    if missing:
+        from tradewind.specs.faults import together
+
+        raise together(missing)
+    only = bundle.only_of(folder, [folder / name for name in named.values()])
     apart = tuple(binding.needs_files(document))
-    return code.pack_code(bundle.Code(folder, named[0], only, apart), bundle.LIMIT)
+    first = next(iter(named.values()))
+    return code.pack_code(bundle.Code(folder, first, only, apart), bundle.LIMIT)
 
 
-def _inlined(client: Client, step: Json, work: Work) -> Json:
+def _inlined(client: Client, step: Json, work: Work, at: At) -> Json:
     """A step that names a spec of the same file carries it along: nothing need be applied first."""
     uses = step.get("uses")
     if isinstance(uses, dict):
-        return {**step, "uses": _with_code(client, uses, work)}
+        return {**step, "uses": _with_code(client, uses, work, (*at, "uses"))}
     for other in work.siblings:
         if uses == f"{other.kind}/{other.name}" and other.kind in _INLINE:
-            return {**step, "uses": _with_code(client, other.document, work)}
+            return {**step, "uses": _with_code(client, other.document, other)}
     return step
 
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from tradewind.base.errors import InvalidSpec, Location
+from tradewind.base.errors import InvalidSpec, Location, UserError
 
 Path = tuple[str | int, ...]
 Where = Callable[[Path, bool], Location]
@@ -59,13 +59,26 @@ class InvalidSpecs(InvalidSpec):
         if len(problems) > 1 + _LISTED:
             lines.append(f"and {len(problems) - 1 - _LISTED} more")
         place = first.where if str(first.where) else None
-        super().__init__(first.message, hint="\n  ".join(lines), where=place)
+        super().__init__(first.message, hint="\n".join(lines), where=place)
         self.problems = tuple(problems)
 
 
 def reject(problems: Iterable[Problem]) -> NoReturn:
     """Raise all `problems` as one error, in the order of the text."""
     raise InvalidSpecs(sorted(problems, key=lambda p: (p.where.line, p.where.column)))
+
+
+def together(errors: Sequence[UserError]) -> UserError:
+    """The only one, or one that says all of them."""
+    if len(errors) == 1:
+        return errors[0]
+    problems: list[Problem] = []
+    for error in errors:
+        if isinstance(error, InvalidSpecs):
+            problems += error.problems
+        else:
+            problems.append(Problem(error.message, error.hint, error.where or Location()))
+    return InvalidSpecs(list(dict.fromkeys(problems)))
 
 
 def fault(message: str, hint: str = "", path: Path = ()) -> PydanticCustomError:

@@ -461,6 +461,19 @@ def test_apply_and_diff(tw: Tw, fake: Fake) -> None:
     assert tw("apply").status == 2
 
 
+def test_apply_stores_all_or_nothing_and_tells_all_faults(tw: Tw, fake: Fake) -> None:
+    Path("bad.yaml").write_text("kind: queue\nnam: q\n---\nkind: pol\nname: p\n")
+    Path("gone.yaml").write_text(FUNCTION.replace("code.py", "gone.py"))
+    said = tw("apply", "clean.yaml", "bad.yaml", "gone.yaml", "none.yaml")
+    assert said.status == 2 and fake.specs == {}
+    places = ("bad.yaml:1:1", "bad.yaml:2:1", "bad.yaml:4:7", "gone.yaml:3:8", "no file none.yaml")
+    lines = said.err.splitlines()
+    for place in places:
+        assert sum(place in line for line in lines) == 1, (place, lines)
+    others = [line for line in lines if " also " in line]
+    assert len(others) == 4 and all(line.startswith("  also ") for line in others)
+
+
 def test_two_versions_of_a_dataset_are_told_in_words(
     tw: Tw, monkeypatch: pytest.MonkeyPatch
 ) -> None:

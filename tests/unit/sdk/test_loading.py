@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sdk.fake import Fake
-from tradewind.base.errors import NotFound, Refused, UserError
+from tradewind.base.errors import InvalidSpec, NotFound, Refused, UserError
 from tradewind.sdk import loading
 
 PIPELINE = """\
@@ -122,3 +122,35 @@ def test_code_that_does_not_travel_is_said_before_it_is_missed(folder: Path, api
     [work] = loading.load("work/flow.yaml:clean")
     with pytest.raises(Refused, match=r"code\.py does not travel: .gitignore"):
         loading.finish(api.client(), work)
+
+
+def test_all_that_a_file_of_specs_lacks_is_told_at_once(folder: Path, api: Fake) -> None:
+    text = PIPELINE.replace("data/flights.csv", "gone.csv")
+    (folder / "flow.yaml").write_text(
+        text.replace("flights: flights}\n---", "flights: ./no.csv}\n---")
+    )
+    with pytest.raises(InvalidSpec) as raised:
+        loading.load("work/flow.yaml:nightly")
+    said = str(raised.value)
+    assert said.startswith("work/flow.yaml:3:9 (source): there is no file gone.csv")
+    assert "also work/flow.yaml:8:18 (input.flights): there is no file ./no.csv" in said
+
+
+def test_code_that_is_not_there_is_told_where_it_is_named(folder: Path, api: Fake) -> None:
+    text = PIPELINE.replace("code.py:clean", "cod.py:clean\ndependencies: needs.txt")
+    (folder / "flow.yaml").write_text(text)
+    [_, _, nightly] = loading.load("work/flow.yaml")
+    with pytest.raises(InvalidSpec) as raised:
+        loading.finish(api.client(), nightly)
+    said = str(raised.value)
+    assert said.startswith("work/flow.yaml:7:8 (entry): function clean: there is no ")
+    assert "also work/flow.yaml:8:15 (dependencies): function clean: there is no " in said
+
+
+def test_code_of_a_spec_in_a_step_is_told_where_it_is_named(folder: Path, api: Fake) -> None:
+    inline = "{kind: function, name: f, entry: cod.py:f}"
+    (folder / "flow.yaml").write_text(PIPELINE.replace("function/clean", inline))
+    [_, _, nightly] = loading.load("work/flow.yaml")
+    with pytest.raises(NotFound) as raised:
+        loading.finish(api.client(), nightly)
+    assert str(raised.value.where) == "work/flow.yaml:14:44 (steps.0.uses.entry)"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sdk.fake import Fake
-from tradewind.base.errors import NotFound, TradewindError
+from tradewind.base.errors import InvalidSpec, NotFound, TradewindError
 from tradewind.sdk import loading, places
 
 PYTHON = """import tradewind as tw
@@ -108,9 +108,10 @@ input:
 def test_a_file_that_is_not_there_is_located_in_its_spec(folder: Path) -> None:
     spec = folder / "flow.yaml"
     spec.write_text(YAML)
-    with pytest.raises(NotFound, match=r"no file nix\.csv") as raised:
+    with pytest.raises(InvalidSpec, match=r"no file nix\.csv") as both:
         loading.load("flow.yaml")
-    assert str(raised.value.where) == "flow.yaml:3:9 (source)"
+    assert str(both.value.where) == "flow.yaml:3:9 (source)"
+    assert "also flow.yaml:10:6 (input.b)" in str(both.value)
     (folder / "nix.csv").write_text("a\n1\n")
     with pytest.raises(NotFound) as raised:
         loading.load("flow.yaml")

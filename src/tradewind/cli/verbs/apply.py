@@ -1,7 +1,10 @@
 """Store specs as revisions and make them true. Equal specs stay as they are.
 
-tw apply pipeline.yaml pools.yaml
-tw apply flow.py --dry-run
+  tw apply pipeline.yaml pools.yaml
+  tw apply flow.py --dry-run
+
+All or nothing: with a fault in any of these specs nothing is stored, and the faults of all are
+told.
 """
 
 from __future__ import annotations
@@ -40,11 +43,25 @@ def main(args: argparse.Namespace, out: Out) -> None:
 
 
 def documents_of(files: list[str], client: Client, root: str | None) -> list[Json]:
-    """Every spec of these files, its code sent."""
+    """Every spec of these files, its code sent. Raises the faults of all of them as one."""
     if not files:
         raise UserError("no file is named", hint="tw apply FILE…")
-    works = [work for file in files for work in loading.load(file, client, root)]
-    return [loading.finish(client, work) for work in works]
+    works, documents, faults = list[loading.Work](), list[Json](), list[UserError]()
+    for file in files:
+        try:
+            works += loading.load(file, client, root)
+        except UserError as error:
+            faults.append(error)
+    for work in works:
+        try:
+            documents.append(loading.finish(client, work))
+        except UserError as error:
+            faults.append(error)
+    if faults:
+        from tradewind.specs.faults import together
+
+        raise together(faults)
+    return documents
 
 
 def _confirm(client: Client, documents: list[Json], args: argparse.Namespace, out: Out) -> None:
