@@ -110,6 +110,20 @@ def test_detached_says_what_it_may_wait_for(tw: Tw) -> None:
     assert "more than its value, $0.02, it waits for `tw approve r002`" in said
 
 
+def test_detached_says_which_steps_it_may_wait_for(tw: Tw) -> None:
+    steps = "kind: pipeline\nname: flow\nsteps: [{name: a, uses: function/clean}]\n"
+    Path("flow.yaml").write_text(FUNCTION + "---\n" + steps)
+    assert "tw approve" not in tw("run", "flow.yaml", "-d").err
+    Path("flow.yaml").write_text(FUNCTION + "value: $0.02\n---\n" + steps)
+    said = tw("run", "flow.yaml", "-d").err.splitlines()[-1]
+    assert "if step a is expected to cost more than its value, it waits for `tw approve`;" in said
+    assert "`tw describe r002` says of which run" in said
+    Path("clean.yaml").write_text(FUNCTION + "value: $0.02\n")
+    tw("apply", "clean.yaml")
+    Path("flow.yaml").write_text(steps.replace("}]", "}, {name: b, uses: function/clean}]"))
+    assert "if step a or b is" in tw("run", "flow.yaml", "-d").err
+
+
 def test_ctrl_c_detaches(tw: Tw, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(self: object, body: object) -> None:
         raise KeyboardInterrupt

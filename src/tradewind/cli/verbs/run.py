@@ -57,9 +57,29 @@ def _run(client: Client, document: dict[str, Any], args: argparse.Namespace, out
         else:
             out.line(body["id"])
             out.note(f"  `tw attach {body['id']}` follows it, `tw stop {body['id']}` stops it")
+            most = "is expected to cost more than its value"
             if document.get("value"):
-                most = f"is expected to cost more than its value, {document['value']}"
-                out.note(f"  if it {most}, it waits for `tw approve {body['id']}`")
+                value, approve = document["value"], f"`tw approve {body['id']}`"
+                out.note(f"  if it {most}, {value}, it waits for {approve}")
+            if steps := " or ".join(_valued(client, document)):
+                which = f"`tw describe {body['id']}` says of which run"
+                out.note(f"  if step {steps} {most}, it waits for `tw approve`; {which}")
         return 0
     ended = follow.to_end(client, body, out)
     return follow.INTERRUPTED if ended is None else follow.finish(client, ended, out)
+
+
+def _valued(client: Client, document: dict[str, Any]) -> list[str]:
+    """The steps of a pipeline whose specs have a `value`: such a step may ask."""
+    steps = document.get("steps", ())
+    stored: dict[str, dict[str, Any]] = {}
+    if any(isinstance(step["uses"], str) for step in steps):
+        stored = {
+            f"{each['kind']}/{each['name']}": each["document"] for each in client.specs.list()
+        }
+    used = [(step["name"], step["uses"]) for step in steps]
+    return [
+        name
+        for name, uses in used
+        if (uses if isinstance(uses, dict) else stored.get(uses, {})).get("value")
+    ]
