@@ -9,6 +9,7 @@ from tradewind.base.errors import Conflict, NotFound
 from tradewind.base.ids import digest_bytes
 from tradewind.blobs.checkpoints import Checkpoints
 from tradewind.control import retention
+from tradewind.records.states import RunState
 
 
 @in_town
@@ -40,6 +41,30 @@ async def test_bytes_that_nothing_names_go_and_others_stay(town: Town) -> None:
     assert freed["blobs"] == 1 and freed["bytes"] == len(b"nobody's")
     assert not blobs.exists(stray) and blobs.exists(kept)
     assert stray == digest_bytes(b"nobody's")
+
+
+@in_town
+async def test_approvals_go_when_their_runs_have_ended(town: Town) -> None:
+    town.act("one", value(1, seconds=3600.0))
+    await town.result(function("one", resources={"cpu": 2}))
+    asking = function("one", resources={"cpu": 2}, value="$1")
+    over, soon = [await town.submit(asking) for _ in range(2)]
+    await town.settle(1.0)
+    store, checkpoints = town.here.store, Checkpoints(town.here.desk.blobs)
+
+    async def left_after(run: str) -> set[str]:
+        await town.here.front.approve(run, "me")
+        retention.prune(store, town.here.blobs, checkpoints, town.clock, 1e9, 100)
+        return set(store.settings.all("approved:"))
+
+    assert await left_after(over) == {f"approved:{over}"}
+    await town.settle()
+    assert town.run(over).state is RunState.SUCCEEDED
+    assert await left_after(soon) == {f"approved:{soon}"}
+    await town.settle()
+    town.here.front.forget(soon)
+    retention.prune(store, town.here.blobs, checkpoints, town.clock, 1e9, 100)
+    assert store.settings.all("approved:") == {}
 
 
 @in_town

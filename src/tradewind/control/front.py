@@ -17,6 +17,7 @@ from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, NotFound, TradewindError, TryAgain, UserError
 from tradewind.blobs.base import Blobs
 from tradewind.control import costs, details, late, versions
+from tradewind.control.planning import APPROVED
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
 from tradewind.control.services import readiness
@@ -239,7 +240,7 @@ class Front:
         """Let a run go on that is expected to cost more than it is worth; with why there was
         nothing to let go on, if so."""
         run = await asyncio.to_thread(self._store.runs.find, run_id)
-        key = f"approved:{run.id}"
+        key = APPROVED + run.id
         if run.state in ENDED:
             return run, "it has ended"
         if await asyncio.to_thread(self._store.settings.get, key):

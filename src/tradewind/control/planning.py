@@ -27,6 +27,9 @@ from tradewind.specs import from_document
 from tradewind.specs.common import Spec, Workload
 from tradewind.store.base import Store
 
+# Before the id of a run whose people said that it may cost more than it is worth, among settings.
+APPROVED = "approved:"
+
 
 @dataclass(slots=True)
 class Planner:
@@ -145,7 +148,7 @@ class Planner:
         value = spec.value if isinstance(spec, Workload) else None
         if value is None or plan.price is None or plan.price.p90 <= value or run.quote:
             return ""
-        if "ask" in run.memory or self.store.settings.get(f"approved:{run.id}"):
+        if "ask" in run.memory or self.store.settings.get(APPROVED + run.id):
             return ""
         paid = f" besides the {format_money(run.price)} of its samples" if run.price else ""
         return (

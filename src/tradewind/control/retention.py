@@ -12,8 +12,10 @@ from typing import Any
 from tradewind.base.clock import Clock
 from tradewind.blobs.base import Blobs
 from tradewind.blobs.checkpoints import Checkpoints
+from tradewind.control.planning import APPROVED
 from tradewind.records import codec
 from tradewind.records.runs import Run
+from tradewind.records.states import ENDED
 from tradewind.store.base import Store
 from tradewind.store.rows import RunFilter
 
@@ -36,10 +38,19 @@ def prune(
     name; then the bytes that only they named, and their checkpoints. Counts of what was removed."""
     now = clock.now()
     removed = store.prune(now - older_than, keep)
+    _forget_approvals(store)
     checkpoints.forget(lambda run: not store.runs.get_many([run]))
     keep_bytes = {each for each in named(store) if _DIGEST.fullmatch(each)}
     freed = blobs.prune(keep_bytes, older_than=now - GRACE_SECONDS)
     return {**codec.to_json(removed), "blobs": freed.blobs, "bytes": freed.size}
+
+
+def _forget_approvals(store: Store) -> None:
+    """What was said of runs that ask nothing any more."""
+    approved = {key.removeprefix(APPROVED): key for key in store.settings.all(APPROVED)}
+    runs = store.runs.get_many(list(approved))
+    asking = {run.id for run in runs.values() if run.state not in ENDED}
+    store.settings.remove([key for run, key in approved.items() if run not in asking])
 
 
 def named(store: Store) -> Iterator[str]:

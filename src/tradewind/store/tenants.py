@@ -87,6 +87,10 @@ class SqlSettings:
 
         self._database.write(work)
 
+    def remove(self, keys: Collection[str]) -> None:
+        gone = delete(tables.settings).where(tables.settings.c.key.in_(keys))
+        self._database.write(lambda connection: connection.execute(gone).rowcount)
+
     def all(self, prefix: str = "") -> dict[str, Any]:
         c = tables.settings.c
         query = select(c.key, c.value).where(c.key.startswith(prefix, autoescape=True))

@@ -212,3 +212,6 @@ class RegistryExam(StoreExam):
         assert store.settings.get("a.x") == {"deep": [1]} and store.settings.get("b") == "two"
         assert store.settings.get("a.y", 5) is None and store.settings.get("c", 5) == 5
         assert store.settings.all("a.") == {"a.x": {"deep": [1]}, "a.y": None}
+        store.settings.remove([])
+        store.settings.remove(["a.x", "a", "never"])
+        assert store.settings.all() == {"a.y": None, "b": "two"}
