@@ -237,7 +237,8 @@ def _again(each: Found, probes: Json, outcomes: tuple[Outcome, ...], rows: int) 
     facts = Facts(pools=(), probed=probing.facts(probes), outcomes=outcomes)
     option = each.plan["option"]
     processes = option["parts"] or 1
-    work = Model(facts, rows).work(option["backend"], processes)
+    room = option["resources"]["memory"] or math.inf
+    work = Model(facts, rows).work(option["backend"], processes, room)
     assert work is not None
     return Said(work.cpu.p50, work.cpu.low, work.cpu.p90, _times(probes, rows))
 

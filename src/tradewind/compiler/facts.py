@@ -85,8 +85,9 @@ class PastRun:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One measured call on a sample: wall seconds, CPU seconds, peak bytes of memory. The empty
-    call has no rows. `keys` is how many groups a function of the style group was given; `times` how
-    often it was called (0: not counted), for `inside` seconds in all and so many CPU seconds."""
+    call has no rows. `out_rows` is how many came back, `keys` how many groups a function of the
+    style group was given; `times` how often it was called (0: not counted), for `inside` seconds in
+    all and so many CPU seconds."""
 
     rows: int
     bytes: int
@@ -94,6 +95,7 @@ class Call:
     wall: float
     cpu: float
     memory: int
+    out_rows: int = 0
     keys: int = 0
     times: int = 0
     inside: float = 0.0

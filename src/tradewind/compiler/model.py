@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import median, median_low
+from statistics import median
 
 from tradewind.compiler import crowd
 from tradewind.compiler.facts import Call, Facts, PastRun, Probed
@@ -64,6 +64,12 @@ MOST_GROUP_PARTS = 64
 UNLIKE = 0.3
 # A sample so many times smaller than the largest is one of a few rows.
 FEW = 20
+# A row whose key a query has not met takes so many times as long as one more of a key that it has:
+# 1.5 to 3.8 by grouping 13 million rows by 12,000 and by a million keys (DuckDB).
+FRESH = 2.5
+# So near to keys that are equally likely are those of two samples, and no more than this part of
+# the new ones for each row that a sample shows are left in the whole table.
+NEARLY, SATURATED = 0.1, 0.4
 # What takes more than so many times the seconds that it computes sleeps.
 ASLEEP = 2.0
 
@@ -72,8 +78,9 @@ ASLEEP = 2.0
 class Line:
     """The points of a probe, as `base + each * rows + key * keys + call * calls`: CPU seconds,
     seconds waited (asleep, not computing; `pause` of each call of the function), bytes of memory.
-    `cores` is what the largest call kept busy, `calls` how often it was made, with one of another
-    size that came before it."""
+    `domain` is how many keys there are that a query groups by (0: as many as there are rows for
+    them). `cores` is what the largest call kept busy, `calls` how often it was made, with one of
+    another size that came before it."""
 
     base: float
     each: float
@@ -86,6 +93,7 @@ class Line:
     key: float = 0.0
     call: float = 0.0
     pause: float = 0.0
+    domain: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +116,14 @@ class Work:
 
 
 def line_of(probed: Probed) -> Line | None:
-    """Two points, or None where no call with rows came back. Calls of one size: their middle."""
+    """Two points, or None where no call with rows came back. Calls of one size: the least."""
     worked = [call for call in probed.calls if call.rows > 0]
     if not worked:
         return None
     most, least = max(call.rows for call in worked), _least(probed, worked)
     largest = [call for call in worked if call.rows == most]
-    big = _middle(largest)
-    small = _middle([call for call in probed.calls if call.rows == least])
+    big = _least_of(largest)
+    small = _least_of([call for call in probed.calls if call.rows == least])
     if least == most:  # the empty call did not come back: all of it is taken for work
         small = Call(rows=0, bytes=0, groups=0, wall=0.0, cpu=0.0, memory=0)
     rows = big.rows - small.rows
@@ -128,6 +136,10 @@ def line_of(probed: Probed) -> Line | None:
         call = inner = 0.0
     key = _of_a_key(big, worked[0], base) if probed.keys else 0.0
     each = max(0.0, each - key * big.keys / rows)
+    domain = _domain(probed, worked[0], big)
+    if domain:
+        each *= rows / (rows + FRESH * (big.out_rows - small.out_rows))
+        key = FRESH * each
     memory_each = max(0, big.memory - small.memory) / rows
     had = big.cpu / big.wall if big.wall > 0 else 1.0
     cores = max(1.0, crowd.wanted(had, probed.beside))
@@ -144,7 +156,37 @@ def line_of(probed: Probed) -> Line | None:
         key=key,
         call=call,
         pause=pause,
+        domain=domain,
     )
+
+
+def _domain(probed: Probed, few: Call, many: Call) -> float:
+    """How many keys a query groups its rows by, where a table of so many rows as there are shows
+    far fewer new ones for each row than a sample does; else 0. Of `domain` keys, each as likely,
+    n rows show domain * (1 - exp(-n / domain)); what two samples show must be near that."""
+    groups = any("GROUP_BY" in name for name in probed.operators)
+    if not groups or few.rows >= many.rows or not 0 < many.out_rows < many.rows:
+        return 0.0
+    domain = _drawn_from(many.rows, many.out_rows)
+    first = _shown(domain, few.rows)
+    if abs(few.out_rows - first) > NEARLY * first:
+        return 0.0  # some are far more likely than others, or rows are left out
+    whole = _shown(domain, probed.rows) * many.rows
+    return domain if whole < SATURATED * many.out_rows * probed.rows else 0.0
+
+
+def _shown(domain: float, rows: float) -> float:
+    """How many different of so many equally likely keys this many rows show."""
+    return -domain * math.expm1(-rows / domain)
+
+
+def _drawn_from(rows: int, shown: int) -> float:
+    """The `domain` of which so many rows show this many."""
+    least, most = float(shown), float(rows) ** 2
+    for _ in range(100):
+        middle = math.sqrt(least * most)
+        least, most = (middle, most) if _shown(middle, rows) < shown else (least, middle)
+    return most
 
 
 def _waited(
@@ -199,20 +241,17 @@ def _of_a_key(big: Call, first: Call, base: float) -> float:
     return min(max(0.0, found), many / max(1, big.keys))
 
 
-def _middle(calls: Sequence[Call]) -> Call:
-    """Of two the lesser: the first of a size touches its memory afresh and meets cold caches, which
-    a run does once, and a neighbour only adds."""
-    return Call(
-        rows=calls[0].rows,
-        bytes=calls[0].bytes,
-        groups=calls[0].groups,
-        wall=median_low(call.wall for call in calls),
-        cpu=median_low(call.cpu for call in calls),
+def _least_of(calls: Sequence[Call]) -> Call:
+    """The least of each: a first call touches its memory afresh and meets cold caches, which a run
+    does once, and whoever shares the machine's cores only adds. On 39 functions the middle of three
+    was off by 11 % in the middle and 43 at the 90th percentile, the least by 8 and 14."""
+    return replace(
+        calls[0],
+        wall=min(call.wall for call in calls),
+        cpu=min(call.cpu for call in calls),
         memory=round(median(call.memory for call in calls)),
-        keys=calls[0].keys,
-        times=calls[0].times,
-        inside=median_low(call.inside for call in calls),
-        inside_cpu=median_low(call.inside_cpu for call in calls),
+        inside=min(call.inside for call in calls),
+        inside_cpu=min(call.inside_cpu for call in calls),
     )
 
 
@@ -329,7 +368,8 @@ class Model:
         """What the rows take by the line; what every part reads again is in it once."""
         if self.line is None:
             return 0.0
-        work = self.line.each * self.rows + self.line.key * self._keys
+        keys = _shown(self.line.domain, self.rows) if self.line.domain else self._keys
+        work = self.line.each * self.rows + self.line.key * keys
         work += self.line.call * self._times
         return max(0.0, work - self._read(backend))
 

@@ -70,10 +70,10 @@ def test_it_is_not_in_proportion_to_the_rows() -> None:
     assert tenfold < 10 * work(model(probed(base=3.0))).cpu.p50 - 20
 
 
-def test_one_call_that_a_neighbour_slowed_changes_nothing() -> None:
+def test_calls_that_a_neighbour_slowed_change_nothing() -> None:
     found = probed()
-    slow = replace(found.calls[-1], cpu=found.calls[-1].cpu * 5)
-    assert line_of(replace(found, calls=(*found.calls[:-1], slow))) == line_of(found)
+    slow = [replace(found.calls[-1], cpu=found.calls[-1].cpu * more) for more in (5, 1.4)]
+    assert line_of(replace(found, calls=(*found.calls[:-2], *slow))) == line_of(found)
 
 
 def test_of_two_calls_the_first_which_touches_its_memory_afresh_is_no_half_of_the_truth() -> None:
@@ -367,6 +367,64 @@ def test_what_a_join_builds_of_its_other_table_is_no_cost_of_a_row(style: str) -
     line = line_of(found)
     assert line is not None
     assert line.base + line.each * 13_200_000 == pytest.approx(3.3, rel=0.1)
+
+
+def grouped(*calls: tuple[int, float, int], operator: str = "HASH_GROUP_BY") -> Probed:
+    """What a query shows: rows, CPU seconds and rows that came back of each call."""
+    made = [replace(call(rows, cpu), out_rows=out) for rows, cpu, out in calls]
+    found = probed(family="hash", style="sql", rows=13_200_000)
+    return replace(found, calls=tuple(made), operators=(operator, "PARQUET_SCAN"))
+
+
+@pytest.mark.parametrize(
+    ("truth", "calls"),
+    [  # as measured: by a million customers, twice; by twelve thousand
+        (3.05, [(0, 0.018, 0), (1000, 0.020, 1000), (131_072, 0.089, 122_881)]),
+        (3.05, [(0, 0.019, 0), (1000, 0.029, 999), (393_216, 0.260, 325_996)]),
+        (1.07, [(0, 0.022, 0), (1000, 0.027, 962), (131_072, 0.039, 12_000)]),
+    ],
+)
+def test_groups_that_a_query_has_met_are_not_new_again(
+    truth: float, calls: list[tuple[int, float, int]]
+) -> None:
+    """Where a sample is nearly all new keys, and the whole table shows each many times."""
+    said = work(model(grouped(*calls)))
+    plain = work(model(grouped(*calls, operator="HASH_JOIN")))
+    assert said.varying / 1.15 == pytest.approx(truth, rel=0.3)  # 1.15: the factor to begin with
+    assert said.varying < plain.varying
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [  # all different; half of the rows left out; some keys much more likely than others
+        [(0, 0.02, 0), (1000, 0.021, 1000), (131_072, 0.06, 131_001)],
+        [(0, 0.02, 0), (1000, 0.021, 500), (131_072, 0.06, 65_536)],
+        [(0, 0.02, 0), (1000, 0.023, 230), (131_072, 0.039, 7719)],
+        [(0, 0.02, 1), (1000, 0.021, 1), (131_072, 0.06, 1)],
+        [(0, 0.02, 0), (1000, 0.021, 0), (131_072, 0.06, 0)],
+    ],
+)
+def test_what_shows_no_end_of_keys_is_a_plain_line(calls: list[tuple[int, float, int]]) -> None:
+    alike = line_of(grouped(*calls, operator="HASH_JOIN"))
+    assert alike is not None and alike.domain == 0
+    # One row at the most: all there is to save.
+    line = line_of(grouped(*calls))
+    assert line is not None and line.each == pytest.approx(alike.each, rel=1e-4)
+
+
+@given(st.integers(2, 10**7), st.integers(1001, 10**6), st.floats(1e-8, 1e-5))
+def test_a_query_by_keys_never_takes_less_for_more_rows(
+    domain: int, rows: int, each: float
+) -> None:
+    shown = [round(-domain * math.expm1(-n / domain)) for n in (1000, rows)]
+    calls = [
+        (0, 0.02, 0),
+        (1000, 0.02 + 1000 * each, shown[0]),
+        (rows, 0.02 + rows * each, shown[1]),
+    ]
+    found = grouped(*calls)
+    few, many = (work(model(found, rows=n)).cpu.p50 for n in (10**7, 10**8))
+    assert 0 < few <= many
 
 
 def test_without_a_probe_a_run_on_another_backend_tells_its_sleep_too() -> None:
