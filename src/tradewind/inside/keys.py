@@ -120,6 +120,17 @@ class Shuffle:
         for place, bucket in enumerate(buckets):
             yield bucket, rows[place].values
 
+    def sizes(self, data: Any, count: int, most: int) -> Iterator[tuple[int, int, list[int]]]:
+        """Of all keys: bucket, how many rows are in it, and the hashes of so many of its keys."""
+        names = ", ".join(f"k{place}" for place in range(len(self.by)))
+        found = self._ask(
+            data,
+            f"SELECT h % {count} AS b, sum(n)::BIGINT AS n, list(h)[:{most}] AS some "
+            f"FROM (SELECT hash({names}) AS h, count(*) AS n FROM keyed GROUP BY h) GROUP BY b",
+        )
+        for each in found.to_pylist():
+            yield each["b"], each["n"], each["some"]
+
     def firsts(self, data: Any, count: int) -> Any:
         """The places of so many rows: the first of each key, then the second of each, and so on."""
         names = ", ".join(f"k{place}" for place in range(len(self.by)))
@@ -179,7 +190,9 @@ class Shuffle:
     def _ask(self, data: Any, query: str) -> Any:
         pyarrow = tables.use("pyarrow")
         columns = {f"k{i}": _comparable(data.column(name)) for i, name in enumerate(self.by)}
-        columns["i"] = pyarrow.array(range(data.num_rows), pyarrow.int64())
+        compute = tables.use("pyarrow.compute")
+        ones = pyarrow.repeat(pyarrow.scalar(1, pyarrow.int64()), data.num_rows)
+        columns["i"] = compute.subtract(compute.cumulative_sum(ones), 1)
         self._connection.register("keyed", pyarrow.table(columns))
         try:
             return self._connection.execute(query).to_arrow_table()

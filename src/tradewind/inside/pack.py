@@ -13,10 +13,10 @@ import zipfile
 
 _MODULES = (
     "__init__", "brackets", "convert", "counting", "ends", "entry", "explain", "expression",
-    "failing", "groups", "inputs", "keeper", "keys", "linux", "loading", "measure", "outputs",
-    "places", "probing", "process", "profiling", "samples", "serving", "session", "shares", "sink",
-    "spark", "sparksql", "staged", "start", "styles", "tables", "tracking", "versions", "wire",
-    "zygote",
+    "failing", "groups", "inputs", "keeper", "keys", "keysample", "linux", "loading",
+    "measure", "outputs", "places", "probing", "process", "profiling", "samples", "serving",
+    "session", "shares", "sink", "spark", "sparksql", "staged", "start", "styles", "tables",
+    "tracking", "versions", "wire", "zygote",
 )  # fmt: skip
 _MAIN = """\
 import sys

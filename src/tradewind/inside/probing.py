@@ -22,6 +22,7 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from . import counting, explain, groups, inputs, measure, outputs, samples, styles
 from .groups import Group
+from .keysample import Keys
 
 SMALL = 1000
 LARGEST = 3
@@ -31,8 +32,10 @@ MOST = 5
 PATIENCE, FEW, FEWER = 0.4, 20, 100
 # Their calls are counted: a row's are its rows, and a query is made in none.
 COUNTED_STYLES = ("batch", "group", "table")
-# Keys are counted in so many row groups.
+# Keys are counted in so many row groups, and taken from as many, or from more that are small, as
+# far as this part of the time left is enough to read them.
 COUNTED = 8
+READING = 0.35
 # So many times the seconds may pass until the function has made itself ready.
 READY = 3.0
 # No process starts in less; none at all means that it was not measured.
@@ -44,6 +47,8 @@ SOON = 0.45
 AGAIN = 2.0
 # What would be less than so many times as large tells no more.
 GROWTH = 1.5
+# So often a larger sample of keys is tried.
+GROWN = 3
 # A table this many times smaller than the largest is given whole.
 SMALLER = 4
 # Input → the files of its sample, and the row groups in all of them.
@@ -101,8 +106,7 @@ class Probe:
         self.problems: list[dict[str, str]] = []
         self.ready = 0.0
         self.keys: dict[str, float] = {}
-        self._read: tuple[Group | None, list[Any]] = None, []
-        self._most_keys: tuple[Group | None, int] = None, 0
+        self._keys: Keys | None = None
         self.by: list[str] = call.get("by", [])
         self._began = time.monotonic()
         self._load, self._own = measure.busy(), measure.cpu_seconds()
@@ -188,7 +192,7 @@ class Probe:
         if cold is not None:
             self.ready = max(MEASURED, self.ready - first["cpu"])
         chosen = self._within_time(first)
-        return chosen and (self._grown(chosen) or chosen)
+        return chosen and self._grown(chosen)
 
     def _repeated(self, sample: Sample, times: int) -> None:
         rows = _size(sample[1])["rows"]
@@ -224,34 +228,28 @@ class Probe:
             each = 2 * seconds / max(1, _size(chosen[1])["rows"])
         return None
 
-    def _grown(self, chosen: Sample) -> Sample | None:
-        """A larger one, called once, where there turns out to be time for it: beside a neighbour a
-        thousand rows may take as long as a hundred thousand."""
-        last = self.calls[-1]
-        each = self._each_keyed(last) if self.by else self._each(last)
-        larger = self._largest(each, last["rows"])
-        if _size(larger[1])["rows"] < GROWTH * _size(chosen[1])["rows"]:
-            return None
-        return larger if self._in_time(larger, self._left() * SOON) else None
+    def _grown(self, chosen: Sample) -> Sample:
+        """The largest that there turns out to be time for, called once: beside a neighbour a
+        thousand rows may take as long as a hundred thousand. What a key takes with all its rows is
+        told by few, and better by more."""
+        first, each = len(self.calls), self._each(self.calls[-1])
+        for _ in range(GROWN if self.by else 1):
+            larger, seconds = self._largest(each, self.calls[-1]["rows"]), self._left() * SOON
+            rows = _size(larger[1])["rows"]
+            if rows < GROWTH * _size(chosen[1])["rows"]:
+                break
+            if self._in_time(larger, seconds):
+                chosen, each = larger, self._each(self.calls[-1])
+            else:
+                each = 2 * seconds / rows
+        del self.calls[first - 1 : -2]  # of the smaller ones the last is enough
+        return chosen
 
     def _each(self, call: dict[str, Any]) -> float:
         """Seconds for a row, by this call and the one without rows."""
         base = self.calls[0]["wall"] if not self.calls[0]["rows"] else 0.0
         took = float(call["wall"])
         return max(took - base, took / 50) / max(1, int(call["rows"]))
-
-    def _each_keyed(self, call: dict[str, Any]) -> float:
-        """Seconds for a row among its keys, where there are as many as in a row group: by this
-        call, of few keys, and the first, of many."""
-        first = next(each for each in self.calls if each["rows"])
-        base = self.calls[0]["wall"] if not self.calls[0]["rows"] else 0.0
-        few, many = (max(0.0, each["wall"] - base) for each in (call, first))
-        unlike = first["keys"] * call["rows"] - call["keys"] * first["rows"]
-        key = max(0.0, (many * call["rows"] - few * first["rows"]) / unlike) if unlike > 0 else 0.0
-        key = min(key, few / max(1, call["keys"]))
-        row = max(few - key * call["keys"], call["wall"] / 50) / max(1, call["rows"])
-        group, keys = self._most_keys
-        return float(row + key * keys / group.rows if group else self._each(call))
 
     def _in_time(self, sample: Sample, seconds: float) -> bool:
         """Whether it came back. If it was cut off by our own clock, how long it takes was told by
@@ -264,11 +262,21 @@ class Probe:
     def _empty(self) -> None:
         """Without rows. That a function cannot do that is no fault of it."""
         problems = list(self.problems)
-        files = {n: samples.of_nothing(self._files(n), self._folder(n)) for n in self.tables}
-        # A part of a table may have no rows and no known columns.
-        part = {"item": {"part": 0, "of": 2}} if self._streams() else {}
-        self._call((files, []), self.seconds * PATIENCE, **part)
+        if self._groups():
+            self._of_no_key()
+        else:
+            files = {n: samples.of_nothing(self._files(n), self._folder(n)) for n in self.tables}
+            # A part of a table may have no rows and no known columns.
+            part = {"item": {"part": 0, "of": 2}} if self._streams() else {}
+            self._call((files, []), self.seconds * PATIENCE, **part)
         self.problems = problems
+
+    def _of_no_key(self) -> None:
+        """What a call takes whatever its keys: one with a single row, which counts as none. Without
+        any key nothing is put in order or written, and that took half as long."""
+        made = self._call(self._rows(1), self.seconds * PATIENCE)
+        if made is not None:
+            made.update(rows=0, groups=0, bytes=0, keys=0)
 
     def _first(self) -> dict[str, Any] | None:
         """A thousand rows; a few if these take too long. None if there is no use in more."""
@@ -299,6 +307,9 @@ class Probe:
         rows = int(0.8 * self._left() / LARGEST / max(each, 1e-9))
         every = [group for found in self.tables.values() for group in found]
         size = sum(group.rows for group in every) / len(every)
+        # A whole row group may have as many rows, but has less of each key.
+        if self._keys is not None and self._keys.whole:
+            return self._rows(max(least, min(rows, self._keys.rows)), keyed=True)
         if rows < size * len(self.tables):
             return self._rows(max(least, rows // len(self.tables)), keyed=bool(self.by))
         part = min(1.0, rows / size / len(every))
@@ -323,12 +334,10 @@ class Probe:
                 chosen += found
                 continue
             group = max(groups.spread(found, 3), key=lambda each: each.rows)
-            if keyed or many:
-                group = self._varied(found)
             count = min(rows, group.rows)
             if keyed or many:
-                take = samples.of_many_keys if many else samples.of_keys
-                files[name], count = take(self._pieces(group), self.by, rows, self._folder(name))
+                kept, folder = self._kept(found), self._folder(name)
+                files[name], count = kept.many(rows, folder) if many else kept.some(rows, folder)
             else:
                 files[name] = samples.of_rows(group, count, self._folder(name))
             chosen.append(group._replace(rows=count, bytes=group.bytes * count // group.rows))
@@ -339,23 +348,14 @@ class Probe:
         names = (set(groups.schema_of(self._files(name)).names) for name in self.tables)
         return bool(self.by) and all(set(self.by) <= each for each in names)
 
-    def _varied(self, found: list[Group]) -> Group:
-        """The row group with the most keys: where a table lies sorted by them others have one."""
-        if self._most_keys[0] is None:
-            some = groups.spread(_typical(found), COUNTED)
-            counts = [
-                (samples.distinct(samples.of_groups([each], self._folder("keys")), self.by), n)
-                for n, each in enumerate(some)
-            ]
-            keys, number = max(counts, key=lambda each: (each[0], -each[1]))
-            self._most_keys = some[number], keys
-        return self._most_keys[0] or found[0]
-
-    def _pieces(self, group: Group) -> list[Any]:
-        """The batches of a row group that keys are taken from, read once."""
-        if self._read[0] != group:
-            self._read = group, [piece.data for piece in groups.batches([group])]
-        return self._read[1]
+    def _kept(self, found: list[Group]) -> Keys:
+        """Some keys with all rows of several row groups, read once."""
+        if self._keys is None:
+            typical = _typical(found)
+            most = COUNTED * max(1, groups.ROWS // max(group.rows for group in typical))
+            some, seconds = groups.spread(typical, most), READING * self._left()
+            self._keys = Keys(some, self.by, self._folder("keys"), seconds)
+        return self._keys
 
     def _all_keys(self) -> dict[str, float]:
         """How many keys the whole table has, and the power of the rows with which they grow, by

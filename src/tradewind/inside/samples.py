@@ -1,4 +1,4 @@
-"""Samples of a Parquet table: whole row groups in their original bytes, some rows, some keys, none.
+"""Samples of a Parquet table: whole row groups in their original bytes, some rows, none.
 
 A sample of row groups is a file in which the others are holes: nothing is decoded or written anew,
 so dictionaries, encodings and sizes are those of the table, and a measurement on it holds there.
@@ -13,12 +13,9 @@ import os
 import struct
 from typing import IO, Any, Sequence
 
-from . import groups, keys, tables
+from . import groups, tables
 from .groups import Group
 
-MOST_SHARES = 1024
-# A share of the keys of which as many are asked for stands for all, if it has this part of them.
-LEAST_TYPICAL = 0.5
 _MAGIC = b"PAR1"
 _NUM_ROWS, _ROW_GROUPS = 3, 4
 _I64, _LIST = 6, 9
@@ -53,49 +50,6 @@ def of_rows(chosen: Group, rows: int, folder: str) -> list[str]:
     table = tables.use("pyarrow").Table.from_batches(parts)
     tables.use("pyarrow.parquet").write_table(table, path)
     return [path]
-
-
-def of_keys(
-    pieces: Sequence[Any], by: Sequence[str], rows: int, folder: str
-) -> tuple[list[str], int]:
-    """About so many rows of these batches, with all rows there of each key that they have, written
-    anew; and how many these are. Where nearly all rows are of few keys, so many of theirs."""
-    total = sum(piece.num_rows for piece in pieces)
-    count = max(1, min(MOST_SHARES, round(total / max(1, rows))))
-    shares: dict[int, list[tuple[Any, Any]]] = {}
-    shuffle = keys.Shuffle(by, folder)
-    for piece in pieces:
-        for share, places in shuffle.places(piece, count):
-            shares.setdefault(share, []).append((piece, places))
-    # The middle one: where one key has half of the rows, it is in none that is like the others.
-    sizes = sorted((sum(len(places) for _, places in found), n) for n, found in shares.items())
-    typical, number = sizes[len(sizes) // 2]
-    if typical >= LEAST_TYPICAL * min(rows, total):
-        return _written(shares[number], total, folder)
-    return _written(shares[sizes[-1][1]], rows, folder)
-
-
-def of_many_keys(
-    pieces: Sequence[Any], by: Sequence[str], rows: int, folder: str
-) -> tuple[list[str], int]:
-    """So many rows of these batches with as many keys as can be, written anew; and how many these
-    are."""
-    shuffle = keys.Shuffle(by, folder)
-    table = tables.use("pyarrow").Table.from_batches([keys.merged(piece) for piece in pieces])
-    return _written([(table, shuffle.firsts(table, rows))], rows, folder)
-
-
-def _written(chosen: Sequence[tuple[Any, Any]], most: int, folder: str) -> tuple[list[str], int]:
-    """The places of some tables or batches, at most so many, as a file."""
-    pyarrow = tables.use("pyarrow")
-    parts = []
-    for piece, places in chosen:
-        parts.append(pyarrow.table(keys.merged(piece.take(places[:most]))))
-        most -= parts[-1].num_rows
-    table = pyarrow.concat_tables(parts)
-    path = os.path.join(folder, "keys.parquet")
-    tables.use("pyarrow.parquet").write_table(table, path)
-    return [path], table.num_rows
 
 
 def distinct(files: Sequence[str], by: Sequence[str]) -> int:

@@ -286,7 +286,54 @@ def test_groups_are_sampled_whole_and_counted(
     assert found["keys"] == keys
     first, largest = found["calls"][1], found["calls"][-1]
     assert (first["rows"], first["keys"]) == (100, 100)
-    assert 10 < largest["keys"] < keys / 4 and largest["rows"] == 60 * largest["keys"]
+    assert 10 < largest["keys"] < keys / 4 and largest["rows"] == 120 * largest["keys"]
+
+
+@pytest.mark.parametrize("lies", ["mixed", "by key", "in small row groups"])
+def test_keys_are_called_with_as_many_rows_as_in_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lies: str
+) -> None:
+    """A key takes more with several rows than with one, and then no more with a hundred: drawn out
+    from a dozen rows for each key, that would be many times the truth."""
+    rows, keys = 40_000, 400
+    places = [n % keys for n in range(rows)]
+    if lies == "by key":
+        places.sort()
+    table = pa.table({"k": places, "i": range(rows)})
+    paths = written(table, tmp_path, 1600 if lies == "in small row groups" else 5000, 2)
+    monkeypatch.setattr(probing.Probe, "_left", lambda self: 3.0)
+    original = probing.Probe._call
+
+    def told(self: Any, sample: Any, seconds: float, **more: Any) -> Any:
+        made = original(self, sample, seconds, **more)
+        for call in self.calls:
+            each = 0.02 if call["rows"] > 8 * call["keys"] else 0.01
+            call["wall"] = call["cpu"] = 0.1 + call["keys"] * each
+        return made
+
+    monkeypatch.setattr(probing.Probe, "_call", told)
+    found = probed(group, paths, tmp_path / "out", "group", by=["k"])
+    largest = found["calls"][-1]
+    assert largest["keys"] > 5 and largest["rows"] == rows / keys * largest["keys"]
+    line = line_of(facts(found))
+    assert line is not None and found["keys"] == keys
+    assert line.key * keys + line.each * rows == pytest.approx(0.02 * keys, rel=0.01)
+
+
+def test_what_a_call_takes_whatever_its_keys_is_told_by_one_with_a_key(
+    files: list[str], tmp_path: Path
+) -> None:
+    """Without any, nothing is put in order or written."""
+    seen: list[int] = []
+
+    def looks(data: pd.DataFrame) -> pd.DataFrame:
+        seen.append(len(data))
+        return data
+
+    found = probed(looks, files, tmp_path / "out", "group", by=["k"])
+    none = found["calls"][0]
+    assert (none["rows"], none["keys"], none["out_rows"]) == (0, 0, 1)
+    assert 1 in seen and 0 not in seen
 
 
 @pytest.mark.parametrize("by_key", [False, True])
@@ -313,7 +360,7 @@ def test_keys_of_very_uneven_size_are_told_from_their_rows(
     found = probed(group, paths, tmp_path / "out", "group", by=["k"])
     first, largest = found["calls"][1], found["calls"][-1]
     assert (first["rows"], first["keys"]) == (100, 100)
-    assert largest["rows"] >= 2000 and largest["rows"] > 40 * largest["keys"]
+    assert largest["rows"] >= 2000 and largest["rows"] > 20 * largest["keys"]
     line = line_of(facts(found))
     assert line is not None
     assert line.key == pytest.approx(0.005) and line.each == pytest.approx(1e-6, rel=0.01)
