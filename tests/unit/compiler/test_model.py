@@ -65,6 +65,22 @@ def test_groups_take_time_of_their_own(each: float, key: float, growth: float) -
     assert more == pytest.approx(each * 8_000_000 + key * 4000 * 4**growth, rel=1e-6)
 
 
+@given(st.floats(0.11, 1.0), st.floats(0.5, 5.0))
+def test_with_as_many_rows_for_each_key_as_the_table_has_the_split_is_nothing(
+    first: float, big: float
+) -> None:
+    """Whatever a call with one row of each takes: only what is left to draw out hangs on it."""
+    calls = tuple(
+        replace(call(rows, cpu), keys=keys)
+        for rows, keys, cpu in ((0, 0, 0.1), (100, 100, first), (50_000, 250, 0.1 + big))
+    )
+    grouped = Probed(rows=800_000, groups=7, bytes=0, style="group", backend="duckdb",
+                     family="group", calls=calls, keys=4000, growth=0.0)  # fmt: skip
+    line = line_of(grouped)
+    assert line is not None
+    assert line.each * 800_000 + line.key * 4000 == pytest.approx(16 * big, rel=1e-6)
+
+
 def test_it_is_not_in_proportion_to_the_rows() -> None:
     tenfold = work(model(probed(base=3.0), rows=200_000_000)).cpu.p50
     assert tenfold < 10 * work(model(probed(base=3.0))).cpu.p50 - 20
