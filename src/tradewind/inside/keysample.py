@@ -49,6 +49,8 @@ class Keys:
                 break
         self._table = tables.use("pyarrow").concat_tables([found[n] for n in sorted(found)])
         self.rows: int = self._table.num_rows
+        found.clear()
+        tables.use("pyarrow").default_memory_pool().release_unused()  # the calls' peak is measured
 
     def some(self, rows: int, folder: str) -> tuple[list[str], int]:
         """A file with about so many rows, for some keys all that are here; and how many it has.

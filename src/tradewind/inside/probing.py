@@ -272,11 +272,14 @@ class Probe:
         self.problems = problems
 
     def _of_no_key(self) -> None:
-        """What a call takes whatever its keys: one with a single row, which counts as none. Without
-        any key nothing is put in order or written, and that took half as long."""
+        """What a call takes whatever its keys: one with a single row, which counts as none, but for
+        the function's own time. Without any key nothing is put in order or written, and that took
+        half as long."""
         made = self._call(self._rows(1), self.seconds * PATIENCE)
         if made is not None:
-            made.update(rows=0, groups=0, bytes=0, keys=0)
+            for whole, own in (("wall", "inside"), ("cpu", "inside_cpu")):
+                made[whole] = max(0.0, made[whole] - made[own])
+            made.update(rows=0, groups=0, bytes=0, keys=0, times=0, inside=0.0, inside_cpu=0.0)
 
     def _first(self) -> dict[str, Any] | None:
         """A thousand rows; a few if these take too long. None if there is no use in more."""
