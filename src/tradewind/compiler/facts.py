@@ -87,7 +87,7 @@ class Call:
     """One measured call on a sample: wall seconds, CPU seconds, peak bytes of memory. The empty
     call has no rows. `out_rows` is how many came back, `keys` how many groups a function of the
     style group was given; `times` how often it was called (0: not counted), for `inside` seconds in
-    all and so many CPU seconds."""
+    all and so many CPU seconds. `pages` of memory it was given anew."""
 
     rows: int
     bytes: int
@@ -96,6 +96,7 @@ class Call:
     cpu: float
     memory: int
     out_rows: int = 0
+    pages: int = 0
     keys: int = 0
     times: int = 0
     inside: float = 0.0
@@ -107,7 +108,8 @@ class Probed:
     """What the probes of a function found: the whole input's `rows`, row `groups` and `bytes`, the
     calls on samples of it, the family of its operators (`stream`, `hash`, `sort`, `group`,
     `table`) and what went wrong; `start` is the CPU seconds of a
-    process until the function is ready, without its rows (0: not measured). `keys` is how many
+    process until the function is ready, without its rows (0: not measured), `page` those that a
+    page of memory takes to be given. `keys` is how many
     groups the whole input has (0: it is not grouped), `growth` the power of its rows with which
     they grow, `times` how often the whole input calls a function that gets no groups (0: not
     counted). `load` is cores that others kept busy, `beside` who wanted them, where that is
@@ -125,6 +127,7 @@ class Probed:
     load: float = 0.0
     beside: Load | None = None
     start: float = 0.0
+    page: float = 0.0
     keys: float = 0.0
     growth: float = 1.0
     times: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import resource
 import signal
 import threading
@@ -11,20 +12,42 @@ from typing import Any, Callable
 
 from . import linux
 
+# Pages that take some milliseconds.
+MEASURED = 2048
+
 
 class Overdue(BaseException):
     """The call took longer than it may. No Exception, so that user code does not swallow it."""
 
 
 def taken(call: Callable[[], Any], seconds: float) -> tuple[Any, dict[str, float]]:
-    """What it returns, and `wall`, `cpu`, `memory`. Raises Overdue after so many seconds, as soon
-    as Python code runs in the main thread; a library that does not come back is waited for."""
+    """What it returns, and `wall`, `cpu`, `memory`, and `pages` of memory that it was given anew.
+    Raises Overdue after so many seconds, as soon as Python code runs in the main thread; a library
+    that does not come back is waited for."""
     _forget_peak()
-    began, cpu = time.perf_counter(), cpu_seconds()
+    began, cpu, pages = time.perf_counter(), cpu_seconds(), _pages()
     with _alarm(seconds):
         made = call()
-    wall = time.perf_counter() - began
-    return made, {"wall": wall, "cpu": cpu_seconds() - cpu, "memory": _peak()}
+    wall, cpu = time.perf_counter() - began, cpu_seconds() - cpu
+    return made, {"wall": wall, "cpu": cpu, "memory": _peak(), "pages": _pages() - pages}
+
+
+def page_seconds() -> float:
+    """CPU seconds that it takes here to be given a page of memory."""
+    with mmap.mmap(-1, MEASURED * mmap.PAGESIZE) as fresh:
+        first, again = _touched(fresh), _touched(fresh)
+    return max(0.0, first - again) / MEASURED
+
+
+def _touched(memory: mmap.mmap) -> float:
+    cpu = cpu_seconds()
+    for place in range(0, len(memory), mmap.PAGESIZE):
+        memory[place] = 1
+    return cpu_seconds() - cpu
+
+
+def _pages() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 @contextlib.contextmanager

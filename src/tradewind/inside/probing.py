@@ -141,6 +141,7 @@ class Probe:
             "backend": call.get("backend", "python"),
             "family": self._family,
             "start": self.ready,
+            "page": measure.page_seconds(),
             **self.keys,
             **self._times(),
             "calls": self.calls,

@@ -14,7 +14,8 @@ from tradewind.base.errors import Refused
 from tradewind.base.units import format_duration
 from tradewind.compiler import crowd, timing
 from tradewind.compiler.facts import Facts, PastRun, PoolFacts
-from tradewind.compiler.model import Model, line_of
+from tradewind.compiler.line import line_of
+from tradewind.compiler.model import Model
 from tradewind.compiler.quote import Objective, quote
 from tradewind.records import codec
 from tradewind.records.load import Load

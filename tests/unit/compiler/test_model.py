@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.unit.compiler.samples import FARM, GIB, HERE, call, probed
 from tradewind.compiler import timing
 from tradewind.compiler.facts import Call, Facts, Outcome, PastRun, Probed
-from tradewind.compiler.model import FAR, JITTER, START_CPU, Model, Work, line_of
+from tradewind.compiler.line import line_of
+from tradewind.compiler.model import FAR, JITTER, START_CPU, Model, Work
 from tradewind.records.load import Load
 from tradewind.records.plans import Option
 from tradewind.records.tasks import Resources
@@ -383,6 +384,28 @@ def test_what_a_join_builds_of_its_other_table_is_no_cost_of_a_row(style: str) -
     line = line_of(found)
     assert line is not None
     assert line.base + line.each * 13_200_000 == pytest.approx(3.3, rel=0.1)
+
+
+@pytest.mark.parametrize(("style", "family"), [("sql", "stream"), ("expression", "sort")])
+def test_memory_that_a_query_is_given_once_is_no_cost_of_its_rows(style: str, family: str) -> None:
+    found = replace(probed(1e-7, 0.02, family=family, style=style), page=3e-6)
+    pages = 5000
+    more = [replace(one, cpu=one.cpu + pages * found.page, pages=pages) for one in found.calls[2:]]
+    touched = replace(found, calls=(*found.calls[:2], *more))
+    plain, said = line_of(found), line_of(touched)
+    assert plain is not None and said is not None
+    assert plain.each < said.each < plain.each + 0.5 * pages * found.page / more[0].rows
+    # Whatever is no row's is the process's: nothing is lost.
+    assert said.base + said.each * more[0].rows == pytest.approx(more[0].cpu)
+    batch = line_of(replace(touched, style="batch"))
+    assert batch is not None and batch.each > said.each
+
+
+def test_no_memory_makes_rows_cost_nothing() -> None:
+    found = replace(probed(1e-7, 0.02, style="sql"), page=1e-5)
+    all_of_it = [replace(one, pages=10**6) for one in found.calls[2:]]
+    line = line_of(replace(found, calls=(*found.calls[:2], *all_of_it)))
+    assert line is not None and line.each == pytest.approx(0.5e-7)
 
 
 def grouped(*calls: tuple[int, float, int], operator: str = "HASH_GROUP_BY") -> Probed:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.unit.inside import ways
 from tests.unit.inside.ways import written
-from tradewind.compiler.model import line_of
+from tradewind.compiler.line import line_of
 from tradewind.control.probing import facts
 from tradewind.inside import measure, probing, tracking
 from tradewind.kinds.function import work
@@ -103,9 +103,11 @@ def test_every_style_is_measured(
     assert found["input"] == {"rows": ROWS, "groups": GROUPS} and size > ROWS
     rows = [call["rows"] for call in found["calls"]]
     assert rows == [0, 100 if style == "group" else 1000, 8000, 8000, 8000]
+    assert 0 < found["page"] < 1e-3
     assert found.get("keys", 7) == 7 and found.get("growth", 0) == 0
     for call in found["calls"]:
         assert call["wall"] > 0 and call["cpu"] >= 0 and call["memory"] > 1 << 20
+        assert call["pages"] >= 0
         if call["rows"]:
             assert call["out_bytes"] > 0 and call["groups"] > 0 and call["bytes"] > 0
     assert found["calls"][-1]["groups"] == 4 and found["calls"][-1]["out_rows"] > 0
@@ -502,3 +504,12 @@ def test_what_is_printed_while_it_is_measured_is_not_said_by_the_run(
     found = probed(talks, files, tmp_path, "batch")
     assert found["calls"] and not found["problems"]
     assert capsys.readouterr().out == ""
+
+
+def test_memory_that_a_call_is_given_is_counted() -> None:
+    def touch(size: int) -> int:
+        return len(bytes(size).replace(b"\0", b"\1"))
+
+    few = measure.taken(lambda: touch(1), 9.0)[1]["pages"]
+    many = measure.taken(lambda: touch(64 << 20), 9.0)[1]["pages"]
+    assert many - few >= (64 << 20) / os.sysconf("SC_PAGE_SIZE") / 2
