@@ -9,7 +9,7 @@ import os
 import warnings
 from typing import Any, Callable, Iterator
 
-from . import brackets, convert, groups, inputs, outputs, tables
+from . import brackets, convert, groups, inputs, measure, outputs, tables
 from .sink import Sink, fit
 
 
@@ -44,13 +44,17 @@ class Lazily:
     """Ibis tables over the inputs of `start`, on one connection that ends with this."""
 
     def __init__(self, start: dict[str, Any]) -> None:
-        """`cores` of the call limits its threads."""
+        """`cores` of the call limits its threads; what does not fit its memory is spilled."""
         cores = int(start["entry"]["call"].get("cores") or 0)
-        settings = {"threads": cores} if cores else {}
+        settings: dict[str, Any] = {"threads": cores} if cores else {}
+        backend = tables.use("ibis").duckdb  # importing it takes memory
+        if spare := measure.spare(cores):
+            settings["memory_limit"] = f"{spare}B"
         self.start = start
-        self.connection = tables.use("ibis").duckdb.connect(**settings)
+        self.connection = backend.connect(**settings)
         self.connection.compiler = brackets.of_duckdb()
         self.connection.raw_sql("SET TimeZone = 'UTC'")
+        os.makedirs(start["out"], exist_ok=True)  # the last folder of its path DuckDB makes itself
         spill = os.path.join(start["out"], "spill")
         self.connection.raw_sql("SET temp_directory = '{}'".format(spill.replace("'", "''")))
 

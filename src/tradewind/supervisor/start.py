@@ -89,6 +89,7 @@ def _variables(unit: Unit, made: dict[str, Any], slots: dict[str, Any]) -> dict[
         "TRADEWIND_CHECKPOINTS": host.checkpoints(role["name"], unit.index),
         "TRADEWIND_BUNDLE": host.bundle,
         "TRADEWIND_CPU": str(role.get("resources", {}).get("cpu", 1.0)),
+        "TRADEWIND_MEMORY": str(role.get("resources", {}).get("memory", 0)),
     }
     if made["params"]:
         env["TRADEWIND_PARAMS"] = json.dumps(made["params"])
