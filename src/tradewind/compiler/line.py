@@ -18,8 +18,6 @@ from tradewind.compiler.facts import Call, Probed
 # Two samples tell a group's own time from that of its rows if they differ by so much in rows for
 # each.
 UNLIKE = 0.3
-# A sample so many times smaller than the largest is one of a few rows.
-FEW = 20
 # Styles that a database carries out.
 ENGINE = frozenset({"sql", "expression"})
 # Of the memory that a call on a sample is given, a run of a hundred times its rows is given this
@@ -63,7 +61,8 @@ def line_of(probed: Probed) -> Line | None:
     worked = [call for call in probed.calls if call.rows > 0]
     if not worked:
         return None
-    most, least = max(call.rows for call in worked), _least(probed, worked)
+    most = max(call.rows for call in worked)
+    least = min(call.rows for call in probed.calls)
     largest = [call for call in worked if call.rows == most]
     big = _least_of(largest)
     small = _least_of([call for call in probed.calls if call.rows == least])
@@ -160,15 +159,6 @@ def _waited(
         beside = (wall - before[0]) - (cpu - before[1]) * slow
         waits += max(0.0, beside) / (big.rows - small.rows)
     return pause, waits
-
-
-def _least(probed: Probed, worked: Sequence[Call]) -> int:
-    """The rows of the call that the line begins at: none. An engine does not build what it joins
-    nothing with, and sorts no table of no rows: its line begins at a few."""
-    least = min(call.rows for call in probed.calls)
-    few = min(call.rows for call in worked)
-    engine = probed.family in ("hash", "sort") and probed.style in ENGINE
-    return few if engine and few * FEW <= max(call.rows for call in worked) else least
 
 
 def _parted(few: Call, many: Call, took: Sequence[float]) -> tuple[float, float]:

@@ -45,6 +45,8 @@ SOON = 0.45
 # A second call of the largest sample may take so many times as long as the first, even if there is
 # no more time.
 AGAIN = 2.0
+# Styles that a database plans.
+PLANNED = ("expression", "sql")
 # What would be less than so many times as large tells no more.
 GROWTH = 1.5
 # So often a larger sample of keys is tried.
@@ -266,7 +268,7 @@ class Probe:
         if self._groups():
             self._of_no_key()
         else:
-            files = {n: samples.of_nothing(self._files(n), self._folder(n)) for n in self.tables}
+            files = {n: self._sample(n, samples.of_nothing, self._files(n)) for n in self.tables}
             # A part of a table may have no rows and no known columns.
             part = {"item": {"part": 0, "of": 2}} if self._streams() else {}
             self._call((files, []), self.seconds * PATIENCE, **part)
@@ -321,7 +323,7 @@ class Probe:
         for name, found in self.tables.items():
             count = max(1, int(min(part, self.share) * len(found)))
             picked = groups.spread(_typical(found), count)
-            files[name] = samples.of_groups(picked, self._folder(name))
+            files[name] = self._sample(name, samples.of_groups, picked)
             chosen += picked
         if _size(chosen)["rows"] <= least:  # the share of a small table is less
             return self._rows(least)
@@ -343,9 +345,17 @@ class Probe:
                 kept, folder = self._kept(found), self._folder(name)
                 files[name], count = kept.many(rows, folder) if many else kept.some(rows, folder)
             else:
-                files[name] = samples.of_rows(group, count, self._folder(name))
+                files[name] = self._sample(name, samples.of_rows, group, count)
             chosen.append(group._replace(rows=count, bytes=group.bytes * count // group.rows))
         return files, chosen
+
+    def _sample(self, name: str, make: Callable[..., list[str]], *of: Any) -> list[str]:
+        """Files of a sample of this table; what a database is given is as large as the table."""
+        folder = self._folder(name)
+        made = make(*of, folder)
+        if self.start["entry"]["call"]["style"] in PLANNED:
+            made = samples.as_large(made, _size(self.tables[name])["rows"], folder)
+        return made
 
     def _groups(self) -> bool:
         """Whether it is called for each key, and there are such columns."""

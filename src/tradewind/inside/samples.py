@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import struct
 from typing import IO, Any, Sequence
 
@@ -35,6 +36,25 @@ def of_groups(chosen: Sequence[Group], folder: str) -> list[str]:
         target = os.path.join(folder, f"sample-{number}.parquet")
         _with_holes(mine, footer, target)
         found.append(target)
+    return found
+
+
+def as_large(files: Sequence[str], rows: int, folder: str) -> list[str]:
+    """Samples in this folder, which then say that they have so many rows together: a database plans
+    by what footers say, and joins a table of so many rows otherwise than a few. Files that lie
+    elsewhere are copied first."""
+    if sum(groups.opened(path).metadata.num_rows for path in files) == rows:
+        return list(files)
+    found = []
+    for number, path in enumerate(files):
+        if os.path.dirname(path) != folder:
+            path = shutil.copyfile(path, os.path.join(folder, f"copy-{number}.parquet"))
+        with open(path, "r+b") as file:
+            footer, begin = _footer(file)
+            file.seek(begin)
+            _end(file, cut(footer, None, rows // len(files)))
+            file.truncate()
+        found.append(path)
     return found
 
 
@@ -73,20 +93,28 @@ def of_nothing(files: Sequence[str], folder: str) -> list[str]:
 def _with_holes(chosen: Sequence[Group], footer: Any, target: str) -> None:
     source = chosen[0].file
     kept = {group.place for group in chosen}
-    size = os.path.getsize(source)
     with open(source, "rb") as old, open(target, "wb") as new:
-        old.seek(size - 8)
-        length = struct.unpack("<I", old.read(4))[0]
-        end = size - 8 - length
+        data, end = _footer(old)
         start = 0
         for begin, stop in _spans(footer, kept):
             _copy(old, new, start, begin)
             start = max(start, stop)
         _copy(old, new, start, end)
-        old.seek(end)
-        made = cut(old.read(length), kept, sum(group.rows for group in chosen))
         new.seek(end)
-        new.write(made + struct.pack("<I", len(made)) + _MAGIC)
+        _end(new, cut(data, kept, sum(group.rows for group in chosen)))
+
+
+def _footer(file: IO[bytes]) -> tuple[bytes, int]:
+    """The footer, and where it begins."""
+    end = file.seek(-8, os.SEEK_END)
+    length = struct.unpack("<I", file.read(4))[0]
+    begin = file.seek(end - length)
+    return file.read(length), begin
+
+
+def _end(file: IO[bytes], footer: bytes) -> None:
+    """What stands at the end of a file: its footer, its length, the mark."""
+    file.write(footer + struct.pack("<I", len(footer)) + _MAGIC)
 
 
 def _spans(footer: Any, kept: set[int]) -> list[tuple[int, int]]:
@@ -121,8 +149,8 @@ def _copy(old: IO[bytes], new: IO[bytes], begin: int, end: int) -> None:
 # -- the footer ----------------------------------------------------------------------------------
 
 
-def cut(footer: bytes, kept: set[int], rows: int) -> bytes:
-    """The footer with only these row groups, which have so many rows."""
+def cut(footer: bytes, kept: set[int] | None, rows: int) -> bytes:
+    """The footer with these row groups and no others (None: all), as of so many rows."""
     made, place, field = bytearray(), 0, 0
     while footer[place]:
         begin, kind = place, footer[place] & 15
@@ -135,7 +163,7 @@ def cut(footer: bytes, kept: set[int], rows: int) -> bytes:
             field = _unzigzag(number)
         made += footer[begin:place]
         begin = place
-        if field == _ROW_GROUPS and kind == _LIST:
+        if kept is not None and field == _ROW_GROUPS and kind == _LIST:
             made += _cut_list(footer, begin, kept)
             place = _ends(footer, begin)[-1]
             continue

@@ -143,11 +143,11 @@ def test_the_quantile_leaves_at_most_a_tenth_above(values: list[float]) -> None:
 
 def test_a_finished_run_teaches_what_its_plan_said() -> None:
     option = Option(backend="duckdb", resources=Resources(cpu=1))
-    plan = timing.plan(Model(Facts(pools=(), probed=probed(family="hash"))), option, HERE)
+    plan = timing.plan(Model(Facts(pools=(), probed=probed(family="sort"))), option, HERE)
     assert plan is not None and plan.cpu is not None
     taught = learning.outcome(plan, 33.0, "f")
     assert taught is not None
-    assert (taught.family, taught.actual, taught.seen) == ("hash", 33.0, False)
+    assert (taught.family, taught.actual, taught.seen) == ("sort", 33.0, False)
     assert taught.predicted == plan.cpu.p50 > taught.line > taught.fixed > 0
     assert learning.outcome(plan, 0.0, "f") is None
     assert learning.outcome(Plan(pool="p", engine="", option=option), 3.0, "f") is None

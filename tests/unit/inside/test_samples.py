@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -78,3 +79,33 @@ def test_slices_and_nothing(tmp_path: Path) -> None:
     assert pq.read_table(file)["i"].to_pylist() == list(range(40, 47))
     (file,) = samples.of_nothing(files, str(tmp_path))
     assert pq.read_table(file).num_rows == 0 and pq.read_schema(file).names == ["i"]
+
+
+@pytest.mark.parametrize("make", ["rows", "groups", "nothing"])
+def test_a_sample_as_large_as_its_table_is_joined_like_it(tmp_path: Path, make: str) -> None:
+    """A database builds on the side that has fewer rows, by what footers say."""
+    many = written(pa.table({"i": range(9000)}), tmp_path, 300, 3)
+    few = tmp_path / "few.parquet"
+    pq.write_table(pa.table({"i": range(2000)}), few)
+    found = groups.listed(many)
+    folder = tmp_path / "made"
+    folder.mkdir()
+    own = {
+        "rows": lambda: samples.of_rows(found[0], 10, str(folder)),
+        "groups": lambda: samples.of_groups(found[:11], str(folder)),  # all of a file, one of two
+        "nothing": lambda: samples.of_nothing(many, str(folder)),
+    }[make]()
+
+    def joined(files: list[str]) -> tuple[list[str], int]:
+        query = f"SELECT i FROM read_parquet({files!r}) m JOIN '{few}' f USING (i)"
+        told = duckdb.sql(f"EXPLAIN {query}").fetchone()
+        assert told is not None
+        return re.findall(r"~([0-9,]+) rows", told[1]), len(duckdb.sql(query).fetchall())
+
+    wanted, _ = joined(many)
+    assert wanted[-1] == "2,000", "it builds on the few"
+    plan, given = joined(own)
+    assert plan != wanted and given == {"rows": 10, "groups": 2000, "nothing": 0}[make]
+    assert joined(samples.as_large(own, 9000, str(folder))) == (wanted, given)
+    assert pq.read_table(many[0]).num_rows == 3000, "the table itself is as it was"
+    assert samples.as_large(many, 9000, str(folder)) == many
