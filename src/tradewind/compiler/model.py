@@ -28,7 +28,7 @@ START_CPU = 0.6
 # A JVM, a session and its first stage: eight seconds, of which it keeps two cores busy for most.
 SPARK_CPU = 12.0
 # What one more session adds to any figure: starts, page faults, the scheduler of the machine.
-JITTER = 0.15
+JITTER = 0.1
 # How much a single earlier run weighs beside the probes. Measured: one run is off by 6 % in the
 # middle (18 % at the 90th percentile), first probes by 12 (36).
 ONE_RUN = 0.85
