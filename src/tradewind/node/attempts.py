@@ -164,6 +164,9 @@ def close_journal(attempt: Attempt, reason: str) -> None:
         reports, ends = journal.read(attempt.journal, 0, max(1, size))
         os.truncate(attempt.journal, ends[-1] if ends else 0)
     if any(journal.ended(report) for report in reports[-50:]):
+        # It may have been written since we were last told of any: an acknowledgement of those
+        # would close the placement with its end untold.
+        attempt.seen = reports[-1]["seq"]
         return
     seq = reports[-1]["seq"] if reports else 0
     writer = journal.Journal(attempt.journal, attempt.placement, seq)
