@@ -146,16 +146,18 @@ class Ground:
 def ground(kubeconfig: str) -> Iterator[Ground]:
     """A server with a pool; at the end nothing of both is left."""
     folder = Path(tempfile.mkdtemp(prefix="tradewind-bench-"))
-    with site(folder, Path(kubeconfig) if kubeconfig else None, nodes=2) as place:
-        config = place.kubeconfig
-        if place.double is not None:
-            config = place.double.kubeconfig(folder / "server", user="server")
-        served = Served(folder / "data", config, place.namespace)
-        try:
-            yield Ground(place, served, folder)
-        finally:
-            end(served.data)
-            left = gone(str(served.data))
-            shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with site(folder, Path(kubeconfig) if kubeconfig else None, nodes=2) as place:
+            config = place.kubeconfig
+            if place.double is not None:
+                config = place.double.kubeconfig(folder / "server", user="server")
+            served = Served(folder / "data", config, place.namespace)
+            try:
+                yield Ground(place, served, folder)
+            finally:
+                end(served.data)
+                left = gone(str(served.data))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # the double's kubeconfig lies in it
     if left:
         raise RuntimeError(f"processes were left behind: {left}")
