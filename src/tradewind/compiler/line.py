@@ -18,7 +18,7 @@ from tradewind.compiler.facts import Call, Probed
 # Two samples tell a group's own time from that of its rows if they differ by so much in rows for
 # each.
 UNLIKE = 0.3
-# Styles that a database carries out.
+# Styles that a database carries out, and spreads over cores; of any other the function decides.
 ENGINE = frozenset({"sql", "expression"})
 # Of the memory that a call on a sample is given, a run of a hundred times its rows is given this
 # part once and fills it again; what a sort holds grows. Measured: 80 to 92 %, and 60 (DuckDB). It

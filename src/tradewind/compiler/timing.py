@@ -10,6 +10,7 @@ import math
 
 from tradewind.compiler import crowd, price
 from tradewind.compiler.facts import PoolFacts
+from tradewind.compiler.line import ENGINE
 from tradewind.compiler.model import JITTER, MOST_GROUP_PARTS, START_CPU, Model, Work
 from tradewind.records.load import Load
 from tradewind.records.plans import Interval, Option, Plan
@@ -27,8 +28,6 @@ ALONE = 0.03
 SKEW = 1.3
 # A start that meets a cold cache takes so much longer.
 COLD = 1.5
-# What the engine itself spreads over cores; of any other style the function's own code decides.
-SPREADS = frozenset({"sql", "expression"})
 # A neighbour leaves at least this share of a core.
 LEAST_SHARE = 0.5
 
@@ -139,7 +138,7 @@ def _cores(model: Model, option: Option) -> float:
 
 
 def _spreads(model: Model, option: Option) -> bool:
-    return option.backend == "duckdb" and model.style in SPREADS | {""}
+    return option.backend == "duckdb" and model.style in ENGINE | {""}
 
 
 def _threads(model: Model, option: Option) -> float:
