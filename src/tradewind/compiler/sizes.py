@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tradewind.compiler.facts import PoolFacts
+from tradewind.compiler.line import ENGINE
 from tradewind.compiler.model import Model
-from tradewind.compiler.timing import SPREADS, most_parts
+from tradewind.compiler.timing import most_parts
 from tradewind.records.plans import Option
 from tradewind.records.tasks import Resources, room
 
@@ -58,7 +59,7 @@ def unmeasured(option: Option, pool: PoolFacts, model: Model, *, wide: bool) -> 
         option = replace(option, resources=replace(option.resources, cpu=cpu))
     if not (wide and option.elastic):
         return option
-    if option.backend == "duckdb" and model.style not in SPREADS:
+    if option.backend == "duckdb" and model.style not in ENGINE:
         return option
     *_, widest = [option, *sizes(option, pool, model)]
     return widest
