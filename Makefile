@@ -62,30 +62,24 @@ chaos-cluster: .venv/.test
 	@$(COMPILED)
 	@$(BIN)/python -m tests.chaos.cluster $(if $(CLUSTER),--kubeconfig "$(CLUSTER)")
 
-differential: .venv/.spark
+differential: .venv/.test
 	@$(COMPILED)
 	@$(BIN)/python -m tests.differential.campaign $(or $(INPUTS),10000) $(or $(SEED),1)
 
 # What the server and tasks in a cluster find beside each other (deploy/Dockerfile).
 IMAGE = --extra data --extra ml --extra pandas --extra polars --extra kubernetes --extra postgres
-# Everything but Spark: half a gigabyte more, which is built from source.
-TEST = $(IMAGE) --extra ibis --extra onnx --extra notebook
+# Spark is half a gigabyte of it, and built from source; the demo does without.
+TEST = $(IMAGE) --extra ibis --extra onnx --extra notebook --extra spark
 # Pins stay as they are where they still fit; make lock FLAGS=--upgrade takes the newest.
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(FLAGS)
 lock: .venv/.test
 	$(LOCK) $(TEST) --group dev --group demo pyproject.toml -o requirements/test.txt
-	printf 'pyspark>=4.1,<5\njdk4py>=21\n' | $(LOCK) -c requirements/test.txt - -o requirements/spark.txt
 	$(LOCK) --extra data --extra ml --group demo -c requirements/test.txt pyproject.toml -o requirements/demo.txt
 	$(LOCK) -c requirements/test.txt pyproject.toml -o requirements/core.txt
 	$(LOCK) $(IMAGE) -c requirements/test.txt pyproject.toml -o requirements/image.txt
 	echo uv | $(LOCK) -c requirements/test.txt - -o requirements/uv.txt
 	$(LOCK) requirements/build.in -o requirements/build.txt
-
-# On top of the test environment, which the tests of Spark skip without.
-.venv/.spark: .venv/.test requirements/spark.txt
-	$(SETUP) spark
-	@touch $@
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,8 +1,7 @@
 """Make .venv hold exactly what requirements/SET.txt locks, and this project, compiled.
 
-Usage: setup.py demo|test|spark; spark is added to what is there. Needs only Python >= 3.11 and its
-own venv module; what is missing is said in one line. Called by the Makefile, which skips it while
-nothing changed.
+Usage: setup.py demo|test. Needs only Python >= 3.11 and its own venv module; what is missing is
+said in one line. Called by the Makefile, which skips it while nothing changed.
 """
 
 import os
@@ -20,7 +19,6 @@ LOG = VENV / "setup.log"
 PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
 LOCKS = ROOT / "requirements"
-ADDED = {"spark"}
 
 # Bytecode is compiled here, whatever the caller's environment says: without it every start of
 # every process takes about twice as long.
@@ -39,8 +37,7 @@ def main(name: str) -> None:
         ENV["UV_DEFAULT_INDEX"] = index
     say(f"installing requirements/{name}.txt")
     build = ("--build-constraints", LOCKS / "build.txt")
-    way = ("install", "-r") if name in ADDED else ("sync",)
-    run(UV, "pip", way[0], "-q", "--require-hashes", "--compile-bytecode", *build, *way[1:],
+    run(UV, "pip", "sync", "-q", "--require-hashes", "--compile-bytecode", *build,
         LOCKS / f"{name}.txt")  # fmt: skip
     run(UV, "pip", "install", "-q", "--no-deps", *build, "--editable", ROOT)
 

@@ -44,7 +44,7 @@ Case = tuple[str, Callable[..., Any], dict[str, Any]]
 def why_not() -> str:
     """What is missing here for a Spark; empty if nothing is."""
     if importlib.util.find_spec("pyspark") is None:
-        return "pyspark is not installed: make differential installs it, or requirements/spark.txt"
+        return "pyspark is not installed: make .venv/.test installs it"
     try:
         session.java()
     except inputs.Unreadable as error:
