@@ -25,7 +25,7 @@ import pytest
 from tests.chaos import victims
 from tests.chaos.campaign import Campaign
 from tests.chaos.verdict import judge
-from tests.road.place import Json, Place, eventually, gone
+from tests.road.place import Json, Place, eventually, gone, packed
 from tests.road.town import Town, failure, function, in_town, value
 from tradewind.base import errors
 from tradewind.blobs.folder import FolderBlobs
@@ -465,3 +465,63 @@ def test_a_short_campaign_of_kills_loses_and_doubles_nothing(tmp_path: Path) -> 
     verdict = judge(campaign)
     assert len(campaign.kills) == 6 and verdict.runs
     assert not verdict.violated, verdict
+
+
+# --- what commits a table -----------------------------------------------------------------------
+
+HELD = """
+import pathlib, time
+
+def held(data):
+    folder = pathlib.Path(FOLDER)
+    (folder / "begun").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+    if (folder / "fail").exists():
+        raise ValueError("as ordered")
+    return data
+"""
+
+
+def committers(role: str) -> list[victims.Process]:
+    """Who waits for a table to commit: the process of the library, or who began it."""
+    return [each for each in victims.mine(os.environ[victims.MARK]) if each.role == role]
+
+
+def holding(place: Place, folder: Path) -> str:
+    """A run that makes a table, has begun to commit it, and goes on until it is told."""
+    folder.mkdir()
+    (folder / "few.csv").write_text("k\n1\n2\n")
+    place.run({"kind": "dataset", "name": "few", "source": str(folder / "few.csv")})
+    code = HELD.replace("FOLDER", repr(str(folder)))
+    run = place.start({
+        "kind": "function", "name": "held", "entry": "late.py:held", "style": "batch",
+        "bundle": place.client.blobs.put(packed({"late.py": code})),
+        "input": {"data": "few"}, "backend": "duckdb",
+    })  # fmt: skip
+    assert eventually(lambda: bool(committers("library")))
+    return run
+
+
+@pytest.mark.parametrize("role", ["helper", "library"])
+def test_a_commit_that_was_begun_ahead_and_killed_is_begun_again(
+    place: Place, tmp_path: Path, role: str
+) -> None:
+    run = holding(place, tmp_path / "held")
+    assert all(victims.kill(each) for each in committers(role))
+    # The library ends with who began it.
+    assert eventually(lambda: not committers(role) + committers("library"))
+    (tmp_path / "held" / "go").touch()
+    made = place.end(run)
+    assert made["state"] == "succeeded" and made["result"]["output"]["rows"] == 2
+    assert not committers("library")
+
+
+def test_a_commit_that_was_begun_ahead_goes_with_a_run_that_fails(
+    place: Place, tmp_path: Path
+) -> None:
+    run = holding(place, tmp_path / "failing")
+    (tmp_path / "failing" / "fail").touch()
+    (tmp_path / "failing" / "go").touch()
+    assert place.end(run)["error"]["code"] == "user_error"
+    assert eventually(lambda: not committers("helper") + committers("library"))

@@ -13,11 +13,13 @@ The answer is {"ok": true, "result": {...}} or {"ok": false, "error": {"code": â
 With `"result": PATH` in the request it is written there, whole or not at all; else it is one line
 on stdout. It is written before the process leaves with os._exit, so that a library that faults at
 exit cannot spoil it: callers read the answer, not the exit status, as `isolated.call` does.
-Each operation imports only what it needs.
+Each operation imports only what it needs. With the argument `ahead`, what a commit needs is
+imported before the request is read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -151,9 +153,21 @@ class _Without:
             raise ModuleNotFoundError(f"{name} is not used here", name=name)
 
 
+def _import_for_commit() -> None:
+    """Before there is a request, which tells what is missing."""
+    with contextlib.suppress(errors.TradewindError):
+        from tradewind.data import tables
+        from tradewind.data.types import arrow
+
+        arrow()
+        tables.library()
+
+
 def main() -> int:
     """Read, carry out, answer."""
     sys.meta_path.insert(0, _Without())
+    if "ahead" in sys.argv[1:]:
+        _import_for_commit()
     try:
         request = json.load(sys.stdin)
     except ValueError as error:

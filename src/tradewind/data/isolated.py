@@ -24,6 +24,41 @@ SECONDS = 600.0
 TRIES, PAUSE = 3, 0.2
 
 
+class Process:
+    """A process of the library that waits for one request. `ahead`: of a commit, and it imports
+    meanwhile what that needs. It ends with whoever began it."""
+
+    def __init__(self, python: str = sys.executable, *, ahead: bool = False) -> None:
+        """Begun, and not waited for."""
+        pipe = subprocess.PIPE
+        command = [python, "-m", MODULE, *(["ahead"] if ahead else [])]
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+
+    def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
+        """Carry out the request and return its result, as `call` does."""
+        with tempfile.TemporaryDirectory(prefix="tradewind-data-") as folder, self.process as ours:
+            answer = Path(folder) / "result.json"
+            body = json.dumps({**request, "result": str(answer)}).encode()
+            try:
+                _out, said = ours.communicate(body, timeout)
+            except subprocess.TimeoutExpired as error:
+                text = f"{request.get('op')} took longer than {timeout:g} s"
+                raise errors.TryAgain(text, after=1.0) from error
+            finally:
+                ours.kill()
+            if not answer.exists():
+                last = said.decode(errors="replace").strip().splitlines()[-3:]
+                raise errors.Broken(
+                    f"{request.get('op')} ended without a result (exit status {ours.returncode}): "
+                    + " | ".join(last)
+                )
+            reply: dict[str, Any] = json.loads(answer.read_text())
+        if "error" in reply:
+            raise errors.from_json(reply["error"])
+        result: dict[str, Any] = reply["result"]
+        return result
+
+
 def call(
     request: Mapping[str, Any], *, python: str = sys.executable, timeout: float | None = None
 ) -> dict[str, Any]:
@@ -32,32 +67,18 @@ def call(
     `Broken` if the process ended without a result (killed, or the library faulted before the end):
     a commit may be called again with the same attempt.
     """
-    with tempfile.TemporaryDirectory(prefix="tradewind-data-") as folder:
-        answer = Path(folder) / "result.json"
-        command = [python, "-m", MODULE]
-        body = json.dumps({**request, "result": str(answer)}).encode()
-        try:
-            ended = subprocess.run(command, input=body, capture_output=True, timeout=timeout)
-        except subprocess.TimeoutExpired as error:
-            text = f"{request.get('op')} took longer than {timeout:g} s"
-            raise errors.TryAgain(text, after=1.0) from error
-        if not answer.exists():
-            last = ended.stderr.decode(errors="replace").strip().splitlines()[-3:]
-            raise errors.Broken(
-                f"{request.get('op')} ended without a result (exit status {ended.returncode}): "
-                + " | ".join(last)
-            )
-        reply: dict[str, Any] = json.loads(answer.read_text())
-    if "error" in reply:
-        raise errors.from_json(reply["error"])
-    result: dict[str, Any] = reply["result"]
-    return result
+    return Process(python).ask(request, timeout)
 
 
-def commit(order: Mapping[str, Any], files: Sequence[Path | str], folder: Path) -> dict[str, Any]:
+def commit(
+    order: Mapping[str, Any],
+    files: Sequence[Path | str],
+    folder: Path,
+    ready: Process | None = None,
+) -> dict[str, Any]:
     """The operation `commit` with these files, which stay where they are: what a table's body says
     of its version. `folder` takes names of their own for them and goes afterwards, whatever stood
-    in it.
+    in it. `ready` is one that was begun for it.
 
     The library may be killed, or others come first: an attempt commits once, so it is asked again
     before `Broken` or `TryAgain` is raised.
@@ -65,7 +86,8 @@ def commit(order: Mapping[str, Any], files: Sequence[Path | str], folder: Path) 
     for tried in range(1, TRIES + 1):
         try:
             links = _links(files, folder)
-            made = call({"op": "commit", **order, "files": links}, timeout=SECONDS)
+            process, ready = ready or Process(), None
+            made = process.ask({"op": "commit", **order, "files": links}, SECONDS)
             break
         except (errors.Broken, errors.TryAgain):
             if tried == TRIES:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from tradewind.inside import linux
 from tradewind.supervisor.loop import Loop
@@ -17,6 +17,9 @@ Result = dict[str, Any]
 
 class Helper:
     """Runs `work` in a child; `done` gets what it returned, or `{"error": …}`."""
+
+    living: ClassVar[set[int]] = set()
+    """Children of this process that are ours, and no unit's."""
 
     def __init__(self, loop: Loop, work: Callable[[], Result], done: Callable[[Result], None]):
         self._loop, self._done = loop, done
@@ -29,6 +32,7 @@ class Helper:
             linux.die_with_parent(supervisor)
             _carry_out(work, write)
         os.close(write)
+        self.living.add(self.pid)
         loop.watch(self._fd, self._read)
 
     def _read(self) -> None:
@@ -44,6 +48,7 @@ class Helper:
         self._done(result)
 
     def _close(self) -> None:
+        self.living.discard(self.pid)
         self._loop.forget(self._fd)
         os.close(self._fd)
         with contextlib.suppress(ChildProcessError):
@@ -56,6 +61,38 @@ class Helper:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         self._close()
+
+
+class Waiting(Helper):
+    """One that is begun ahead: `work` gets a call that waits for the order and returns it.
+
+    Its `done` may come before any order, if the child dies."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        work: Callable[[Callable[[], Any]], Result],
+        done: Callable[[Result], None],
+    ) -> None:
+        waits, self._orders = os.pipe()
+        super().__init__(loop, lambda: work(lambda: _ordered(waits)), done)
+        os.close(waits)
+
+    def order(self, what: Any) -> None:
+        """Let it begin, with what JSON can say. A child that died tells that itself."""
+        data = json.dumps(what).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError):
+            while data:
+                data = data[os.write(self._orders, data) :]
+
+    def _close(self) -> None:
+        super()._close()
+        os.close(self._orders)
+
+
+def _ordered(waits: int) -> Any:
+    with os.fdopen(waits, "rb") as file:
+        return json.loads(file.readline())
 
 
 def _carry_out(work: Callable[[], Result], write: int) -> None:

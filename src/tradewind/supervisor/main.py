@@ -468,10 +468,6 @@ class Supervisor:
         """Find out when a replica answers."""
         Probe(self.loop, port, rule, alive, ready, never).begin()
 
-    def helpers(self) -> set[int]:
-        """Children that are ours and no unit's."""
-        return {self._helper.pid} if self._helper else set()
-
     def checkpoints(self, role: str, index: int) -> str:
         """A folder that all tries of this unit share, in this placement and later ones. A gang has
         one for all its members."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradewind.inside import linux, wire
 from tradewind.supervisor import orphans, staging
-from tradewind.supervisor.helper import Failure
+from tradewind.supervisor.helper import Failure, Helper
 
 if TYPE_CHECKING:
     from tradewind.supervisor.main import Supervisor
@@ -246,7 +246,7 @@ class Starter:
                 pass
         mine = {unit.keeper for unit in self._host.live()} - {keeper} | self._keepers.pids()
         for child in linux.children(os.getpid()):
-            if child not in mine and child not in self._host.helpers():
+            if child not in mine | Helper.living:
                 _kill(child)
         orphans.sweep(self._host.places, dead=keeper)
 

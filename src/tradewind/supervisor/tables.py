@@ -9,11 +9,29 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tradewind.data import bounds
 from tradewind.supervisor import layout
 from tradewind.supervisor.helper import Failure
+
+if TYPE_CHECKING:
+    from tradewind.data.isolated import Process
+
+
+def expected(role: dict[str, Any]) -> bool:
+    """Whether it will surely make a table that belongs to a dataset, if it ends well: our own
+    modules do, and what is called in a style."""
+    declared = role.get("outputs", {}).values()
+    sure = role["entry"]["kind"] == "module" or role["entry"].get("call")
+    return bool(sure) and any(each["kind"] == "result" and each.get("target") for each in declared)
+
+
+def begun() -> Process:
+    """What commits, begun ahead."""
+    from tradewind.data import isolated
+
+    return isolated.Process(ahead=True)
 
 
 def wanted(declared: dict[str, Any], staged: dict[str, Any]) -> list[str]:
@@ -32,7 +50,12 @@ def large(stored: dict[str, Any]) -> bool:
 
 
 def commit(
-    slot: str, stored: dict[str, Any], declared: dict[str, Any], request: dict[str, Any], unit: str
+    slot: str,
+    stored: dict[str, Any],
+    declared: dict[str, Any],
+    request: dict[str, Any],
+    unit: str,
+    begun: Process | None = None,
 ) -> dict[str, Any]:
     """What the commit adds to a stored table: its version there, schema, statistics, digest."""
     from tradewind.base.errors import TradewindError, TryAgain
@@ -52,7 +75,7 @@ def commit(
         order |= {"outlined": True}
     files = [layout.blob(request["blobs"], each["digest"]) for each in stored["files"]]
     try:
-        return isolated.commit(order, files, Path(unit + ".out", ".commit"))
+        return isolated.commit(order, files, Path(unit + ".out", ".commit"), begun)
     except TradewindError as error:
         reason = "lost" if isinstance(error, TryAgain) else "output"
         raise Failure(reason, f"output {slot!r}: {error.message}", error.hint) from error

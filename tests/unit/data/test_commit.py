@@ -87,6 +87,22 @@ def test_a_fault_at_exit_does_not_matter_and_one_before_is_told(tmp_path: Path) 
         isolated.call({"op": "files"}, python=str(tmp_path / "early"))
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_process_begun_ahead_commits_and_if_it_died_another_one_does(
+    tmp_path: Path, killed: bool
+) -> None:
+    (tmp_path / "t.csv").write_text("k\n1\n")
+    spec = {"source": str(tmp_path / "t.csv")}
+    made = isolated.call({"op": "import", "spec": spec, "staging": str(tmp_path / "staging")})
+    begun = isolated.Process(ahead=True)
+    if killed:
+        begun.process.kill()
+    order = {"root": str(tmp_path / "t"), "attempt": "a1"}
+    done = isolated.commit(order, made["files"], tmp_path / "links", begun)
+    assert (done["table_version"], done["digest"]) == (0, made["digest"])
+    assert begun.process.returncode == (-9 if killed else 0)
+
+
 def test_without_a_place_the_answer_is_a_line(tmp_path: Path) -> None:
     for text, status in (('{"op": "files", "root": "/nowhere", "table_version": 0}', 2), ("{", 70)):
         command = [sys.executable, "-m", isolated.MODULE]
