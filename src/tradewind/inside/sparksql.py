@@ -18,7 +18,7 @@ AGREES = frozenset([
     "Field", "Literal", "Alias", "SortKey", "SelfReference", "DatabaseTable", "JoinTable",
     "JoinReference", "Filter", "Project", "Sort", "Aggregate", "JoinChain", "JoinLink", "Union",
     "Intersection", "Difference", "Distinct", "DropColumns", "FillNull", "DropNull",
-    "WindowFunction", "WindowBoundary", "Add", "Subtract", "Multiply", "Divide", "Negate", "Abs",
+    "WindowFunction", "WindowBoundary", "Add", "Subtract", "Multiply", "Negate", "Abs",
     "Equals", "NotEquals", "Less", "LessEqual", "Greater", "GreaterEqual", "Between", "And",
     "Or", "Not", "IsNull", "NotNull", "IsNan", "IsInf", "IdenticalTo", "InValues",
     "IfElse", "SearchedCase", "SimpleCase", "Coalesce", "NullIf", "Greatest", "Least",
@@ -35,6 +35,8 @@ ROUNDS = frozenset(["Sum", "Mean"])
 SOMETIMES = {
     "Cast": "between numbers, between dates and times, and to text of what is no float, has no "
     "zone and is not truncated",
+    "Divide": "by what is no float of rows that were made one (distinct, union, intersect, "
+    "difference, a group by a float): there Spark makes -0.0 0.0",
     "Modulus": "of whole numbers",
     "FloorDivide": "by a number that is written down and not 0",
     "Floor": "of floats",
@@ -172,6 +174,22 @@ def _cast(node: Any) -> bool:
     return True
 
 
+def _keeps_zeros(node: Any) -> bool:
+    """Whether the zeros that it divides by, which tell the sign of what comes out, are the
+    input's."""
+    if not node.right.dtype.is_floating():
+        return True
+    return not any(map(_makes_one, node.right.find(tables.use("ibis.expr.operations").Relation)))
+
+
+def _makes_one(rows: Any) -> bool:
+    """Whether rows that are the same become one."""
+    name = type(rows).__name__
+    if name == "Aggregate":
+        return any(key.dtype.is_floating() for key in rows.groups.values())
+    return name in ("Distinct", "Difference", "Intersection") or getattr(rows, "distinct", False)
+
+
 def _within(node: Any, name: str) -> bool:
     every = node.find(tables.use("ibis.expr.operations").Node)
     return any(type(each).__name__ == name for each in every)
@@ -198,6 +216,7 @@ def _text(node: Any, name: str) -> str:
 
 _CONDITIONS: dict[str, Callable[[Any], bool]] = {
     "Cast": _cast,
+    "Divide": _keeps_zeros,
     "Modulus": lambda node: node.left.dtype.is_integer() and node.right.dtype.is_integer(),
     "FloorDivide": lambda node: (
         _literal(node.right)

@@ -46,12 +46,33 @@ def refused(
         (TABLE.select(x=ibis.greatest(TABLE.f, TABLE.w)), "Greatest: of float32 beside other"),
         (TABLE.limit(3, offset=1), "Limit: only without offset"),
         (TABLE.select(x=TABLE.s.levenshtein("a")), "Levenshtein: nobody has compared it"),
+        (
+            ibis.difference(TABLE.select("f"), TABLE.select("f")).select(x=lambda t: 1 / t.f),
+            "Divide: only by what is no float of rows that were made one",
+        ),
+        (
+            TABLE.group_by("f").agg(n=TABLE.count()).select(x=lambda t: t.n / t.f),
+            "Divide: only by what is no float of rows that were made one",
+        ),
         (TABLE.select("u"), "the type uint8: nobody has compared it"),
         (TABLE.select("n"), "the type timestamp(9): nobody has compared it"),
     ],
 )
 def test_what_is_not_known_to_agree_is_a_difference(made: Any, reason: str) -> None:
     assert any(each.startswith(reason) for each in sparksql.differences(made))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        TABLE.group_by("i").agg(m=TABLE.f.mean()).select(x=lambda t: t.i / t.m),
+        TABLE.group_by("f").agg(n=TABLE.count()).select(x=lambda t: t.f / t.n),
+        TABLE.select(x=TABLE.i / TABLE.f).distinct(),
+        TABLE.union(TABLE).select(x=lambda t: t.i / t.f).drop_null(),
+    ],
+)
+def test_what_divides_by_the_zeros_of_the_input_is_none(made: Any) -> None:
+    assert not [each for each in sparksql.differences(made) if each.startswith("Divide")]
 
 
 @pytest.mark.parametrize(
