@@ -123,7 +123,9 @@ def _column(name: Any, rows: Sequence[dict[str, Any]]) -> Any:
     except errors as error:
         row = _bad(values, errors)
         before = {type(each).__name__ for each in values[:row] if each is not None}
-        found = f"{values[row]!r:.100}, a {type(values[row]).__name__}"
+        large = isinstance(error, OverflowError) and type(values[row]) is int
+        what = "which is more than 64 bits hold" if large else f"of {type(values[row]).__name__}"
+        found = f"{values[row]!r:.100}, {what}"
         words = " and ".join(sorted(before)) or "nothing"
         raise Mixed(str(name), row, words, found) from error
 

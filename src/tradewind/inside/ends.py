@@ -26,6 +26,20 @@ def of_system_exit(leaving: SystemExit) -> Exit:
     return {"reason": "error", "status": 1, "message": str(leaving.code)[:_LONGEST]}
 
 
+def of_function_that_left(leaving: SystemExit, start: dict[str, Any]) -> Exit:
+    """For `sys.exit` in place of a result: where one is to be kept, there is none."""
+    ended = of_system_exit(leaving)
+    kept = any(output.get("named") for output in start.get("outputs", {}).values())
+    if ended["reason"] == "ok" and (kept or start["entry"].get("call")):
+        ended = {
+            "reason": "error",
+            "status": 1,
+            "message": "sys.exit was called before the function returned what is to be kept",
+            "hint": "return a result; raise an exception where there is none",
+        }
+    return ended
+
+
 def of_exception(error: BaseException, start: dict[str, Any]) -> Exit:
     """For an exception that the user's code let go, which is printed as the user should see it."""
     kind = type(error)
@@ -38,7 +52,7 @@ def of_exception(error: BaseException, start: dict[str, Any]) -> Exit:
     known = kind.__module__ in ("builtins", "__main__")
     name = kind.__qualname__ if known else kind.__module__ + "." + kind.__qualname__
     ended = {"reason": "error", "status": 1, "type": name, "traceback": text[-_LONGEST:]}
-    ended["message"] = _message(error)
+    ended["message"] = text_of(error) or kind.__qualname__
     place = getattr(error, "tradewind_place", "")
     if place:  # `failing`: the row, batch or group that it was raised for
         ended["message"] = f"{ended['message']} (at {place})"
@@ -47,7 +61,7 @@ def of_exception(error: BaseException, start: dict[str, Any]) -> Exit:
         ended.update(_ours_said(error))
     elif isinstance(error, MemoryError):
         ended["reason"] = "memory"
-        if not str(error):
+        if not text_of(error):
             at = f" (at {place})" if place else ""
             ended["message"] = "there was no memory left for it" + at
         ended["hint"] = "raise resources.memory or read the data in parts"
@@ -63,9 +77,10 @@ def _ours_said(error: Any) -> dict[str, Any]:
     return {**said, "hint": error.hint, "type": type(error).__qualname__}
 
 
-def _message(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """What it says; the code that says it is the user's, too."""
     try:
-        return str(error)[:2000] or type(error).__qualname__
+        return str(error)[:2000]
     except Exception:
         return "(its message could not be printed)"
 

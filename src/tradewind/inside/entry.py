@@ -14,7 +14,7 @@ import traceback
 from typing import Any
 
 from . import inputs, outputs, profiling, tracking, wire
-from .ends import Exit, of_exception, of_system_exit
+from .ends import Exit, of_exception, of_function_that_left
 from .loading import Failure, load
 
 # Of a text in a packet: what JSON puts before quotes may double it.
@@ -32,7 +32,7 @@ def carry_out(start: dict[str, Any]) -> int:
         ended = error.exit
         print("tradewind: " + ended["message"], file=sys.stderr)
     except SystemExit as leaving:
-        ended = of_system_exit(leaving)
+        ended = of_function_that_left(leaving, start)
     except BaseException as error:
         ended = of_exception(error, start)
     status = ended.get("status", 0 if ended["reason"] == "ok" else 1)

@@ -7,6 +7,7 @@ import sys
 from typing import Any, Callable, Iterator
 
 from . import keys
+from .ends import text_of
 from .groups import Piece
 
 SHOWN = 10
@@ -70,7 +71,7 @@ class Rows:
     def leave_out(self, piece: Piece, error: Exception, name: str = "") -> None:
         """Count a row, or all of a group, and show the first ten."""
         self.skipped += piece.data.num_rows
-        words = f"{type(error).__name__}: {error}"[:500]
+        words = f"{type(error).__name__}: {text_of(error)}"[:500]
         if self.skipped <= SHOWN or name:
             print(f"tradewind: left out {name or self.row(piece)}: {words}", file=sys.stderr)
         elif self.skipped == SHOWN + 1:

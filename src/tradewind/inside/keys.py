@@ -45,8 +45,13 @@ def sizes(rows: int, size: int) -> str:
 
 
 def shown(key: dict[str, Any]) -> str:
-    """A key or a row as a message quotes it."""
-    return ", ".join(f"{name}={value!r:.80}" for name, value in key.items())[:1000]
+    """A key or a row as a message quotes it. Times and decimals as they are written, not made."""
+    return ", ".join(f"{name}={_value(value):.80}" for name, value in key.items())[:1000]
+
+
+def _value(value: Any) -> str:
+    plain = value is None or isinstance(value, (str, bytes, bool, int, float, list, dict))
+    return repr(value) if plain else str(value)
 
 
 def buckets(mine: Sequence[groups.Group], of: int = 1) -> int:

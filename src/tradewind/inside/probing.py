@@ -21,6 +21,7 @@ import time
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from . import counting, explain, groups, inputs, measure, outputs, samples, styles
+from .ends import text_of
 from .groups import Group
 from .keysample import Keys
 
@@ -484,5 +485,5 @@ def _kind(error: BaseException) -> str:
 def _words(error: BaseException) -> str:
     place = getattr(error, "tradewind_place", "")
     ours = isinstance(error, (outputs.Unstorable, inputs.Unreadable))
-    text = str(error) if ours else f"{type(error).__name__}: {error}"
+    text = text_of(error) if ours else f"{type(error).__name__}: {text_of(error)}"
     return (f"{text} (at {place})" if place else text)[:1000]

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from . import inputs, outputs
+from .ends import text_of
 
 MAX_BODY = 8 * 2**20
 _PROBES = ("/v2/health/live", "/v2/health/ready")
@@ -84,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(500, {"error": str(error)})
         except Exception as error:
             traceback.print_exc()
-            self._answer(500, {"error": f"{type(error).__name__}: {error}"})
+            self._answer(500, {"error": f"{type(error).__name__}: {text_of(error)}"})
         else:
             self._answer(200, result)
 

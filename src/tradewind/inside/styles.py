@@ -22,6 +22,7 @@ import time
 from typing import Any, Callable, Iterator
 
 from . import convert, expression, failing, groups, inputs, keys, outputs, tables, tracking
+from .ends import text_of
 from .groups import Group, Piece
 from .sink import Sink
 
@@ -263,7 +264,7 @@ class Streamed:
                 sink.write(found[0].slice(0, 0), found[1], "no rows")
                 self._assume(sink)
         except Exception as error:
-            why = f" ({type(error).__name__}: {error})"
+            why = f" ({type(error).__name__}: {text_of(error)})"
         if sink.schema is None and self.of == 1:
             raise outputs.Unstorable(
                 f"{self.source} has no rows, and what columns the result has is not known: the "

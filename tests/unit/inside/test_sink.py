@@ -135,7 +135,7 @@ def test_nothing_is_left_of_what_is_discarded(tmp_path: Path) -> None:
 
 
 def test_values_without_a_type_are_told_by_row() -> None:
-    with pytest.raises(Mixed, match="'x' holds int, and then 'b', a str") as caught:
+    with pytest.raises(Mixed, match="'x' holds int, and then 'b', of str") as caught:
         from_rows([{"x": 1}, {}, {"x": None}, {"x": 2}, {"x": "b"}, {"x": 3}])
     assert caught.value.row == 4
 

@@ -427,7 +427,7 @@ def delayed(data: Any) -> Any:
         (text, "batch", ["returned a str for rows 0 to"]),
         (text, "row", ["returned a str for row 0 of flights@1", "expected a dict for each row"]),
         (lies, "batch", ["the column 'i' is int64 in rows 0 to", "is string in rows 4"]),
-        (lies_by_row, "row", ["'i' holds int, and then 'many', a str, for row 77 of flights@1"]),
+        (lies_by_row, "row", ["'i' holds int, and then 'many', of str, for row 77 of flights@1"]),
         (yields, "batch", ["the function is a generator"]),
         (yields, "row", ["the function is a generator"]),
         (waits, "batch", ["the function is async"]),

@@ -51,6 +51,25 @@ def table_of(machine: Machine, output: dict[str, Any]) -> pa.Table:
     return pq.read_table(io.BytesIO(machine.read(output["files"][0]["digest"])))
 
 
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_a_function_that_leaves_has_made_nothing(machine: Machine, on_error: str) -> None:
+    how = {"style": "row", "backend": "duckdb", "on_error": on_error}
+    told = call(machine, f"left-{on_error}", "import sys\ndef f(data):\n    sys.exit(0)\n", how)
+    assert told.reason()["reason"] == "error"
+    assert told.reason()["message"].startswith("sys.exit was called before the function returned")
+
+
+def test_an_exception_that_cannot_be_printed_is_one_all_the_same(machine: Machine) -> None:
+    text = ROW.replace("ValueError", "Mute") + (
+        "\nclass Mute(Exception):\n    def __str__(self):\n        raise RuntimeError('no')\n"
+    )
+    how = {"style": "row", "backend": "duckdb"}
+    told = call(machine, "mute-skip", text, {**how, "on_error": "skip"})
+    assert last(told).body["outputs"]["output"]["meta"] == {"skipped": 1}
+    told = call(machine, "mute", text, how)
+    assert told.reason()["message"].startswith("(its message could not be printed) (at row 7 of")
+
+
 def test_rows_are_left_out_and_counted(machine: Machine) -> None:
     told = call(machine, "p1", ROW, {"style": "row", "backend": "duckdb", "on_error": "skip"})
     assert told.reason()["reason"] == "ok", ended(told)
