@@ -264,10 +264,9 @@ class Model:
 
     @cached_property
     def _telling(self) -> list[PastRun]:
-        if self.line is None:
-            return list(self.facts.history)
-        least = max(self.line.rows, self.counted / NEAR)
-        return [run for run in self.facts.history if not run.rows or run.rows >= least]
+        least = max(self.line.rows if self.line is not None else 0, self.counted / NEAR)
+        telling = [run for run in self.facts.history if not run.rows or run.rows >= least]
+        return telling if telling or self.line is not None else list(self.facts.history)
 
     @property
     def unknown(self) -> bool:

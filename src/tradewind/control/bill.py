@@ -166,6 +166,8 @@ def usage(view: View, neighbours: Neighbours) -> dict[str, Any]:
 
 
 def rows(run: Run) -> int:
-    """How many rows the tables of a pinned run have together, as far as their versions say."""
-    inputs = run.pinned.get("inputs", {}).values()
-    return sum(int(each.get("meta", {}).get("rows") or 0) for each in inputs)
+    """How many rows the tables of a pinned run have together, as far as their versions say; of
+    tables that have none 1, since 0 is where nobody knows."""
+    metas = [each.get("meta", {}) for each in run.pinned.get("inputs", {}).values()]
+    known = [int(meta["rows"]) for meta in metas if meta.get("rows") is not None]
+    return max(1, sum(known)) if known else 0

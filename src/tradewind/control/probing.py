@@ -142,7 +142,7 @@ def facts(body: dict[str, Any]) -> Probed:
     """The findings as the compiler reads them."""
     whole = body["input"]
     return Probed(
-        rows=int(whole["rows"]),
+        rows=max(1, int(whole["rows"])),  # 0 is where nobody knows
         groups=int(whole["groups"]),
         bytes=int(whole["bytes"]),
         style=str(body["style"]),

@@ -498,3 +498,16 @@ def test_every_part_of_a_group_array_reads_all_rows() -> None:
     assert eight.cpu.p50 - one.cpu.p50 == pytest.approx(7 * (START_CPU + read))
     # So many processes do not help a function that is mostly reading.
     assert seconds(made, option(width=32, parts=64)) > 2 * (START_CPU + read)
+
+
+def test_a_run_of_a_table_without_rows_says_nothing_of_large_ones() -> None:
+    large = PastRun(seconds=40.0, cpu=40.0, memory=0, rows=6_000_000, backend="duckdb")
+    empty = PastRun(seconds=1.6, cpu=1.6, memory=0, rows=1, backend="duckdb")
+    assert work(model(None, empty, large, rows=6_000_000)).cpu == (
+        work(model(None, large, rows=6_000_000)).cpu
+    )
+
+
+def test_a_table_without_rows_takes_what_a_start_does() -> None:
+    large = PastRun(seconds=40.0, cpu=40.0, memory=0, rows=6_000_000, backend="duckdb")
+    assert work(Model(Facts(pools=(), history=(large,), rows=1))).cpu.p50 < 2 * START_CPU
