@@ -63,8 +63,7 @@ def _hourly(machine: Machine, spot: bool) -> int:
 
 
 def _counted(option: Option, machine: Machine, spot: bool, model: Model) -> Iterator[Plan]:
-    several = option.backend in {"partitions", "spark"}
-    for count in COUNTS if several else COUNTS[:1]:
+    for count in COUNTS if option.backend == "partitions" else COUNTS[:1]:
         sized = _filling(option, machine, count, model)
         plan = _plan(sized, machine, count, spot, model)
         if plan is not None:
@@ -83,7 +82,7 @@ def _filling(option: Option, machine: Machine, count: int, model: Model) -> Opti
         width = min(limit, math.floor(machine.cpu) * count)
         return replace(option, resources=each, width=width, parts=parts_for(width, limit)[0])
     each = replace(option.resources, cpu=machine.cpu)
-    return replace(option, resources=each, width=count if option.backend == "spark" else 1)
+    return replace(option, resources=each, width=1)
 
 
 def _plan(option: Option, machine: Machine, count: int, spot: bool, model: Model) -> Plan | None:

@@ -33,6 +33,8 @@ def sizes(option: Option, pool: PoolFacts, model: Model) -> Iterator[Option]:
         sized = replace(option, resources=replace(option.resources, cpu=cpu))
         if option.backend == "spark":
             most = holds(sized.resources, pool)
+            if pool.engine != "local":  # its processes read and write the same files
+                most = min(1, most)
             yield from (replace(sized, width=width) for width in powers(most))
         else:
             yield sized

@@ -16,6 +16,7 @@ from tests.unit.compiler.samples import (
     HERE,
     MACHINES,
     PARTITIONS,
+    SPARK,
     ask,
     call,
     probed,
@@ -67,6 +68,14 @@ def test_sizes_are_powers_of_two_and_what_the_pool_can_hold() -> None:
     unknown = Model(Facts(pools=()))
     fixed = replace(DUCKDB, elastic=False)
     assert list(sizes(fixed, FARM, unknown)) == [fixed]
+
+
+def test_spark_has_several_processes_on_this_machine_alone() -> None:
+    made = Model(Facts(pools=(), probed=probed()))
+    assert {each.width for each in sizes(SPARK, HERE, made)} == {1, 2}
+    assert {each.width for each in sizes(SPARK, FARM, made)} == {1}
+    told = ask(probed(), options=(SPARK,)).elsewhere
+    assert told and {each.option.width for each in told} == {1}
 
 
 @given(st.floats(0.1, 40.0))

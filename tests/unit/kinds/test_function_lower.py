@@ -100,6 +100,16 @@ def test_spark_is_offered_where_the_environment_has_it(fields: dict[str, Any]) -
     assert [each.backend for each in lower.options(others)] == ["duckdb", "partitions"]
 
 
+def test_spark_with_less_memory_than_its_java_is_refused_or_not_offered() -> None:
+    little = {"cpu": 1.0, "memory": "512MiB"}
+    with pytest.raises(Refused, match="'spark' needs 1 GiB of memory for its Java") as caught:
+        lower.options(pinned(style="row", backend="spark", resources=little))
+    assert "resources.memory is 512 MiB" in caught.value.message
+    assert caught.value.hint.startswith("write memory: 1.5GiB, leave it out")
+    others = pinned(style="row", dependencies=["pyspark>=4"], resources=little)
+    assert [each.backend for each in lower.options(others)] == ["duckdb", "partitions"]
+
+
 def test_spark_of_several_processes_is_a_gang_that_publishes_once() -> None:
     made = pinned(style="row", backend="spark")
     option = Option(backend="spark", width=3, resources=Resources(cpu=2.0))

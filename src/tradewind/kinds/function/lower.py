@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from tradewind.base.errors import Refused
+from tradewind.base.units import format_bytes
 from tradewind.components import catalog
 from tradewind.kinds import sizing
 from tradewind.kinds.function import matrix
@@ -28,6 +30,8 @@ FIRST_WIDTH = 2
 PROBE_CPU = 1.0
 PROBE_START, PROBE_PATIENCE = 60.0, 4.0
 
+# Java begins with less and is ended, or ends by itself, after the work was paid for.
+SPARK_MEMORY = 1 << 30
 _SPARK = re.compile(r"pyspark\b(?!-)|tradewind\[.*spark")
 
 # What a part returns is nothing by itself: the parts of a table are published together.
@@ -69,7 +73,15 @@ def options(pinned: Pinned) -> Sequence[Option]:
 def _there(spec: FunctionSpec, backends: Sequence[str]) -> Sequence[str]:
     """Without Spark where nobody asked for it: no plan may need what the environment lacks."""
     named = spec.dependencies if isinstance(spec.dependencies, tuple) else ()
-    if spec.backend == "spark" or any(_SPARK.match(each) for each in named):
+    memory = sizing.resources(spec, FIRST_CPU).memory
+    small = 0 < memory < SPARK_MEMORY
+    if spec.backend == "spark" and small:
+        raise Refused(
+            f"the backend 'spark' needs {format_bytes(SPARK_MEMORY)} of memory for its Java, and "
+            f"resources.memory is {format_bytes(memory)}",
+            hint="write memory: 1.5GiB, leave it out, or write backend: duckdb",
+        )
+    if spec.backend == "spark" or any(_SPARK.match(each) for each in named) and not small:
         return backends
     return [each for each in backends if each != "spark"]
 
