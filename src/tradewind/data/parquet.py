@@ -147,18 +147,30 @@ class write_faults:
 
 
 def open_file(path: Path | str) -> Any:
-    """A `pyarrow.parquet.ParquetFile`; NotFound or InvalidData if it is none."""
+    """A `pyarrow.parquet.ParquetFile`; NotFound or InvalidData if it is none, or if it is not the
+    rows that it says: readers go by its groups."""
     pa = arrow()
     import pyarrow.parquet as pq
 
     where = errors.Location(file=str(path))
     try:
-        return pq.ParquetFile(path)
+        file = pq.ParquetFile(path)
+        told = file.metadata
+        held = sum(told.row_group(group).num_rows for group in range(told.num_row_groups))
     except FileNotFoundError as error:
         raise errors.NotFound("the file does not exist", where=where) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         text = f"this is not a whole Parquet file: {first_line(error)}"
         raise errors.InvalidData(text, where=where) from error
+    if held != told.num_rows:
+        file.close()
+        raise errors.InvalidData(
+            f"the Parquet file contradicts itself: its footer says {told.num_rows:,} rows, its row "
+            f"groups {held:,}",
+            hint="write it anew from where it came from; whichever is read, rows may be missing",
+            where=where,
+        )
+    return file
 
 
 def schema_of(files: Sequence[Path | str]) -> pa.Schema:

@@ -290,6 +290,22 @@ def test_parquet_and_arrow_files(tmp_path: Path) -> None:
     assert load(tmp_path, "unnamed").equals(one)
 
 
+@pytest.mark.parametrize("told", [199, 201])
+def test_a_parquet_file_that_contradicts_itself_is_none(tmp_path: Path, told: int) -> None:
+    """Whichever of the numbers lies, a reader that trusts one of them loses rows."""
+    import pyarrow.parquet
+
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pa.table({"a": range(200)}), path, row_group_size=100)
+    whole = path.read_bytes()
+    footer = whole[-8 - int.from_bytes(whole[-8:-4], "little") :]
+    before, after = (bytes([0x16, 2 * n & 0x7F | 0x80, 2 * n >> 7]) for n in (200, told))
+    assert footer.count(before) == 1, "Thrift's field and its number, zigzag, in two bytes"
+    path.write_bytes(whole[: -len(footer)] + footer.replace(before, after))
+    with pytest.raises(errors.InvalidData, match=rf"a\.parquet: .* {told} rows, .* groups 200"):
+        load(tmp_path, "a.parquet")
+
+
 def test_parquet_files_that_differ(tmp_path: Path) -> None:
     import pyarrow.parquet
 
