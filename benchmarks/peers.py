@@ -1,4 +1,4 @@
-"""Ray and Prefect, each in an environment of its own outside the checkout, made once.
+"""Ray, Prefect and Dask, each in an environment of its own outside the checkout, made once.
 
 A peer's program (`peer_ray.py`, `peer_prefect.py`) runs in that environment and prints one line of
 JSON. What cannot be installed or does not run is noted, and the benchmark goes on without it.
