@@ -11,21 +11,26 @@ import importlib.util
 import logging
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from typing import Any, Iterator
 
-from . import inputs, tables
+from . import inputs, loading, tables
 
 HERE = "127.0.0.1"
 HEAP = 1 << 30
 # Of what a process may hold, the rest is for Python.
 HEAP_SHARE = 0.5
 PATIENCE = 180.0
+# Somebody may kill a process of Spark's as often as one of a run's (`kinds.sizing`); what the
+# function raises never comes this way: a share tells it as its result.
+TRIES = 4
 _LOOK = 0.5
 _LOG = """\
 rootLogger.level = error
@@ -58,7 +63,7 @@ _SETTINGS = {
     "spark.driver.bindAddress": HERE,
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    "spark.task.maxFailures": "1",
+    "spark.task.maxFailures": str(TRIES),
     "spark.scheduler.minRegisteredResourcesRatio": "1.0",
     "spark.scheduler.maxRegisteredResourcesWaitingTime": "120s",
     "spark.sql.session.timeZone": "UTC",
@@ -74,6 +79,8 @@ _SETTINGS = {
     "spark.sql.catalogImplementation": "in-memory",
 }
 _open: list[Any] = []
+# The statuses of processes beside the driver that ended before their time.
+_fallen: list[int] = []
 
 
 @contextlib.contextmanager
@@ -87,14 +94,19 @@ def opened(call: dict[str, Any], folder: str) -> Iterator[Any]:
         os.makedirs(folder, exist_ok=True)
         ends.callback(shutil.rmtree, folder, True)
         ends.enter_context(_environment(folder))
-        master = "local[{}]".format(max(1, int(call.get("cores") or 1)))
+        master = "local[{},{}]".format(max(1, int(call.get("cores") or 1)), TRIES)
         if int(call.get("width") or 1) > 1:
             master = ends.enter_context(_cluster(call, folder))
-        session = _begun(master, call, folder)
-        ends.callback(_end, session)
-        _open.append(session)
-        ends.callback(_open.clear)
-        yield session
+        try:
+            session = _begun(master, call, folder)
+            ends.callback(_end, session)
+            _open.append(session)
+            ends.callback(_open.clear)
+            yield session
+        except Exception:
+            # Whatever is called without its Java raises something of its own.
+            _tell_of_the_fallen(_fallen[0] if _fallen else _status(_java_of_the_driver()))
+            raise
 
 
 @contextlib.contextmanager
@@ -125,8 +137,7 @@ def member(call: dict[str, Any], folder: str) -> None:
         worker = _worker(call, folder)
         try:
             while _listens(*_master()):
-                if worker.poll() is not None:
-                    raise inputs.Unreadable(f"Spark's worker ended ({worker.returncode})")
+                _tell_of_the_fallen(worker.poll())
                 time.sleep(_LOOK)
         finally:
             _stop(worker)
@@ -260,6 +271,62 @@ def _stop(process: subprocess.Popen[Any]) -> None:
     process.wait()
 
 
+# -- Java that ends before its time ----------------------------------------------------------------
+
+
+def _tell_of_the_fallen(status: int | None) -> None:
+    """Raise if it has ended. What somebody killed is told as a run's own process would be: that is
+    begun again, and does not count."""
+    if status is None:
+        return
+    if status == -signal.SIGKILL:
+        words = "somebody, or the kernel for want of memory, killed a Java of Spark's (SIGKILL)"
+        failure = loading.Failure("signal", words)
+        failure.exit["signal"] = "SIGKILL"
+        raise failure
+    raise loading.Failure(
+        "error",
+        f"a Java of Spark's ended before its time (status {status})",
+        "its last words are in the log; too little memory is the most common reason",
+    )
+
+
+def _java_of_the_driver() -> subprocess.Popen[Any] | None:
+    return getattr(tables.use("pyspark").SparkContext._gateway, "proc", None)
+
+
+def _status(process: subprocess.Popen[Any] | None) -> int | None:
+    """None as long as it lives. Whose connection is gone may need a moment to be gone itself."""
+    if process is None:
+        return None
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(1)
+    return None
+
+
+@contextlib.contextmanager
+def _watched(*processes: subprocess.Popen[Any]) -> Iterator[None]:
+    """Spark waits for ever for a master that is gone: if one of these ends, so does its Java."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_LOOK):
+            _fallen.extend(p.returncode for p in processes if p.poll() is not None)
+            driver = _java_of_the_driver()
+            if _fallen and driver is not None:
+                driver.kill()
+                return
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
+        _fallen.clear()
+
+
 # -- a cluster of a gang's members -----------------------------------------------------------------
 
 
@@ -284,7 +351,8 @@ def _cluster(call: dict[str, Any], folder: str) -> Iterator[str]:
     try:
         _await_master()
         worker = _worker(call, folder)
-        yield f"spark://{host}:{port}"
+        with _watched(master, worker):
+            yield f"spark://{host}:{port}"
     finally:
         for process in (worker, master):
             if process is not None:

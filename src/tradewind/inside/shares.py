@@ -58,7 +58,9 @@ class Share:
         return styles.Streamed(function, start)
 
     def _part(self, part: int) -> dict[str, Any]:
-        out = os.path.join(self.start["out"], "shares", f"{part:05d}")
+        # A try that was given up may still write when the next one does.
+        context = tables.use("pyspark").TaskContext.get()
+        out = os.path.join(self.start["out"], "shares", f"{part:05d}-{context.taskAttemptId()}")
         os.makedirs(out, exist_ok=True)
         return {**self.start, "item": {"part": part, "of": self.of}, "out": out}
 

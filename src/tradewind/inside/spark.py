@@ -31,6 +31,17 @@ from . import (
 )
 
 _FOLDER = "spark"
+# What Spark says of processes that end again and again, and what we say.
+_DEATHS = {
+    "Python worker exited unexpectedly": (
+        "a Python process that called the function ended {} times before the function returned",
+        "do not call os._exit in it; a native library may have crashed, or memory was short",
+    ),
+    "ExecutorLostFailure": (
+        "a process of Spark's that called the function was killed {} times",
+        "somebody, or the kernel for want of memory, kills it: raise resources.memory",
+    ),
+}
 
 
 def carry_out(
@@ -104,9 +115,11 @@ def _run(action: Callable[[], Any]) -> Any:
         with session.quiet():
             return action()
     except Exception as error:
+        for sign, (words, hint) in _DEATHS.items():
+            if sign in str(error):
+                raise loading.Failure("error", words.format(session.TRIES), hint) from None
         words = _words(error)
-        failure = loading.Failure("error", f"Spark could not carry it out: {words}")
-        raise failure from None
+        raise loading.Failure("error", f"Spark could not carry it out: {words}") from None
 
 
 def _words(error: BaseException) -> str:
