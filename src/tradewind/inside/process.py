@@ -44,6 +44,14 @@ def _settle(start: dict[str, Any], log: int, channel: int) -> None:
     sys.path[:0] = start.get("path", [])
     if start.get("way") == "checkpoint" and not start.get("command"):
         signal.signal(signal.SIGTERM, tracking.note_stop)
+        os.register_at_fork(after_in_child=_end_when_told)
+
+
+def _end_when_told() -> None:
+    """What the user's process forks has nothing to save for us: a pool of processes ends its own by
+    this signal, and waits for them."""
+    if signal.getsignal(signal.SIGTERM) is tracking.note_stop:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _stream(fd: int) -> TextIO:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.node.machine import Machine, ended, last
-from tradewind.records.tasks import Array, Entry, Gang, Input, Output, Role
+from tradewind.records.tasks import Array, Entry, Gang, Input, Output, Role, Stop
 from tradewind.testing.engine_suite import Session, Told, a_placement
 
 
@@ -204,6 +204,24 @@ def test_scripts_and_exit_statuses(machine: Machine) -> None:
     told = machine.run(test)
     assert ended(told)["status"] == 5
     assert machine.log("script") == b"__main__ ['--n', '1'] ['train.py']\n"
+
+
+POOL = """
+import multiprocessing, os, signal, time
+
+def f():
+    os.kill(os.getpid(), signal.SIGTERM)
+    other = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    other.start()
+    other.terminate()
+    other.join(20)
+    return [other.exitcode, os.environ["TRADEWIND_STOPPING"]]
+"""
+
+
+def test_what_a_function_that_saves_its_work_forks_ends_when_told(machine: Machine) -> None:
+    output = result(machine, POOL, stop=Stop(way="checkpoint"))
+    assert output["value"] == [-15, "1"]
 
 
 def test_modules_and_gang_variables(machine: Machine) -> None:
