@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from tests.unit.inside import ways
-from tradewind.inside import inputs, session, spark, sparksql
+from tradewind.inside import inputs, loading, session, spark, sparksql
 
 TABLE = ibis.table(
     {
@@ -128,3 +130,28 @@ def test_members_on_several_machines_are_refused(
     monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
     with pytest.raises(inputs.Unreadable, match="on several machines each has its own"):
         session._master()
+
+
+def test_a_master_that_is_killed_takes_the_driver_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, driver = (subprocess.Popen(["sleep", "600"]) for _ in range(2))
+    monkeypatch.setattr(session, "_java_of_the_driver", lambda: driver)
+    try:
+        with session._watched(master):
+            master.kill()
+            assert driver.wait(60) == -signal.SIGKILL
+            assert session._fallen == [-signal.SIGKILL]
+        assert session._fallen == []
+    finally:
+        for process in (master, driver):
+            process.kill()
+            process.wait()
+
+
+def test_a_killed_java_is_a_killed_process_and_another_end_is_an_error() -> None:
+    session._tell_of_the_fallen(None)
+    with pytest.raises(loading.Failure, match="killed a Java") as caught:
+        session._tell_of_the_fallen(-signal.SIGKILL)
+    assert (caught.value.exit["reason"], caught.value.exit["signal"]) == ("signal", "SIGKILL")
+    with pytest.raises(loading.Failure, match="status 1") as caught:
+        session._tell_of_the_fallen(1)
+    assert caught.value.exit["reason"] == "error" and "memory" in caught.value.exit["hint"]
