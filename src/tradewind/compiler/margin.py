@@ -37,11 +37,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Try:
-    """One try at a unit: how long it lasted (s), its phases, and what user code was seen at (s)."""
+    """One try at a unit: how long it lasted (s), its phases, and what user code was seen at (s);
+    the bucket of a call of which nothing was seen."""
 
     seconds: float
     phases: Mapping[str, float] = field(default_factory=dict)
     seen: Mapping[Place, float] = field(default_factory=dict)
+    unseen: str = "short"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ def _of(each: Try) -> dict[Place, float]:
     # Whoever was killed, or still runs, has told no phases: then all of its time is the call.
     call = min(left, each.phases.get("call", left if seen else 0.0))
     if call > 0:
-        for place, seconds in each.seen.items() if seen else [(bucket("short"), 1.0)]:
+        for place, seconds in each.seen.items() if seen else [(bucket(each.unseen), 1.0)]:
             found[place] = found.get(place, 0.0) + call * seconds / (seen or 1.0)
         left -= call
     if left > 0:

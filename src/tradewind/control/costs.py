@@ -130,7 +130,7 @@ class Costs:
             if not price and not seconds:
                 continue  # it only waited
             tries = [
-                _try(each, told, (placement.ended or now))
+                _try(each, told, placement, placement.ended or now)
                 for each in attempts
                 if each.placement == placement.id and each.started
             ]
@@ -166,11 +166,13 @@ def _together(role: Role) -> int:
     return 1 if isinstance(role.shape, Gang) else starting_width(role.shape)
 
 
-def _try(attempt: Attempt, told: Mapping[_Unit, Seen], until: float) -> Try:
+def _try(attempt: Attempt, told: Mapping[_Unit, Seen], placement: Placement, until: float) -> Try:
     key = (attempt.placement, attempt.role, attempt.index, attempt.number)
     seen = told.get(key, Seen(phases={}, lines={}, looks=0, waited=0.0))
     seconds = max(0.0, (attempt.ended or until) - attempt.started)
-    return Try(seconds=seconds, phases=seen.phases, seen=seen.lines)
+    # Without a bundle what was called is ours: an import, a query.
+    unseen = "short" if placement.task.bundle else "outside"
+    return Try(seconds=seconds, phases=seen.phases, seen=seen.lines, unseen=unseen)
 
 
 def _seen(rows: Sequence[Phase]) -> Seen:

@@ -89,6 +89,11 @@ def test_who_was_killed_has_told_no_call_but_was_seen(phases: dict[str, float]) 
     assert found["f.py:3"] == (80 if phases else 100)
 
 
+def test_a_call_of_what_is_no_user_code_is_outside_it() -> None:
+    call = Try(seconds=1.0, phases={"import": 0.5, "call": 0.5}, unseen="outside")
+    assert priced(margin(100, 1.0, [call])) == {"imports": 50, "outside": 50}
+
+
 def test_what_no_try_had_is_around_them() -> None:
     assert priced(margin(100, 10.0, [])) == {"around": 100}
     found = priced(margin(100, 10.0, [Try(seconds=4.0, phases={"call": 4.0})]))
