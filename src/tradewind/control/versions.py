@@ -230,6 +230,9 @@ def _figures(plan: Plan | None, found: Json) -> Json:
 
 
 def _change(blobs: Blobs, made: Pinned, old: Pinned, run: Run, found: Json) -> Json:
+    if _does_the_same(blobs, made, old):
+        nothing = blame.Blame(verdict="same", change=0.0, noise=0.0, lines=())
+        return {**codec.to_json(nothing), "words": "no line that it reaches does anything else"}
     bodies = {"before": found, "now": run.memory["probes"]}
     for name, each in bodies.items():
         if len(found.get("samples", {}).get(name, {}).get("works", ())) < FEWEST:
@@ -256,6 +259,22 @@ def _change(blobs: Blobs, made: Pinned, old: Pinned, run: Run, found: Json) -> J
     load = max(float(each.get("load", 0.0)) for each in bodies.values())
     change = blame.blame(before, now, LEAST, blame.REPEAT * (1.0 + load))
     return costs.told(change, before, now)
+
+
+def _does_the_same(blobs: Blobs, made: Pinned, old: Pinned) -> bool:
+    """Whether nothing but spaces, comments and code that it does not reach was changed. What is no
+    code may be read by it."""
+    written = [{name: each.spec.get(name) for name in WRITTEN[:-1]} for each in (made, old)]
+    entry = str(made.spec.get("entry") or "")
+    reached = [code.parts(blobs, each.bundle, entry) for each in (made, old) if entry]
+    others = [
+        {name: data for name, data in code.files_of(blobs, each.bundle).items()
+         if not name.endswith((".py", ".tw"))}
+        for each in (made, old)
+    ]  # fmt: skip
+    return bool(reached and reached[0]) and all(
+        one == other for one, other in (written, reached, others)
+    )
 
 
 def _asleep(body: Json, sample: Json) -> bool:

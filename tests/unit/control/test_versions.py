@@ -43,7 +43,12 @@ def test_what_was_not_made_here_is_refused() -> None:
 
 
 def told(
-    blobs: FolderBlobs, before: list[float], now: list[float], load: float = 0.0, wall: float = 1.0
+    blobs: FolderBlobs,
+    before: list[float],
+    now: list[float],
+    load: float = 0.0,
+    wall: float = 1.0,
+    texts: tuple[str, str] = (NEW, OLD),
 ) -> Any:
     """What is said of these CPU seconds, of calls on a tenth of the input."""
 
@@ -58,10 +63,10 @@ def told(
 
     samples = {"before": sample(before, 0.4), "now": sample(now, 0.6)}
     made, old = (
-        Pinned(kind="function", name="f", project="default", spec={},
+        Pinned(kind="function", name="f", project="default", spec={"entry": "f.py:f"},
                environment=Environment(digest="e"),
                bundle=blobs.put_bytes(bundle_of({"f.py": text})))
-        for text in (NEW, OLD)
+        for text in texts
     )  # fmt: skip
     run = Run(id="r1", project="default", kind="function", name="f", state=RunState.PROBING,
               spec={}, created=0.0, updated=0.0, memory={"probes": body(now)})  # fmt: skip
@@ -81,6 +86,13 @@ def test_what_the_clock_cannot_tell_is_not_told(blobs: FolderBlobs) -> None:
     assert told(blobs, [0.60, 0.61], [0.65, 0.66], load=3.0)["verdict"] == "unclear"
     assert told(blobs, [0.06, 0.06], [0.09, 0.09])["verdict"] == "unclear"
     assert "too few calls" in told(blobs, [0.6], [0.9, 0.9])["words"]
+
+
+def test_what_does_the_same_costs_the_same_whatever_its_calls_took(blobs: FolderBlobs) -> None:
+    spaced = "# what for\n\ndef f(a):\n\n    return (a + 1)\n\n\ndef other():\n    pass\n"
+    found = told(blobs, [0.6], [0.9, 0.9], texts=(spaced, OLD))
+    assert (found["verdict"], found["lines"]) == ("same", [])
+    assert told(blobs, [0.6], [0.9, 0.9])["verdict"] == "unclear"
 
 
 def test_who_sleeps_is_judged_by_the_clock(blobs: FolderBlobs) -> None:
