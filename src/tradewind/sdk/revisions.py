@@ -79,7 +79,10 @@ def _output(folder: Path, *words: str) -> bytes:
     except subprocess.TimeoutExpired:
         raise UserError(f"git {words[0]} did not end within {_PATIENCE} s") from None
     if done.returncode and b"not a git repository" in done.stderr:
-        raise NoRevision(f"{folder} lies in no git repository")
+        raise NoRevision(
+            f"{folder} lies in no git repository",
+            hint="name an earlier run of it (tw get runs), or keep the code in git",
+        )
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip()
         raise _Failed(f"git {words[0]}: {said or done.returncode}")

@@ -78,7 +78,7 @@ def earlier(client: Client, work: Work, document: Json, name: str) -> Json:
         try:
             return {"run": client.runs.get(name)["id"]}
         except NotFound:
-            raise NotFound(f"{error.message}, and no run {name!r}", hint=error.hint) from None
+            raise NotFound(f"{error.message}, and there is no run {name!r}", hint=error.hint) from None
 
 
 def read(parse: Callable[[str], Any], text: str, what: str) -> Any:
