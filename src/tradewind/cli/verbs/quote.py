@@ -78,7 +78,9 @@ def earlier(client: Client, work: Work, document: Json, name: str) -> Json:
         try:
             return {"run": client.runs.get(name)["id"]}
         except NotFound:
-            raise NotFound(f"{error.message}, and there is no run {name!r}", hint=error.hint) from None
+            raise NotFound(
+                f"{error.message}, and there is no run {name!r}", hint=error.hint
+            ) from None
 
 
 def read(parse: Callable[[str], Any], text: str, what: str) -> Any:
@@ -113,13 +115,19 @@ def show_curve(quote: Json, out: Out) -> None:
             f"{money(other)}: {other['pool']}" if other else "",
         ])  # fmt: skip
     out.table(["within", "price", "by", "estimate elsewhere"], rows)
-    lines = plot.price_curve(_points(quote["plans"]), _points(quote.get("elsewhere") or []))
+    own, others = _points(quote["plans"]), _points(quote.get("elsewhere") or [])
+    # The axes are of what may be chosen: what is slower and dearer would take most of them.
+    better = [
+        (time, price) for time, price in others if not any(a <= time and b <= price for a, b in own)
+    ]
+    lines = plot.price_curve(own, better) or plot.price_curve(own, others)
     if lines:
         out.line()
     for line in lines:
         out.line(line)
     if lines:
-        out.note("● a plan, ○ an estimate for machines that are not connected")
+        there = any("○" in line for line in lines)
+        out.note("● a plan" + ", ○ an estimate for machines that are not connected" * there)
 
 
 def without(plans: list[Json]) -> str:

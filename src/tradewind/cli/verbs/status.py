@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from tradewind.base import units
-from tradewind.cli.show import Out, hourly
+from tradewind.cli.show import Out, hourly, moment
 from tradewind.cli.verbs.get import amount, state_of
 from tradewind.sdk import local
 
@@ -76,7 +76,14 @@ def _flat(value: Any) -> str:
 
 
 def _lines(body: dict[str, Any]) -> str:
-    return "\n".join(
-        f"{name}: {part if isinstance(part, str | int | float) else json.dumps(part)}"
-        for name, part in body.items()
-    )
+    return "\n".join(f"{name}: {_said(name, part)}" for name, part in body.items() if part)
+
+
+def _said(name: str, part: Any) -> str:
+    if name == "since":
+        return moment(float(part))
+    if name == "memory":
+        return ", ".join(f"{units.format_bytes(size)} {what}" for what, size in part.items())
+    if name == "limits":
+        return "; ".join(f"{what}: {how}" for what, how in part.items())
+    return str(part) if isinstance(part, str | int | float) else json.dumps(part)
