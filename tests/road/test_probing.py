@@ -116,6 +116,16 @@ async def test_findings_are_shared_by_runs_of_the_same_pinned_spec(town: Town) -
 
 
 @in_town
+async def test_a_quote_is_compared_with_machines_that_were_imported(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    await town.result(batch(performance="60s"))
+    head = "provider,region,instance,vcpus,memory_gib,usd_per_hour,as_of"
+    town.here.prices.put(f"{head}\nx,r,cheap,16,64,0.0001,2020-01-01\n", "p.csv", replace=False)
+    quote = town.here.offers.quote(batch(), "me", rows=100 * ROWS)
+    assert quote.elsewhere and {each.grounds["machine"] for each in quote.elsewhere} == {"x/cheap"}
+
+
+@in_town
 async def test_what_was_found_long_ago_is_measured_again(town: Town) -> None:
     """It says what else the machine did then."""
     acts(town, measured(1e-3, load=2.0), table(ROWS))

@@ -100,10 +100,12 @@ def like(machines: Sequence[Machine], cpu: float, memory: int) -> Machine:
 
 
 def compared(machines: Sequence[Machine]) -> tuple[Machine, ...]:
-    """The two machines that every quote is compared with."""
+    """The two machines that a run's price is compared with."""
     cheapest = {each.name: each for each in reversed(machines) if each.name in COMPARE}
+    if cheapest:
+        return tuple(cheapest[name] for name in COMPARE if name in cheapest)
     plain = [each for each in machines if not each.accelerators] or list(machines)
-    return tuple(cheapest[name] for name in COMPARE if name in cheapest) or tuple(plain[:2])
+    return tuple(plain[:2])
 
 
 def chosen(

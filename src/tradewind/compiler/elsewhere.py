@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from tradewind.compiler import price
 from tradewind.compiler.facts import Machine, PoolFacts
-from tradewind.compiler.frontier import frontier
+from tradewind.compiler.frontier import EVEN, frontier, known
 from tradewind.compiler.model import Model
 from tradewind.compiler.sizes import parts_for
 from tradewind.compiler.timing import grounds, most_parts, timed
@@ -25,37 +25,75 @@ STRANGE = 1.5
 # At the upper end a spot machine is taken away once and its share of the work is done again.
 TAKEN = 1.5
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
-MOST = 12
+# Estimates to show at most; of those that plans of one's own surpass in time and price, which say
+# no more than that, this many.
+MOST, FEW = 12, 3
 
 
 def estimates(
-    options: Sequence[Option], machines: Sequence[Machine], model: Model, connected: Sequence[str]
+    options: Sequence[Option],
+    machines: Sequence[Machine],
+    model: Model,
+    connected: Sequence[str],
+    own: Sequence[Plan],
 ) -> tuple[Plan, ...]:
     """The frontier of time and price over machines, how many of them, and how they are bought;
-    the fastest first, thinned to a dozen."""
+    the fastest first, thinned to a dozen, and beside better plans of one's `own` to three."""
     found = [
         plan
         for machine, spot in _worth(machines, connected)
         for option in options
         for plan in _counted(option, machine, spot, model)
     ]
-    kept = frontier(found)
-    step = max(1, math.ceil(len(kept) / MOST))
-    return tuple(kept[:-1:step]) + tuple(kept[-1:])
+    priced = known(found)
+    kept = frontier([_fewest(plan, priced) for plan in frontier(found)])
+    better = known(own)
+    surpassed = [plan for plan in kept if _surpassed(plan, better)]
+    shown = _thinned([plan for plan in kept if plan not in surpassed], MOST)
+    return tuple(frontier(shown + _thinned(surpassed, FEW)))
+
+
+def _fewest(plan: Plan, found: Sequence[tuple[float, float, Plan]]) -> Plan:
+    """Of what nobody can tell apart from a plan by time and price the one of fewest machines."""
+    [(seconds, money, _)] = known([plan])
+    even = (each for each in found if each[0] <= seconds * EVEN and each[1] <= money * EVEN)
+    return min(even, key=lambda each: (each[2].grounds["count"], each[1], each[0]))[2]
+
+
+def _surpassed(plan: Plan, better: Sequence[tuple[float, float, Plan]]) -> bool:
+    """Whether one of these is as fast and as cheap."""
+    [(seconds, money, _)] = known([plan])
+    return any(time <= seconds and cost <= money for time, cost, _ in better)
+
+
+def _thinned(plans: list[Plan], most: int) -> list[Plan]:
+    """So many of them, evenly, with the first and the last."""
+    if len(plans) <= most:
+        return plans
+    return [plans[round(place * (len(plans) - 1) / (most - 1))] for place in range(most)]
 
 
 def _worth(machines: Sequence[Machine], connected: Sequence[str]) -> list[tuple[Machine, bool]]:
-    """Of machines with equally many cores the cheapest, on demand and on the spot market. Those
-    with accelerators are for work that names them, and that is not predicted from CPU seconds."""
-    best: dict[tuple[float, bool], Machine] = {}
-    for machine in (each for each in machines if not each.accelerators):
-        for spot in (False, True):
-            if machine.name in connected or machine.cpu < 1 or (spot and not machine.spot):
-                continue
-            before = best.get((machine.cpu, spot))
-            if before is None or _hourly(machine, spot) < _hourly(before, spot):
-                best[machine.cpu, spot] = machine
-    return [(machine, spot) for (_, spot), machine in best.items()]
+    """Of machines of about the same size, to a power of two, those whose cores are cheapest, and
+    with more memory for a core the next; on demand and on the spot market. Those with accelerators
+    are for work that names them, and that is not predicted from CPU seconds."""
+    offers = [
+        (machine, spot)
+        for machine in machines
+        for spot in (False, True)
+        if not machine.accelerators and machine.name not in connected
+        if machine.cpu >= 1 and (machine.spot or not spot)
+    ]
+    offers.sort(key=lambda each: _hourly(*each) / each[0].cpu)
+    roomiest: dict[tuple[int, bool], float] = {}
+    kept = []
+    for machine, spot in offers:
+        size, each = (math.floor(math.log2(machine.cpu)), spot), machine.memory / machine.cpu
+        # Twice as much, or it is the same again.
+        if each >= 2 * roomiest.get(size, 0.0):
+            roomiest[size] = each
+            kept.append((machine, spot))
+    return kept
 
 
 def _hourly(machine: Machine, spot: bool) -> int:

@@ -151,7 +151,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything together. `history` is newest first; `elsewhere` are machines to compare with;
+    """Everything together. `history` is newest first; `elsewhere` is the catalogue;
     `rows` is how many all its tables have together now, as an earlier run counts them; `style` is
     how it is written, where its spec says so; `paced` are those of `history` that were the same
     training and told of their steps."""

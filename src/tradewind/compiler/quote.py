@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from tradewind.base.errors import Refused
 from tradewind.base.units import format_bytes, format_duration, format_money
-from tradewind.compiler import counted, crowd, price, refusals, sizes, stepped, timing
+from tradewind.compiler import catalogue, counted, crowd, price, refusals, sizes, stepped, timing
 from tradewind.compiler.elsewhere import estimates
 from tradewind.compiler.facts import Facts, PoolFacts
 from tradewind.compiler.frontier import EVEN, Objective, curve, frontier, judged, likely, ranked
@@ -100,7 +100,7 @@ def _plans(
     if paced:
         plans = _best(paced, objective, first)
         left = [each for each in paced if not any(_same(each, plan) for plan in plans)]
-        return plans + left, tuple(counted.estimate(plans[0], each) for each in facts.elsewhere)
+        return plans + left, _compared(plans[0], facts)
     predicted = [
         plan
         for option in options
@@ -114,7 +114,8 @@ def _plans(
         rest = [each for each in options if not any(_is(each, plan) for plan in predicted)]
         plans = _best(predicted + _counted(rest, pools, facts), objective, first)
         elastic = [each for each in options if each not in rest]
-        beside = estimates(elastic, facts.elsewhere, model, [each.name for each in pools])
+        names = [each.name for each in pools]
+        beside = estimates(elastic, facts.elsewhere, model, names, plans)
     elif asked and facts.probed is not None and model.line is None and not facts.history:
         plans = _unpriced(options, pools, model, objective, first)
         beside = ()
@@ -124,8 +125,13 @@ def _plans(
         hourly = {each.name: each for each in pools}
         plans.sort(key=lambda plan: (plan.pool != first, _dear(plan, hourly[plan.pool])))
         plans = _chosen(_within(plans, objective), first, named=bool(pool))
-        beside = tuple(counted.estimate(plans[0], each) for each in facts.elsewhere)
+        beside = _compared(plans[0], facts)
     return plans, beside
+
+
+def _compared(best: Plan, facts: Facts) -> tuple[Plan, ...]:
+    """What is only counted, at the prices of two machines."""
+    return tuple(counted.estimate(best, each) for each in catalogue.compared(facts.elsewhere))
 
 
 def _while_busy(

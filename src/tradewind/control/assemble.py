@@ -221,7 +221,7 @@ def _assembled(
     planner = Planner(store, places)
     road = Road(store, pinner, planner, parts, places.machine, places, begin=lambda *_: None)
     pulse = Pulse()
-    stepper = Stepper(store, road, clock, places.worker, prices.compared)
+    stepper = Stepper(store, road, clock, places.worker, prices.all)
     loop = Loop(stepper, pulse)
     connections = Connections(
         places=places,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from tradewind.compiler import price
+from tradewind.compiler import catalogue, price
 from tradewind.compiler.facts import Machine
 from tradewind.control import late
 from tradewind.inside import profiling
@@ -122,7 +122,7 @@ def _elsewhere(store: Store, machines: Sequence[Machine], run: Run) -> list[dict
             ),
             "estimate": f"never run there; list price of {machine.as_of}",
         }
-        for machine in machines
+        for machine in catalogue.compared(machines)
         if held
     ]
 

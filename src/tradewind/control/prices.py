@@ -40,8 +40,6 @@ class Prices:
         self._changing = threading.Lock()
         self.all: Sequence[Machine] = Live(self.machines)
         """The machines of now, whenever it is read."""
-        self.compared: Sequence[Machine] = Live(lambda: catalogue.compared(self.machines()))
-        """Those that every quote is compared with, whenever it is read."""
 
     def machines(self) -> tuple[Machine, ...]:
         """The whole list, cheapest first."""

@@ -104,7 +104,7 @@ def test_every_server_of_the_store_sees_it_now_and_after_a_restart(tw: Tw, price
     assert [each["name"] for each in other.listing(provider="acme")] == ["acme/small", "acme/big"]
     tw("catalog", "import", write(BIG), "--replace")
     clock.advance(LOOK_SECONDS)
-    assert [each.name for each in other.compared] == ["acme/big"] and other.all[0].spot
+    assert [each.name for each in other.all] == ["acme/big"] and other.all[0].spot
 
 
 def test_of_a_wrong_file_nothing_is_taken_and_the_place_is_said(tw: Tw, prices: Prices) -> None:

@@ -55,8 +55,9 @@ def ask(
     pools: Sequence[PoolFacts] = (HERE, FARM),
     **more: Any,
 ) -> Quote:
-    known = {name: more.pop(name) for name in ("history", "outcomes") if name in more}
-    facts = Facts(pools=tuple(pools), probed=found, elsewhere=MACHINES, **known)
+    names = ("history", "outcomes", "elsewhere")
+    known = {"elsewhere": MACHINES} | {name: more.pop(name) for name in names if name in more}
+    facts = Facts(pools=tuple(pools), probed=found, **known)
     made = quote(options, facts, quote_id="q1", pinned="p", now=100.0, objective=objective, **more)
     assert isinstance(made, Quote)
     return made
