@@ -80,6 +80,16 @@ def test_a_curve_is_a_table_a_plot_and_the_plans(tw: Tw, offers: Offers) -> None
     assert "; the runner-up, " in said.out
 
 
+def test_what_ones_own_plans_surpass_is_not_in_the_plot(
+    tw: Tw, offers: Offers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offers, "quote", lambda *_: ask(probed(1e-6), probe=True))
+    said = tw("quote", "spec.yaml", "--deadline", "1h").out
+    plot, _, plans = said.partition("plan  pool")
+    assert "●" in plot and plot.count("○") == 0
+    assert 1 <= plans.count("estimate, never run there") <= 3
+
+
 def test_as_json_it_is_what_the_api_says(tw: Tw, offers: Offers) -> None:
     body = json.loads(tw("quote", "spec.yaml", "--deadline", "10s,10m", "-o", "json").out)
     assert [point["deadline"] for point in body["curve"]] == [10.0, 600.0]

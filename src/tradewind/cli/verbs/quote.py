@@ -126,8 +126,9 @@ def show_curve(quote: Json, out: Out) -> None:
     for line in lines:
         out.line(line)
     if lines:
-        there = any("○" in line for line in lines)
-        out.note("● a plan" + ", ○ an estimate for machines that are not connected" * there)
+        estimated = any("○" in line for line in lines)
+        beside = ", ○ an estimate for machines that are not connected" if estimated else ""
+        out.note(f"● a plan{beside}")
 
 
 def without(plans: list[Json]) -> str:
