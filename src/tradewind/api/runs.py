@@ -46,10 +46,12 @@ def page(
     parent: str = "",
     text: str = "",
     top: bool = False,
+    quotes: bool = False,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: str = "",
 ) -> Any:
-    """Runs, newest first. `state` takes several, with commas."""
+    """Runs, newest first; with `quotes` also those that only measured what a quote asked. `state`
+    takes several, with commas."""
     where = RunFilter(
         project=project,
         kind=kind,
@@ -58,6 +60,7 @@ def page(
         parent=parent,
         text=text,
         top=top,
+        work=not quotes,
     )
     found = here.front.page(where, limit, cursor)
     return {"items": [codec.to_json(each) for each in found.runs], "cursor": found.cursor}

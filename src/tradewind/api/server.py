@@ -62,7 +62,7 @@ def login(request: Request, code: str = "") -> RedirectResponse:
 @open_router.get("/")
 def home(here: Here) -> HTMLResponse:
     """A plain page of runs; the console takes its place."""
-    found = here.front.page(RunFilter(top=True), 50, "")
+    found = here.front.page(RunFilter(top=True, work=True), 50, "")
     return HTMLResponse(pages.runs(found.runs, here.clock.now()))
 
 

@@ -46,11 +46,14 @@ class Runs:
         state: str = "",
         name: str = "",
         parent: str | None = None,
+        quotes: bool = False,
         limit: int | None = None,
     ) -> Iterator[Json]:
-        """Summaries, newest first, page by page as they are read; `limit` in all."""
+        """Summaries, newest first, page by page as they are read; `limit` in all. With `quotes`
+        also those that only measured what a quote asked."""
         asked = {"project": project, "kind": kind, "state": state, "name": name, "parent": parent}
-        return paged(self._http, path_of("runs"), asked, limit)
+        also = {"quotes": "true"} if quotes else {}
+        return paged(self._http, path_of("runs"), {**asked, **also}, limit)
 
     def get(self, run: str) -> Json:
         """A run by its id or an unambiguous beginning of it, with attempts, placements, phases,

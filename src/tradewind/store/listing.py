@@ -18,11 +18,13 @@ from tradewind.records.runs import Run
 from tradewind.records.states import RunState
 from tradewind.store import rows, wake
 from tradewind.store.connect import AnyRow, Database
-from tradewind.store.tables import HAS_PARENT, HAS_SUCCEEDED, IS_DUE, runs
+from tradewind.store.tables import HAS_PARENT, HAS_SUCCEEDED, IS_ASKED, IS_DUE, runs
 
 FIELDS = tuple(Run.__dataclass_fields__)
 COLUMNS = [runs.c[name] for name in FIELDS]
 _WIDTH = len(FIELDS)
+# By seq, so that the other conditions can still be read off an index: a memory is in the row.
+_IS_WORK = runs.c.seq.not_in(select(runs.c.seq).where(IS_ASKED).correlate(None))
 _LINE = tuple(rows.RunLine.__dataclass_fields__)
 _LINE_COLUMNS = [runs.c[name] for name in _LINE]
 # Appended to a prefix: a bound after every id that begins so, in every collation.
@@ -166,6 +168,11 @@ def _conditions(where: rows.RunFilter) -> list[Condition]:
     return found
 
 
+def _work(where: rows.RunFilter) -> list[Condition]:
+    """The last condition: what the others keep is looked up among the runs that were asked."""
+    return [_IS_WORK] if where.work else []
+
+
 def _newest(
     connection: Connection,
     where: rows.RunFilter,
@@ -175,7 +182,8 @@ def _newest(
     """The seq of the first runs that fit, newest first."""
     if where.text:
         return _matching(connection, where, conditions, limit)
-    query = select(runs.c.seq).where(*conditions).order_by(runs.c.seq.desc()).limit(limit)
+    query = select(runs.c.seq).where(*conditions, *_work(where))
+    query = query.order_by(runs.c.seq.desc()).limit(limit)
     few = bool(where.name or where.parent or where.root)
     if few or not (where.states or where.kind):
         if where.states:
@@ -199,12 +207,14 @@ def _matching(
     pattern = re.sub(r"([%_!])", r"!\1", where.text)
     sqlite = connection.dialect.name == "sqlite"  # its LIKE does not know case
     like = c.name.like if sqlite else c.name.ilike
-    found = set(connection.scalars(query.where(like(f"%{pattern}%", escape="!"))))
+    found = set(connection.scalars(query.where(like(f"%{pattern}%", escape="!"), *_work(where))))
     begins = where.text.lower()
     if _ID_PREFIX.fullmatch(begins):
         ids = select(c.seq).where(c.id >= begins, c.id <= begins + _AFTER_ALL_IDS).limit(500)
         seqs = connection.scalars(ids).all()
-        found.update(connection.scalars(query.where(c.seq.in_(seqs))) if seqs else ())
+        found.update(
+            connection.scalars(query.where(c.seq.in_(seqs), *_work(where))) if seqs else ()
+        )
     return sorted(found, reverse=True)[:limit]
 
 

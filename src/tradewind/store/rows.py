@@ -243,8 +243,8 @@ class RunLine:
 class RunFilter:
     """Which runs to list; empty fields do not filter. `text` is a part of a name or of an id.
 
-    `parent` and `root` take ids; `top` leaves out child runs. `pools` is exact: "" in it stands for
-    runs that have no pool (yet).
+    `parent` and `root` take ids; `top` leaves out child runs, `work` those that only answer what a
+    quote asked. `pools` is exact: "" in it stands for runs that have no pool (yet).
     """
 
     project: str = ""
@@ -255,6 +255,7 @@ class RunFilter:
     root: str = ""
     text: str = ""
     top: bool = False
+    work: bool = False
     pools: frozenset[str] = frozenset()
 
 

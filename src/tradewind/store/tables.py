@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0002"
+HEAD = "0003"
 
 metadata = MetaData(
     naming_convention={
@@ -110,6 +110,8 @@ HAS_ORIGIN = text("origin <> ''")
 HAS_SUCCEEDED = text("state = 'succeeded'")
 IS_LIVE = text("ended = 0")
 IS_DUE = text("due IS NOT NULL")
+# The memory of a run that ends at its plan begins with the question, from when it is accepted.
+IS_ASKED = text("substr(memory, 1, 6) = '{\"ask\"'")
 
 
 def _where(clause: TextClause) -> dict[str, Any]:
@@ -187,6 +189,7 @@ Index(
     runs.c.seq,
     **_where(HAS_SUCCEEDED),
 )
+Index("ix_runs_asked", runs.c.seq, **_where(IS_ASKED))
 
 placements = Table(
     "placements",

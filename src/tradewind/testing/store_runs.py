@@ -387,6 +387,9 @@ class RunsExam(StoreExam):
             ({"parent": "ra"}, ["rc"]),
             ({"root": "ra"}, ["rc", "ra"]),
             ({"top": True, "project": "p"}, ["rd", "rb", "ra"]),
+            ({"work": True}, ["rd", "rc", "rb", "ra"]),
+            ({"work": True, "text": "r"}, ["rd", "rc", "rb", "ra"]),
+            ({"work": True, "states": frozenset(S)}, ["rd", "rc", "rb", "ra"]),
         ],
     )
     def test_filters(self, store: Store, where: dict[str, Any], found: list[str]) -> None:
@@ -396,7 +399,7 @@ class RunsExam(StoreExam):
                 a_run("rb", kind="training", name="Train_x"),
                 a_run("rc", parent="ra", root="ra", key="k", state=S.QUEUED),
                 a_run("rd", state=S.FAILED, ended=5.0, error={"code": "bug"}),
-                a_run("re", project="other"),
+                a_run("re", project="other", memory={"ask": {}, "probe": {"seconds": 3.0}}),
             ]
         )
         page = store.runs.page(rows.RunFilter(**where))

@@ -165,6 +165,22 @@ async def test_a_quote_and_a_rendered_request(made: House, client: httpx.AsyncCl
 
 
 @at_home
+async def test_lists_leave_out_what_only_measured_for_a_quote(
+    made: House, client: httpx.AsyncClient
+) -> None:
+    run = await ended(client, (await accept(client, ONE))[0])
+    order = {"runs": [{"spec": ONE, "ask": {}}]}
+    [asked] = (await client.post("/api/v1/runs", json=order)).json()["runs"]
+    await ended(client, asked["id"])
+    for path in ("/api/v1/runs", "/api/v1/runs?name=one", "/api/v1/runs?text=one"):
+        assert [each["id"] for each in (await client.get(path)).json()["items"]] == [run["id"]]
+    every = (await client.get("/api/v1/runs", params={"quotes": True})).json()["items"]
+    assert [each["id"] for each in every] == [asked["id"], run["id"]]
+    page = (await client.get("/")).text
+    assert run["id"] in page and asked["id"] not in page
+
+
+@at_home
 async def test_applied_specs_have_revisions(made: House, client: httpx.AsyncClient) -> None:
     body = {"specs": [ONE], "dry_run": True}
     [answer] = (await client.put("/api/v1/specs", json=body)).json()

@@ -33,6 +33,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", default="", help="runs: of this kind")
     parser.add_argument("--state", default="", help="runs: in this state")
     parser.add_argument("--parent", default=None, help="runs: steps of this run")
+    also = "runs: also those that only measured for a quote"
+    parser.add_argument("--quotes", action="store_true", help=also)
     parser.add_argument("-n", "--limit", type=int, default=_LIMIT, help=f"runs: {_LIMIT}; 0: all")
 
 
@@ -77,6 +79,7 @@ def _items(client: Client, noun: str, name: str, args: argparse.Namespace) -> li
             state=args.state,
             name=name,
             parent=args.parent,
+            quotes=args.quotes,
             limit=args.limit or None,
         )
         return list(found)
