@@ -81,7 +81,7 @@ def _there(spec: FunctionSpec, backends: Sequence[str]) -> Sequence[str]:
             f"resources.memory is {format_bytes(memory)}",
             hint="write memory: 1.5GiB, leave it out, or write backend: duckdb",
         )
-    if spec.backend == "spark" or any(_SPARK.match(each) for each in named) and not small:
+    if spec.backend == "spark" or (any(_SPARK.match(each) for each in named) and not small):
         return backends
     return [each for each in backends if each != "spark"]
 
