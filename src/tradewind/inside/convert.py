@@ -145,10 +145,7 @@ def _bad(values: list[Any], errors: Any) -> int:
 
 
 def _from_pandas(frame: Any) -> tuple[Any, str]:
-    tables.check_names(frame.columns)
-    # As `tables` writes it: a named index is data.
-    keep = None if any(name is not None for name in frame.index.names) else False
-    return tables.use("pyarrow").Table.from_pandas(frame, preserve_index=keep), GUESSED
+    return tables.from_pandas(frame), GUESSED
 
 
 def _from_polars(frame: Any) -> tuple[Any, str]:

@@ -166,10 +166,20 @@ def _write_arrow(table: Any, path: str) -> dict[str, Any]:
 
 
 def _write_pandas(frame: Any, path: str) -> dict[str, Any]:
+    return _write_arrow(from_pandas(frame), path)
+
+
+def from_pandas(frame: Any) -> Any:
+    """A frame as an Arrow table. An index with a name is data, also one that only counts on, as ids
+    may in one batch and not in the next; one without is what filtering left of the row numbers, and
+    one of a column's name is that column."""
     check_names(frame.columns)
-    # A named index is data; one without a name is what filtering left of the row numbers.
-    keep = None if any(name is not None for name in frame.index.names) else False
-    return _write_arrow(use("pyarrow").Table.from_pandas(frame, preserve_index=keep), path)
+    names = enumerate(frame.index.names)
+    unnamed = [level for level, name in names if name is None or name in frame.columns]
+    named = len(unnamed) < len(frame.index.names)
+    if named and unnamed:
+        frame = frame.droplevel(unnamed)
+    return use("pyarrow").Table.from_pandas(frame, preserve_index=named)
 
 
 def _write_polars(frame: Any, path: str) -> dict[str, Any]:
