@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.road.town import Town, failure, far, function, in_town, table, value
+from tradewind.base.errors import Refused
 from tradewind.base.units import format_duration
 from tradewind.records.states import RunState
 from tradewind.testing.fake_engine import Outcome
@@ -164,6 +165,39 @@ async def test_a_question_promises_nothing(town: Town) -> None:
     assert [each.run for each in town.here.store.ledger.promises("default", 10)] == [held.id]
     assert town.here.front.details(held)["promise"]["outcome"] == "kept"
     assert town.here.front.details(asked)["promise"] == {}
+
+
+@in_town
+async def test_a_quote_that_does_not_keep_to_the_objective_is_refused_at_once(town: Town) -> None:
+    acts(town, measured(1e-3), table(ROWS))
+    asked = await town.result(batch(backend="duckdb"), ask={"rows": 0})
+    quote = asked.result["quote"]["id"]
+    plan = town.here.store.ledger.quote(quote).plans[0]
+    assert plan.price is not None and plan.seconds is not None
+    dear, slow = f"${plan.price.p90 / 2e9:.4f}", f"{plan.seconds.p50 / 2:.0f}s"
+    for objective in ({"budget": dear}, {"performance": slow}):
+        with pytest.raises(Refused, match=f"plan 0 of quote {quote} takes ") as refused:
+            await town.submit(batch(backend="duckdb", **objective), quote=quote)
+        [need] = refused.value.needs
+        assert next(iter(objective)) in refused.value.hint
+    met = {"performance": f"{need['performance']}s", "budget": "$1000"}
+    run = await town.result(batch(backend="duckdb", **met), quote=quote)
+    assert run.state is RunState.SUCCEEDED
+
+
+@in_town
+async def test_a_quote_for_other_rows_is_none_of_this_run(town: Town) -> None:
+    acts(town, measured(1e-5), table(ROWS))
+    await town.result(batch(), ask={"rows": 0})
+    quote = town.here.offers.quote(batch(), "me", rows=100 * ROWS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tradewind.control.bill.rows", lambda run: ROWS)
+        run = await town.result(batch(), quote=quote.id)
+    assert (run.state, run.error["code"], run.number) == (RunState.FAILED, "refused", 0)
+    assert "is of 100,000,000 rows, and the tables of this have 1,000,000" in run.error["message"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tradewind.control.bill.rows", lambda run: 100 * ROWS)
+        assert (await town.result(batch(), quote=quote.id)).number == 1, "it began"
 
 
 @in_town

@@ -16,8 +16,8 @@ from tradewind.base.errors import Refused
 from tradewind.base.units import NANODOLLARS, format_duration, format_money, parse_duration
 from tradewind.compiler import crowd
 from tradewind.compiler.facts import PoolFacts
-from tradewind.compiler.frontier import Objective, judged, known
-from tradewind.records.plans import Plan
+from tradewind.compiler.frontier import Objective, judged, known, likely
+from tradewind.records.plans import Plan, Quote
 
 # A deadline counts from acceptance: so much may pass until the plan is made.
 PASSES = 0.5
@@ -40,6 +40,32 @@ def unmet(plans: Sequence[Plan], objective: Objective) -> Refused:
     least = objective.asked if objective.seconds is not None else 0.0
     needs = [{**need, "performance": max(least, need["performance"])} for need in nearest]
     return Refused(_message(points, objective, nearest), hint=_hint(objective, needs), needs=needs)
+
+
+def check_held(quote: Quote, number: int, objective: Objective) -> None:
+    """Raise Refused for a plan of an accepted quote that is not quoted to keep to it, not even
+    likely."""
+    plan = quote.plans[number]
+    if objective.met(plan) or likely([plan], objective):
+        return
+    seconds, price = judged(plan)
+    assert seconds is not None and price is not None
+    others = [n for n, each in enumerate(quote.plans) if known([each]) and objective.met(each)]
+    other = f"take `--plan {others[0]}`, which keeps to it, or " if others else ""
+    error = unmet([plan], objective)
+    raise Refused(
+        f"plan {number} of quote {quote.id} takes {format_duration(seconds)} for "
+        f"{format_money(round(price))}, and {_asked(objective)} asked for",
+        hint=other + error.hint.removesuffix(", or give it less to do"),
+        needs=error.needs,
+    )
+
+
+def _asked(objective: Objective) -> str:
+    said = [] if objective.seconds is None else [format_duration(objective.asked)]
+    if objective.budget is not None:
+        said.append(f"at most {format_money(objective.most)}")
+    return f"{' for '.join(said)} {'is' if len(said) == 1 else 'are'}"
 
 
 def busy(

@@ -13,7 +13,7 @@ from tradewind import kinds
 from tradewind.base.errors import NotAllowed, Refused
 from tradewind.base.ids import new_id
 from tradewind.base.units import format_duration, format_money
-from tradewind.compiler import availability
+from tradewind.compiler import availability, refusals
 from tradewind.compiler.quote import Objective
 from tradewind.compiler.quote import quote as quote_of
 from tradewind.control import bill, lessons, probing
@@ -71,6 +71,7 @@ class Planner:
             known = probing.before(run, batch.history(run), seen=bool(alike))
         if found is not None:
             known, facts = found, replace(facts, history=())
+        rows = int(asked.get("rows", 0))
         answer = quote_of(
             options,
             replace(
@@ -87,12 +88,13 @@ class Planner:
             pool=pool,
             first=self.places.first(),
             objective=objective,
-            rows=int(asked.get("rows", 0)),
+            rows=rows,
             probe=bool(asked),
         )
         if isinstance(answer, ProbesWanted):
             return answer
-        return availability.told(replace(answer, of=_of(made.spec)), level, pools)
+        answer = replace(answer, of=_of(made.spec), rows=rows)
+        return availability.told(answer, level, pools)
 
     def in_time(
         self, made: Pinned, batch: Batch, run: Run, now: float
@@ -126,10 +128,16 @@ class Planner:
             )
         if quote.expires < run.created:
             raise Refused(f"quote {quote.id} has expired", hint="ask again with `tw quote`")
+        if quote.rows and (rows := bill.rows(run)) and rows != quote.rows:
+            raise Refused(
+                f"quote {quote.id} is of {quote.rows:,} rows, and the tables of this have {rows:,}",
+                hint="ask for one of all of them: `tw quote` without --rows",
+            )
         return quote
 
     def held(self, run: Run) -> Quote:
-        """The same as far as it is known before names are digests. Raises Refused and NotFound."""
+        """The same as far as it is known before names are digests, and that the plan keeps to what
+        the run asks for. Raises Refused and NotFound."""
         quote = self.store.ledger.quote(run.quote)
         if quote.of and quote.of != _of(run.spec):
             raise Refused(
@@ -140,6 +148,11 @@ class Planner:
             raise Refused(
                 f"quote {quote.id} has no plan {plan}",
                 hint=f"its plans are 0 to {len(quote.plans) - 1}, as `tw quote` numbered them",
+            )
+        spec = from_document(run.spec)
+        if isinstance(spec, Workload):
+            refusals.check_held(
+                quote, plan, Objective(seconds=spec.performance, budget=spec.budget)
             )
         return quote
 

@@ -73,7 +73,8 @@ class Plan:
 class Quote:
     """The plans worth choosing between. It can be held to until `expires` (seconds since 1970).
     `against` says what a change to the code did to it, where that was asked; `of` what it is made
-    for, as far as a spec alone says it."""
+    for, as far as a spec alone says it; `rows` how many it was asked for, 0 for those of its
+    inputs."""
 
     id: str
     pinned: str
@@ -83,6 +84,7 @@ class Quote:
     elsewhere: tuple[Plan, ...] = ()
     against: dict[str, Any] = field(default_factory=dict)
     of: str = ""
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
