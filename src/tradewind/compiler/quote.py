@@ -61,6 +61,8 @@ def quote(
     if (objective.said or probe) and _unmeasured(options, model):
         return ProbesWanted(seconds=PROBE_SECONDS, share=PROBE_SHARE)
     asked = bool(objective.said or probe or rows)
+    if asked:
+        refusals.check_probe(facts)
     try:
         plans, beside = _plans(
             options, pools, model, objective, pool=pool, first=first, asked=asked

@@ -15,7 +15,7 @@ from decimal import ROUND_CEILING, Decimal
 from tradewind.base.errors import Refused
 from tradewind.base.units import NANODOLLARS, format_duration, format_money, parse_duration
 from tradewind.compiler import crowd
-from tradewind.compiler.facts import PoolFacts
+from tradewind.compiler.facts import Facts, PoolFacts
 from tradewind.compiler.frontier import Objective, judged, known, likely
 from tradewind.records.plans import Plan, Quote
 
@@ -40,6 +40,18 @@ def unmet(plans: Sequence[Plan], objective: Objective) -> Refused:
     least = objective.asked if objective.seconds is not None else 0.0
     needs = [{**need, "performance": max(least, need["performance"])} for need in nearest]
     return Refused(_message(points, objective, nearest), hint=_hint(objective, needs), needs=needs)
+
+
+def check_probe(facts: Facts) -> None:
+    """Raise Refused where a sample was enough to see that a run can only fail."""
+    sure = [each for each in facts.probed.problems if each.get("sure")] if facts.probed else []
+    if not sure:
+        return
+    skip = "; `on_error: skip` leaves out rows that raise" if sure[0]["kind"] == "raised" else ""
+    raise Refused(
+        f"it can only fail, as its probe did on a sample of the input: {sure[0]['message']}",
+        hint=f"nothing but the probe was paid for{skip}",
+    )
 
 
 def check_held(quote: Quote, number: int, objective: Objective) -> None:

@@ -106,7 +106,7 @@ class Probe:
         self._carried = self._counted.call if self._counted else function
         self.seconds, self.share = float(asked["seconds"]), float(asked["share"])
         self.calls: list[dict[str, Any]] = []
-        self.problems: list[dict[str, str]] = []
+        self.problems: list[dict[str, Any]] = []
         self.ready = 0.0
         self.keys: dict[str, float] = {}
         self._keys: Keys | None = None
@@ -298,8 +298,20 @@ class Probe:
                     self._problem("slow", f"{small:,} rows took longer than {seconds * 2:.1f} s")
                 return self._again(sample, made) if self.by else made
             if self.problems[-1]["kind"] != "slow":
-                return None
+                return self._as_a_run()
         return None
+
+    def _as_a_run(self) -> dict[str, Any] | None:
+        """What did wrong with a thousand rows, with as many as a run gives it at once: it may need
+        them. None if it does no better; then a run can only fail."""
+        if self.start["entry"]["call"]["style"] != "batch" or self.problems[-1].get("sure"):
+            return None
+        made = self._call(self._rows(groups.ROWS), self._left())
+        if made is not None:
+            self.problems.clear()
+        elif self.problems.pop()["kind"] != "slow":
+            self.problems[-1]["sure"] = True
+        return made
 
     def _again(self, sample: Sample, made: dict[str, Any]) -> dict[str, Any]:
         """The lesser of two calls: what a key takes is told by few, and the first is a cold one."""
@@ -443,7 +455,11 @@ class Probe:
         return tempfile.mkdtemp(prefix="sample-", dir=self.folder)
 
     def _problem(self, kind: str, message: str) -> None:
-        self.problems.append({"kind": kind, "message": message})
+        """`sure` is what a run cannot but meet as well: a row of the sample is one of the run."""
+        row = self.start["entry"]["call"]["style"] == "row"
+        sure = kind == "input" or (row and kind not in ("slow", "memory"))
+        problem: dict[str, Any] = {"kind": kind, "message": message}
+        self.problems.append({**problem, "sure": True} if sure else problem)
 
 
 def _size(chosen: Sequence[Group]) -> dict[str, int]:

@@ -332,6 +332,15 @@ def test_a_probe_that_failed_leaves_it_unknown_and_says_why() -> None:
     assert made.plans[0].basis == "unknown: the probe failed: division by zero"
 
 
+def test_what_can_only_fail_is_refused_with_the_error() -> None:
+    problem = {"kind": "raised", "message": "KeyError: 'x' (at row 0 of p)", "sure": True}
+    found = replace(probed(), calls=(), problems=(problem,))
+    for asked in ({"objective": Objective(seconds=60)}, {"probe": True}):
+        with pytest.raises(Refused, match=r"it can only fail.*KeyError: 'x' \(at row 0 of p\)"):
+            ask(found, **asked)
+    assert ask(found).plans, "who asks nothing may try"
+
+
 def test_what_no_machine_has_the_memory_for_is_not_promised() -> None:
     found = probed(family="table", style="table", memory=20_000.0)
     table = Option(backend="python", resources=Resources(cpu=0.125), sized=True)

@@ -167,6 +167,7 @@ def nothing(data: Any) -> Any:
 @pytest.mark.parametrize(
     ("function", "style", "kind", "words"),
     [
+        (raises, "row", "raised", "ValueError: 不行 (at row"),
         (sleeps, "batch", "slow", "20 rows took longer than"),
         (swallows, "row", "slow", "20 rows took longer than"),
         (sleeps, "table", "slow", "took longer than"),
@@ -190,6 +191,20 @@ def test_what_goes_wrong_is_a_problem_and_never_an_end(
     found = probed(function, files, tmp_path / "out", style, seconds=seconds, **fields)
     said = [each for each in found["problems"] if each["kind"] == kind]
     assert said and any(words in each["message"] for each in said), found["problems"]
+    sure = kind in ("input", "output") or (kind == "raised" and style in ("batch", "row"))
+    assert any(each.get("sure", False) for each in found["problems"]) == sure
+
+
+def test_a_function_that_needs_as_many_rows_as_a_run_gives_it_gets_them(
+    files: list[str], tmp_path: Path
+) -> None:
+    def picky(data: pa.Table) -> pa.Table:
+        if 0 < data.num_rows < 1001:
+            raise ValueError("too few")
+        return data
+
+    found = probed(picky, files, tmp_path / "out", "batch")
+    assert not found["problems"] and found["calls"][-1]["rows"] > 1000
 
 
 def test_slow_functions_are_measured_on_few_rows(files: list[str], tmp_path: Path) -> None:
