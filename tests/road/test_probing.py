@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.road.town import Town, failure, far, function, in_town, table, value
-from tradewind.base.errors import Refused
+from tradewind.base.errors import Refused, UserError
 from tradewind.base.units import format_duration
+from tradewind.records.plans import Quote
 from tradewind.records.states import RunState
 from tradewind.testing.fake_engine import Outcome
 
@@ -34,7 +35,7 @@ def measured(each: float, **more: Any) -> Outcome:
 
 
 def batch(**fields: Any) -> dict[str, Any]:
-    return function("one", style="batch", **fields)
+    return function("one", **{"style": "batch", **fields})
 
 
 def acts(town: Town, probe: Outcome, work: Outcome) -> None:
@@ -42,6 +43,12 @@ def acts(town: Town, probe: Outcome, work: Outcome) -> None:
     town.act(
         "one", lambda _request, role, *_: probe if role["entry"]["call"].get("probe") else work
     )
+
+
+async def quoted(town: Town, rows: int) -> Quote:
+    """Of a town's function, which reads no table."""
+    asked = await town.result(batch(), ask={"rows": rows})
+    return town.here.store.ledger.quote(asked.result["quote"]["id"])
 
 
 @in_town
@@ -122,7 +129,7 @@ async def test_a_quote_is_compared_with_machines_that_were_imported(town: Town) 
     await town.result(batch(performance="60s"))
     head = "provider,region,instance,vcpus,memory_gib,usd_per_hour,as_of"
     town.here.prices.put(f"{head}\nx,r,cheap,16,64,0.0001,2020-01-01\n", "p.csv", replace=False)
-    quote = town.here.offers.quote(batch(), "me", rows=100 * ROWS)
+    quote = await quoted(town, rows=100 * ROWS)
     assert quote.elsewhere and {each.grounds["machine"] for each in quote.elsewhere} == {"x/cheap"}
 
 
@@ -186,10 +193,28 @@ async def test_a_quote_that_does_not_keep_to_the_objective_is_refused_at_once(to
 
 
 @in_town
+async def test_what_reads_a_table_and_has_none_is_not_quoted(town: Town) -> None:
+    """Also where earlier runs had one: a run of this would fail with these words."""
+    await town.result(batch())
+    for style in ({"style": "batch"}, {"style": "row"}, {"style": "group", "by": ["k"]}):
+        words = f"the style '{style['style']}' reads a table, and the run has none"
+        for rows in (0, ROWS):
+            with pytest.raises(UserError, match=words):
+                town.here.offers.quote(batch(**style), "me", rows=rows)
+    expression = function("two", style="expression")
+    assert town.here.offers.quote(expression, "me").plans, "it may read none"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tradewind.control.bill.rows", lambda run: ROWS)
+        await town.result(expression)
+    with pytest.raises(UserError, match="'expression' reads a table, and the run has none"):
+        town.here.offers.quote(expression, "me")
+
+
+@in_town
 async def test_a_quote_for_other_rows_is_none_of_this_run(town: Town) -> None:
     acts(town, measured(1e-5), table(ROWS))
     await town.result(batch(), ask={"rows": 0})
-    quote = town.here.offers.quote(batch(), "me", rows=100 * ROWS)
+    quote = await quoted(town, rows=100 * ROWS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tradewind.control.bill.rows", lambda run: ROWS)
         run = await town.result(batch(), quote=quote.id)

@@ -11,7 +11,7 @@ from tradewind.base.clock import Clock
 from tradewind.base.errors import Unreachable, UserError
 from tradewind.base.ids import new_id
 from tradewind.compiler.accounts import Account
-from tradewind.compiler.facts import Machine
+from tradewind.compiler.facts import Machine, PastRun
 from tradewind.control import gather, places, promises, versions
 from tradewind.control.pin import ImportFirst, NotYet
 from tradewind.control.places import NoPlace
@@ -28,6 +28,9 @@ from tradewind.specs import from_document, to_document
 from tradewind.store.base import Store
 from tradewind.store.rows import Claim
 
+# Styles that are given the rows of a table piece by piece.
+STREAMED = frozenset({"batch", "row", "group"})
+
 
 class WorkFirst(Exception):
     """Something must be imported or measured before there is a quote: that takes a run."""
@@ -37,6 +40,18 @@ def ask(rows: int = 0, deadlines: Sequence[float] = ()) -> dict[str, Any]:
     """What a run that ends at its plan remembers of the question."""
     asked: dict[str, Any] = {"rows": rows} if rows else {}
     return {**asked, "deadlines": list(deadlines)} if deadlines else asked
+
+
+def _bound(made: Pinned, history: Sequence[PastRun]) -> None:
+    """Raise UserError, in the words of the run that would fail, for a function that reads a table
+    and is given none. An expression may read none, unless its earlier runs did."""
+    style = made.spec.get("style")
+    reads = style in STREAMED or (style == "expression" and any(each.rows for each in history))
+    if reads and not any(each.kind == "table" for each in made.inputs.values()):
+        raise UserError(
+            f"a function of the style {style!r} reads a table, and the run has none",
+            hint="bind one: input: {data: NAME}, or --data NAME=DATASET",
+        )
 
 
 class Offers:
@@ -85,6 +100,8 @@ class Offers:
         made = self._pinned(run)
         batch = gather.batch(self._store, [claim], self._machines)
         run = replace(run, pinned=codec.to_json(made), pinned_digest=pinned.digest(made))
+        if asked is not None:
+            _bound(made, batch.facts(run).history)
         try:
             return run, self._road.planner.quote(made, batch, run, now)
         except NoPlace as wait:
