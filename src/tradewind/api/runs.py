@@ -15,6 +15,7 @@ from pydantic import Field
 from tradewind.api.deps import MOST, OWNER, Digest, Here, Number, Whole
 from tradewind.base.errors import NotFound, TradewindError, UserError
 from tradewind.base.ids import digest_bytes
+from tradewind.base.units import LONGEST
 from tradewind.compiler.frontier import curve
 from tradewind.control.offers import WorkFirst, ask
 from tradewind.records import codec
@@ -25,8 +26,7 @@ router = APIRouter()
 MAX_BLOB = 512 * 2**20
 WAIT_SECONDS = 60.0
 KEEP_SECONDS = 2.0
-# A century is no deadline that anybody means.
-Deadline = Annotated[float, Field(gt=0, le=3e9)]
+Deadline = Annotated[float, Field(gt=0, le=LONGEST)]
 
 
 @router.post("/runs", status_code=201)

@@ -15,6 +15,8 @@ NANODOLLARS = 1_000_000_000
 # What a database column holds. Larger figures are slips, and an exponent of a million digits takes
 # half a minute to become an int.
 _MOST = 2**63 - 1
+# Nobody means a century, in seconds.
+LONGEST = 3e9
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SECOND_WORDS = {
@@ -73,7 +75,7 @@ def parse_duration(text: str | int | float) -> float:
             raise ValueError(f"{expected}; {part[2]!r} is not a unit of time")
         total += float(part[1]) * _SECONDS[unit]
         rest = rest[part.end() :]
-    if total > _MOST:
+    if total > LONGEST:
         raise ValueError(f"{expected}; {text!r} is too long a time")
     return total
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 
 from tradewind.base.errors import Refused
-from tradewind.base.units import NANODOLLARS, format_duration, format_money, parse_duration
+from tradewind.base.units import LONGEST, NANODOLLARS, format_duration, format_money, parse_duration
 from tradewind.compiler import crowd
 from tradewind.compiler.facts import Facts, PoolFacts
 from tradewind.compiler.frontier import Objective, judged, known, likely
@@ -23,7 +23,17 @@ from tradewind.records.plans import Plan, Quote
 PASSES = 0.5
 
 
-def unmet(plans: Sequence[Plan], objective: Objective) -> Refused:
+_Point = tuple[float, float, Plan]
+_Need = dict[str, float | int]
+
+
+class Unmet(Refused):
+    """Nothing keeps to it: `nearest` is what plans would take, with no regard to what was asked."""
+
+    nearest: Sequence[_Need] = ()
+
+
+def unmet(plans: Sequence[Plan], objective: Objective) -> Unmet:
     """None of these plans meets it, and of all of them time and price are known."""
     points = known(plans)
     fastest, cheapest = _fastest(points, objective), _cheapest(points, objective)
@@ -39,7 +49,10 @@ def unmet(plans: Sequence[Plan], objective: Objective) -> Refused:
     nearest = [_need(each, objective) for each in near]
     least = objective.asked if objective.seconds is not None else 0.0
     needs = [{**need, "performance": max(least, need["performance"])} for need in nearest]
-    return Refused(_message(points, objective, nearest), hint=_hint(objective, needs), needs=needs)
+    hint = _hint(objective, needs)
+    error = Unmet(_message(points, objective, nearest), hint=hint, needs=needs)
+    error.nearest = nearest
+    return error
 
 
 def check_probe(facts: Facts) -> None:
@@ -101,16 +114,13 @@ def busy(
         return Refused(f"{error.message}; {text}", hint=hint, needs=error.needs)
     if nearest is None or nearest.needs == error.needs or not nearest.needs:
         return error
-    could = " or ".join(_said(need) for need in nearest.needs)
+    plans = nearest.nearest if isinstance(nearest, Unmet) else nearest.needs
+    could = " or ".join(_said(need) for need in plans)
     return Refused(
         f"{error.message}; {who}; quiet the nearest would be {could}",
         hint=error.hint,
         needs=error.needs,
     )
-
-
-_Point = tuple[float, float, Plan]
-_Need = dict[str, float | int]
 
 
 def _fastest(points: Sequence[_Point], objective: Objective) -> _Point | None:
@@ -172,7 +182,10 @@ def _hint(objective: Objective, needs: Sequence[_Need]) -> str:
 
 
 def writable_seconds(seconds: float) -> float:
-    """The least duration that people write and that is no shorter."""
+    """The least duration that people write and that is no shorter; as it is where nobody may write
+    it, since it is longer than any, or would be once rounded."""
+    if seconds > 0.9 * LONGEST:
+        return seconds
     steps = ((0.9, 0.001), (59.9, 0.1), (3540.0, 1.0), (82800.0, 60.0))
     step = next((step for limit, step in steps if seconds <= limit), 3600.0)
     count = math.ceil(seconds / step)

@@ -134,6 +134,7 @@ def test_what_cannot_be_met_says_what_can(tw: Tw, offers: Offers) -> None:
     ("option", "value", "told"),
     [("--rows", "many", "expected a count"), ("--deadline", "60", "expected a duration"),
      ("--deadline", "1h,soon", "expected a duration"),
+     ("--deadline", "1000000000h", "'1000000000h' is too long a time"),
      ("--deadline", "0s", "--deadline: expected more than nothing"),
      ("--deadline", "", "expected a duration"), ("--deadline", "1h,", "expected a duration"),
      ("--deadline", "-1s", "--deadline: expected a duration such as 60s, 10m, 1h30m or 2d, more"),

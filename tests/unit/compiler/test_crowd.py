@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.compiler.samples import DUCKDB, FARM, HERE, PARTITIONS, ask, call, probed
+from tradewind.base import units
 from tradewind.base.errors import Refused
 from tradewind.base.units import format_duration
 from tradewind.compiler import crowd, timing
@@ -154,6 +155,23 @@ def test_a_refusal_that_waiting_does_not_help_names_both_times() -> None:
     with pytest.raises(Refused) as quiet:
         ask(work, soon, pools=[beside(QUIET)])
     assert "busy" not in quiet.value.message
+
+
+def test_what_would_be_without_neighbours_is_told_in_the_plans_own_time() -> None:
+    both = Objective(seconds=7200.0, budget=1)
+    with pytest.raises(Refused) as told:
+        ask(probed(2e-6), both, pools=[beside(BUSY)])
+    quiet = told.value.message.partition("quiet the nearest would be ")[2]
+    time, money = quiet.split(" for ")
+    least = min((each.seconds.p90 for each in ask(probed(2e-6), pools=[beside(QUIET)]).plans
+                 if each.seconds), default=0.0)  # fmt: skip
+    assert money.startswith("$") and least <= units.parse_duration(time) < 120.0
+    assert all(need["performance"] == 7200.0 for need in told.value.needs)
+
+
+def test_what_would_take_centuries_is_refused_as_well() -> None:
+    with pytest.raises(Refused, match=r"the nearest is \d+d"):
+        ask(probed(1e6), Objective(seconds=60.0), pools=[HERE])
 
 
 def test_neighbours_here_send_it_elsewhere() -> None:
