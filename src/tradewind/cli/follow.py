@@ -193,14 +193,18 @@ def _nothing(body: Json, results: Json) -> bool:
     return body["kind"] == "function" and nothing
 
 
-def _phases(phases: Sequence[Json]) -> str:
-    """Each once, with what all tries and items spent in it."""
-    spent: dict[str, float] = {}
+def spent(phases: Sequence[Json]) -> dict[str, float]:
+    """Each phase once, with what all tries and items spent in it."""
+    found: dict[str, float] = {}
     for each in phases:
-        spent[each["name"]] = spent.get(each["name"], 0.0) + float(each.get("seconds") or 0.0)
+        found[each["name"]] = found.get(each["name"], 0.0) + float(each.get("seconds") or 0.0)
+    return found
+
+
+def _phases(phases: Sequence[Json]) -> str:
     return ", ".join(
         f"{name} {units.format_duration(seconds)}"
-        for name, seconds in spent.items()
+        for name, seconds in spent(phases).items()
         if seconds >= 0.0005
     )
 

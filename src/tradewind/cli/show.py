@@ -67,7 +67,9 @@ class Out:
     def note(self, text: str) -> None:
         """A line beside it; none where JSON is asked for."""
         if self.text:
-            print(text, file=sys.stderr, flush=True)
+            # At once, with its end: what a run says may come from another thread in between.
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
 
     def style(self, text: str, *names: str) -> str:
         """Coloured, where there are colours."""

@@ -301,11 +301,11 @@ def _because(chosen: Plan, second: Plan | None, objective: Objective, count: int
     seconds, money = judged(second)
     mine, paid = judged(chosen)
     assert seconds is not None and money is not None and mine is not None and paid is not None
-    return (
-        f"{rule}; the runner-up, {described(second)}, takes {format_duration(seconds)} for "
-        f"{format_money(round(money))} against {format_duration(mine)} for "
-        f"{format_money(round(paid))}"
-    )
+    other = f"{format_duration(seconds)} for {format_money(round(money))}"
+    own = f"{format_duration(mine)} for {format_money(round(paid))}"
+    if other == own:
+        return f"{rule}; the runner-up, {described(second)}, takes about as long for as much: {own}"
+    return f"{rule}; the runner-up, {described(second)}, takes {other} against {own}"
 
 
 def _rule(objective: Objective) -> str:

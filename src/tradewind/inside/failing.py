@@ -22,6 +22,11 @@ def placed(error: BaseException, place: str, hint: str = "") -> None:
         error.tradewind_hint = hint  # type: ignore[attr-defined]
 
 
+def told(skipped: int) -> None:
+    """How many rows were left out, at the end."""
+    print(f"tradewind: left out {skipped:,} row{'s'[skipped == 1 :]} in all", file=sys.stderr)
+
+
 class Rows:
     """Keeps `on_error` for the rows of one input. `source` names it, `files` is how many files it
     has."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from typing import Any, Callable, Sequence
 
 from . import (
     convert,
     expression,
+    failing,
     groups,
     inputs,
     keys,
@@ -211,7 +211,7 @@ class _Streams:
         if self.whole.rows.skip:
             made["meta"] = {"skipped": skipped}
         if skipped:
-            print(f"tradewind: left out {skipped:,} rows in all", file=sys.stderr)
+            failing.told(skipped)
         return made
 
     def _nothing(self) -> dict[str, Any]:

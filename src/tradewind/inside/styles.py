@@ -92,7 +92,7 @@ class Streamed:
         if self.rows.skip:
             told["meta"] = {"skipped": self.rows.skipped}
         if self.rows.skipped:
-            print(f"tradewind: left out {self.rows.skipped:,} rows in all", file=sys.stderr)
+            failing.told(self.rows.skipped)
         return told
 
     # -- the styles ----------------------------------------------------------------------------

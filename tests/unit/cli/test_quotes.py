@@ -21,6 +21,7 @@ from tradewind.api.app import create_app
 from tradewind.api.guard import Keys
 from tradewind.base.units import parse_duration
 from tradewind.cli.plot import HEIGHT, WIDTH, price_curve
+from tradewind.cli.verbs import quote
 from tradewind.compiler.accounts import Account, Settled, accounts
 from tradewind.compiler.quote import Objective
 from tradewind.records.plans import Interval, Quote
@@ -88,6 +89,20 @@ def test_what_ones_own_plans_surpass_is_not_in_the_plot(
     plot, _, plans = said.partition("plan  pool")
     assert "●" in plot and plot.count("○") == 0
     assert 1 <= plans.count("estimate, never run there") <= 3
+
+
+def test_a_deadline_asked_twice_is_told_once(tw: Tw, offers: Offers) -> None:
+    tw("quote", "spec.yaml", "--deadline", "60s,1h,1m")
+    assert offers.asked == [(0, (60.0, 3600.0))]
+
+
+@pytest.mark.parametrize(
+    ("width", "parts", "told"),
+    [(1, 0, "2 cores"), (1, 1, "1 x 2 cores, 1 part"), (4, 16, "4 x 2 cores, 16 parts")],
+)
+def test_a_size_counts_its_parts(width: int, parts: int, told: str) -> None:
+    option = {"resources": {"cpu": 2.0}, "width": width, "parts": parts}
+    assert quote.size({"option": option}) == told
 
 
 def test_as_json_it_is_what_the_api_says(tw: Tw, offers: Offers) -> None:
@@ -160,7 +175,8 @@ def test_approving_what_asks_nothing_says_so(tw: Tw, monkeypatch: pytest.MonkeyP
         @staticmethod
         def approve(run: str) -> dict[str, Any]:
             nothing = "it has ended" if run == "r2" else ""
-            return {"id": run, "name": "one", "state": "pinned", "nothing": nothing}
+            state = "failed" if nothing else "pinned"
+            return {"id": run, "name": "one", "state": state, "nothing": nothing}
 
     monkeypatch.setattr(
         local, "connect", lambda **_: contextlib.nullcontext(SimpleNamespace(runs=Runs))
@@ -168,6 +184,8 @@ def test_approving_what_asks_nothing_says_so(tw: Tw, monkeypatch: pytest.MonkeyP
     said = tw("approve", "r1", "r2")
     first, second = said.out.splitlines()
     assert first.endswith(": approved") and second.endswith(": nothing to approve, it has ended")
+    assert (said.status, tw("approve", "r1").status) == (1, 0)
+    assert tw("approve", "r2", "-o", "json").status == 1
 
 
 def test_promises_by_function_and_backend(tw: Tw, offers: Offers) -> None:

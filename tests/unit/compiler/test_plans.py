@@ -297,6 +297,12 @@ def test_what_is_named_can_be_written_and_is_enough(seconds: float, nanodollars:
     assert parse_money(format_money(money)) == money
 
 
+def test_a_runner_up_that_is_as_good_says_no_figure_against_itself() -> None:
+    twin = replace(HERE, name="twin")
+    told = ask(probed(), Objective(seconds=60), pools=[HERE, twin]).plans[0].chosen_because
+    assert "on 'twin', takes about as long for as much: " in told and "against" not in told
+
+
 # --- probes ------------------------------------------------------------------------------------
 
 

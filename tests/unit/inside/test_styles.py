@@ -309,7 +309,8 @@ def test_skipped_rows_are_counted_and_shown(
     assert sorted(i for one in found for i in one["i"].to_pylist()) == [
         i for i in range(100) if i != 77
     ]
-    assert "left out row 77 of flights@1" in capsys.readouterr().err
+    log = capsys.readouterr().err
+    assert "left out row 77 of flights@1" in log and "left out 1 row in all" in log
 
 
 def test_ten_skipped_rows_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

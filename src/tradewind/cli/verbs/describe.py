@@ -13,7 +13,7 @@ from typing import Any
 
 from tradewind.base import units
 from tradewind.base.errors import NotFound
-from tradewind.cli.follow import result_text
+from tradewind.cli.follow import result_text, spent
 from tradewind.cli.show import Out, ago, count, hourly, lasted, moment, money, paid
 from tradewind.cli.verbs import plan
 from tradewind.cli.verbs.get import amount, noun_of, state_of
@@ -97,7 +97,8 @@ def _run(body: Json, out: Out) -> None:
         out.facts(plan.facts(body["plan"]))
     if body.get("phases"):
         _title("where the time went", out)
-        rows = [(p["name"], units.format_duration(p["seconds"])) for p in body["phases"]]
+        times = spent(body["phases"]).items()
+        rows = [(name, units.format_duration(seconds)) for name, seconds in times]
         out.table(["phase", "time"], rows)
     if body.get("children"):
         _title("steps", out)

@@ -48,7 +48,8 @@ def main(args: argparse.Namespace, out: Out) -> None:
     """Ask, show."""
     rows = read(units.parse_count, args.rows, "--rows") if args.rows is not None else 0
     texts = [part for text in args.deadline or () for part in text.split(",")]
-    deadlines = [read(units.parse_duration, text.strip(), "--deadline") for text in texts]
+    times = [read(units.parse_duration, text.strip(), "--deadline") for text in texts]
+    deadlines = list(dict.fromkeys(times))
     with local.connect() as client:
         work = target.work_of(args, client)
         document = target.document(args, client, work)
@@ -217,7 +218,8 @@ def size(plan: Json) -> str:
     option = plan["option"]
     cpu, width = (option.get("resources") or {}).get("cpu", 1.0), option.get("width", 1)
     cores = f"{cpu:g} core{'' if cpu == 1 else 's'}"
-    parts = f", {option['parts']} parts" if option.get("parts") else ""
+    count = option.get("parts")
+    parts = f", {count} part{'' if count == 1 else 's'}" if count else ""
     return f"{width} x {cores}{parts}" if width > 1 or parts else cores
 
 
