@@ -5,7 +5,6 @@ import json
 import re
 import stat
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ import yaml
 from tests.unit.cli.conftest import Tw
 from tests.unit.sdk.fake import Fake
 from tradewind.base.errors import NotFound
-from tradewind.cli.show import Out
 from tradewind.sdk import catalog, local
 from tradewind.sdk.http import Http
 
@@ -253,23 +251,6 @@ def test_a_comparison_with_a_run_that_is_none_is_marked(
     monkeypatch.setattr("tradewind.sdk.runs.Runs.cost", lambda *_, **__: body)
     said = tw("cost", "r2", "--against", "r1").out
     assert said.index("note: r1 failed\n") < said.index("against r1: ")
-
-
-def test_describe_tells_each_phase_once(tw: Tw, fake: Fake) -> None:
-    tw("run", "train.py")
-    told = [("wait", 0.1), ("start", 0.5), ("start", 0.25), ("call", 1.0)]
-    fake.runs["r001"]["phases"] = [{"name": name, "seconds": took} for name, took in told]
-    lines = [line.split() for line in tw("describe", "r001").out.splitlines()]
-    assert [line for line in lines if line[:1] == ["start"]] == [["start", "750ms"]]
-
-
-def test_a_note_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a run says is written by another thread: it would come between a line and its end."""
-    written: list[str] = []
-    stream = SimpleNamespace(write=written.append, flush=lambda: None)
-    monkeypatch.setattr("sys.stderr", stream)
-    Out().note("failed in 1.3s")
-    assert written == ["failed in 1.3s\n"]
 
 
 def test_describe_tells_what_the_engine_itself_said(tw: Tw, fake: Fake) -> None:
