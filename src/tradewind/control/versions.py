@@ -39,6 +39,8 @@ WANTED = ProbesWanted(seconds=PROBE_SECONDS, share=1.0)
 LEAST = 0.1
 # And so few of one version.
 FEWEST = 2
+# Problems that end a version before it is called, or with it.
+ENDS = frozenset({"import", "died"})
 # What of a spec is the code and how it is called; the rest is as it is now.
 WRITTEN = ("entry", "style", "by", "on_error", "sql", "bundle")
 _GIVEN = ("params", "input")
@@ -230,10 +232,14 @@ def _figures(plan: Plan | None, found: Json) -> Json:
 
 
 def _change(blobs: Blobs, made: Pinned, old: Pinned, run: Run, found: Json) -> Json:
-    if _does_the_same(blobs, made, old):
+    bodies = {"before": found, "now": run.memory["probes"]}
+    # A line that nothing reaches may be an import that fails.
+    ends = any(
+        each["kind"] in ENDS for body in bodies.values() for each in body.get("problems", ())
+    )
+    if not ends and _does_the_same(blobs, made, old):
         nothing = blame.Blame(verdict="same", change=0.0, noise=0.0, lines=())
         return {**codec.to_json(nothing), "words": "no line that it reaches does anything else"}
-    bodies = {"before": found, "now": run.memory["probes"]}
     for name, each in bodies.items():
         if len(found.get("samples", {}).get(name, {}).get("works", ())) < FEWEST:
             nothing = blame.Blame(verdict="unclear", change=0.0, noise=0.0, lines=())
