@@ -95,7 +95,8 @@ import os, tempfile
 from tradewind.inside import session
 os.environ["JAVA_HOME"] = session.java_home(tempfile.mkdtemp(dir="{folder}"))
 from pyspark.sql import SparkSession
-s = SparkSession.builder.master("local[{cores}]").getOrCreate()
+s = (SparkSession.builder.master("local[{cores}]").config("spark.driver.memory", "8g")
+     .config("spark.ui.enabled", "false").getOrCreate())
 s.read.parquet(*{files}).createOrReplaceTempView("data")
 s.sql({query!r}).write.parquet("{out}")
 """
@@ -171,6 +172,8 @@ def _compare(
 
 def _peers(result: Result, name: str) -> Iterator[tuple[str, str, str]]:
     """Name, interpreter and program of each one that is there."""
+    if not os.environ.get("TRADEWIND_BENCH_PEERS"):
+        return
     yield "polars", sys.executable, POLARS[name]
     if python := peers.python(result, "dask"):
         yield "dask", str(python), DASK[name]
