@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from typing import Any, TextIO
 
 from . import entry, linux, tracking
@@ -44,14 +45,26 @@ def _settle(start: dict[str, Any], log: int, channel: int) -> None:
     sys.path[:0] = start.get("path", [])
     if start.get("way") == "checkpoint" and not start.get("command"):
         signal.signal(signal.SIGTERM, tracking.note_stop)
-        os.register_at_fork(after_in_child=_end_when_told)
+        os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_end_when_told)
+
+
+# What the user's process forks has nothing to save for us: a pool of processes ends its own by
+# SIGTERM, and waits for them. It may send that before the fork has come to itself.
+_mask = threading.local()
+
+
+def _hold() -> None:
+    _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def _let_go() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.before)
 
 
 def _end_when_told() -> None:
-    """What the user's process forks has nothing to save for us: a pool of processes ends its own by
-    this signal, and waits for them."""
     if signal.getsignal(signal.SIGTERM) is tracking.note_stop:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _let_go()
 
 
 def _stream(fd: int) -> TextIO:

@@ -211,17 +211,20 @@ import multiprocessing, os, signal, time
 
 def f():
     os.kill(os.getpid(), signal.SIGTERM)
-    other = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
-    other.start()
-    other.terminate()
-    other.join(20)
-    return [other.exitcode, os.environ["TRADEWIND_STOPPING"]]
+    found = set()
+    for _ in range(50):  # told at once: some have not come to themselves
+        other = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        other.start()
+        other.terminate()
+        other.join(5)
+        found.add(other.exitcode)
+    return [list(found), os.environ["TRADEWIND_STOPPING"]]
 """
 
 
 def test_what_a_function_that_saves_its_work_forks_ends_when_told(machine: Machine) -> None:
     output = result(machine, POOL, stop=Stop(way="checkpoint"))
-    assert output["value"] == [-15, "1"]
+    assert output["value"] == [[-15], "1"]
 
 
 def test_modules_and_gang_variables(machine: Machine) -> None:
