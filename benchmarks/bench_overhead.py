@@ -151,8 +151,7 @@ def _compare(
             ours.append(one)
             alone.append(other)
     for peer, python, text in _peers(result, name):
-        turns = range(max(2, repeats // 2))
-        theirs[peer] = [_alone(platform.top, text, plain, python) for _ in turns]
+        theirs[peer] = [_alone(platform.top, text, plain, python) for _ in range(2)]
     for place, unit in ((0, "wall"), (1, "CPU")):
         mine, bare = [each[place] for each in ours], [each[place] for each in alone]
         more = [100 * (one / other - 1) for one, other in zip(mine, bare, strict=True)]

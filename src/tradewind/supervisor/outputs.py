@@ -65,13 +65,15 @@ def _part(target: str) -> str:
 def move(blobs: str, path: str) -> dict[str, Any]:
     """Move a file into the store, flushed to disk; returns its digest and size."""
     import hashlib
+    from concurrent.futures import ThreadPoolExecutor
 
     seen, size = hashlib.sha256(), 0
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, ThreadPoolExecutor(1) as beside:
+        flushed = beside.submit(os.fsync, file.fileno())  # which waits as long as reading works
         while chunk := file.read(1 << 20):
             seen.update(chunk)
             size += len(chunk)
-        os.fsync(file.fileno())
+        flushed.result()
     target = layout.blob(blobs, seen.hexdigest())
     if not _there(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
