@@ -34,9 +34,10 @@ LEAST_SHARE = 0.5
 
 def timed(model: Model, work: Work, option: Option, pool: PoolFacts) -> tuple[Interval, Interval]:
     """Seconds from acceptance to result, and the seconds of them for which the place is held."""
-    many = _threads(model, option)
-    slow, slowest = (crowd.slower(load, many) for load in (pool.load, crowd.most(pool.load)))
-    middle, upper = (_held(model, work, option, each) for each in (slow, slowest))
+    loads = (pool.load, crowd.most(pool.load))
+    middle, upper = (_held(model, work, option, load) for load in loads)
+    # To begin and to commit takes one thread, however many compute between.
+    slow, slowest = (crowd.slower(load, 1.0) for load in loads)
     start = min(upper, _start(option) * slowest)
     late = (upper - start) * math.exp(work.spread) * _slowed(model, option, pool)
     held = Interval(p50=middle, p90=start * COLD + late + JITTER)
@@ -103,11 +104,13 @@ def _start(option: Option) -> float:
     return SPARK_START if option.backend == "spark" else START_CPU
 
 
-def _held(model: Model, work: Work, option: Option, slow: float) -> float:
-    """Seconds until the last process ends; what computes is so many times slower than alone."""
-    fixed, varying = work.fixed * slow, work.varying / _cores(model, option) * slow
+def _held(model: Model, work: Work, option: Option, load: Load | None) -> float:
+    """Seconds until the last process ends, beside these neighbours."""
+    starting = crowd.slower(load, option.width)
+    slow = crowd.slower(load, _threads(model, option))
+    fixed, varying = work.fixed * starting, work.varying / _cores(model, option) * slow
     if option.backend == "spark":
-        return SPARK_START * slow + varying
+        return SPARK_START * starting + varying
     if option.backend != "partitions":
         return fixed + varying + work.waits
     parts = max(1, option.parts or option.width)
