@@ -203,17 +203,17 @@ _add(
 )
 _add(
     "numpy product",
-    780,
+    520,
     """
     import numpy as np
 
     def f():
         rng = np.random.default_rng(1)
         total = 0.0
-        for i in range(70):
-            small = np.sqrt(rng.random(400_000)).sum()
+        for i in range(120):
+            small = np.sqrt(rng.random(100_000)).sum()
             a = rng.random((700, 700))
-            b = a @ a[:, :SIZE % 701]  # hot
+            b = a @ a[:, :SIZE]  # hot
             total += float(b[0, 0]) + small
         return total
     """,
@@ -246,8 +246,8 @@ _add(
         left = pd.DataFrame({"k": keys, "v": np.arange(1_000_000)})
         right = pd.DataFrame({"k": np.arange(50_000), "w": 1})
         total = 0
-        for i in range(80):
-            total += int(left["v"].head(300_000).rolling(3).sum().max())
+        for i in range(100):
+            total += int(left["v"].head(80_000).rolling(3).sum().max())
             both = left.head(SIZE).merge(right, on="k")  # hot
             total += len(both)
         return total

@@ -95,6 +95,14 @@ def is_turn(code: CodeType, last: int) -> bool:
     return _gives_way(name) and not _is_call(name)
 
 
+@functools.lru_cache(maxsize=500)
+def is_between(code: CodeType, this: int, last: int) -> bool:
+    """Whether an instruction lies in the stretch before another one."""
+    steps = _steps(code)
+    number = _number(steps, last)
+    return _first(number, steps, _loops(steps)) <= _number(steps, this) < number
+
+
 def line(code: CodeType, last: int) -> int:
     """The line of an instruction."""
     steps = _steps(code)

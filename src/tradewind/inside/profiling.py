@@ -10,8 +10,9 @@ the lock was free at once, the look is left to one shot of a timer of CPU time (
 comes at any moment, and never while the process waits. Where user code has such a timer or a
 handler of its own, that is left alone.
 
-A look costs about 100 µs (benchmarks/bench_cost.py), and the pace falls until that is `SHARE` of
-the time. Until user code has run for `FIRST` seconds there is nothing but a thread that sleeps.
+A look costs 100 to 200 µs (benchmarks/bench_cost.py), and once looking has taken `ADVANCE` the pace
+falls until the rest is `SHARE` of the time. Until user code has run for `FIRST` seconds there is
+nothing but a thread that sleeps.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ SHORTEST, LONGEST, PART = 0.01, 0.05, 1 / 500
 # The part of a core that the thread itself may take. What it costs besides, in locks that change
 # hands, caches and the timer's looks, is about half as much again.
 SHARE = 0.004
+# Seconds of a core that come before that: else a program of a second is seen ten times, which names
+# no line.
+ADVANCE = 0.003
 # What is told while it runs comes after this many seconds, then after twice as many, and so on.
 TELL = 10.0
 MOST_LINES, MOST_PLACES = 150, 5000
@@ -57,6 +61,8 @@ LONG = 0.015
 WAITS = "\0"
 
 _OWN = os.path.dirname(__file__) + os.sep
+# What has these in front is nobody's code here; to follow its links would take milliseconds.
+_INSTALLED = ("<", os.path.dirname(os.__file__) + os.sep, sys.prefix + os.sep + "lib")
 _DOING = {
     "inputs": INPUTS, "tables": INPUTS, "groups": INPUTS, "styles": INPUTS,
     "outputs": OUTPUTS, "sink": OUTPUTS, "staged": OUTPUTS,
@@ -204,7 +210,7 @@ class Sampler:
         now = time.perf_counter()
         used = time.thread_time()
         self._own, self._own_before = self._own + used - self._own_before, used
-        least = self._crowd * self._own / (self._looks + 10) / SHARE
+        least = self._crowd * max(0.0, self._own - ADVANCE) / (self._looks + 10) / SHARE
         self._dice = self._dice * 1103515245 + 12345 & 0x7FFFFFFF
         middle = max(least, min(LONGEST, max(SHORTEST, (now - self._began) * PART)))
         pause = middle * (0.5 + self._dice / 0x7FFFFFFF)
@@ -269,12 +275,19 @@ class Sampler:
             return
         place, used = self._aimed
         if time.process_time() - used < LONG:
-            place = self._place(frame)
+            place = self._after(place, self._place(frame))
         # Else it is served late, after a call into C that lasted: the one that was seen before.
         self._add(place, now - self._last)
         self._spent(self._main)
         self._last, self._active, self._missed = now, 0.0, 0
         self._looks += 1
+
+    def _after(self, aimed: Place, seen: Place) -> Place:
+        """Whose time a shot found. If nothing can be seen between what had given the lock away and
+        where the shot was served, it was served late: arithmetic of arrays takes milliseconds."""
+        if isinstance(aimed[0], CodeType) and aimed[0] is seen[0] and not aimed[2] + seen[2]:
+            return aimed if places.is_between(seen[0], aimed[1], seen[1]) else seen
+        return seen
 
     def _measure_crowd(self, now: float) -> None:
         """How much longer it takes to compute here for want of a free core. The lock goes to others
@@ -352,15 +365,17 @@ class Sampler:
         """The path in the bundle, empty for what is not of it."""
         found = self._files.get(name)
         if found is None:
-            found = ""
-            for path in (name, os.path.realpath(name)):
-                for root in self._roots:
-                    if path.startswith(root) and not found:
-                        found = path[len(root) :]
-            if "\t" in found or "\n" in found or "site-packages" in found:
-                found = ""
+            found = "" if name.startswith(_INSTALLED) else self._in_bundle(name)
             self._files[name] = found
         return found
+
+    def _in_bundle(self, name: str) -> str:
+        found = ""
+        for path in (name, os.path.realpath(name)):
+            for root in self._roots:
+                if path.startswith(root) and not found:
+                    found = path[len(root) :]
+        return "" if "\t" in found or "\n" in found or "site-packages" in found else found
 
     # -- what is told ----------------------------------------------------------------------------
 

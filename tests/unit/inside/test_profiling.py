@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import importlib.util
 import os
 import signal
@@ -164,6 +165,19 @@ def test_what_no_line_of_the_user_does_has_a_name(tmp_path: Path) -> None:
         ("", "", profiling.OUTSIDE): 1.0,
         ("", "", profiling.IDLE): 2.0,
     }
+
+
+def test_a_shot_that_arithmetic_of_arrays_held_up_is_that_line(tmp_path: Path) -> None:
+    text = "def f(a, b):\n    for _ in a:\n        c = a @ b\n        total = float(c) + len(b)\n"
+    code = loaded(tmp_path, text).f.__code__
+    calls = [each.offset for each in dis.get_instructions(code) if each.opname.startswith("CALL")]
+    [product, *_] = [each.offset for each in dis.get_instructions(code) if each.argrepr == "@"]
+    sampler = profiling.Sampler(str(tmp_path), lambda told: None)
+    aimed, near, far = ((code, at, "") for at in (product, calls[0], calls[1]))
+    assert sampler._after(aimed, near) == aimed
+    assert sampler._after(aimed, far) == far  # between them it was served for another one
+    assert sampler._after((code, product, "numpy.sum"), near) == near
+    assert sampler._after(("", profiling.OUTSIDE, ""), near) == near
 
 
 def test_who_waits_is_where_it_is(hot: Any, tmp_path: Path) -> None:
