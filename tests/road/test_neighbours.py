@@ -30,7 +30,7 @@ def seconds(run: Run) -> Any:
 async def test_runs_on_a_busy_machine_teach_what_they_take_on_a_quiet_one(town: Town) -> None:
     await worked(town, BUSY, 50.0)
     quiet = await worked(town, QUIET, 20.0)
-    assert quiet.memory["usage"]["load"] == {"others": 0.0, "cores": 2.0}
+    assert quiet.memory["usage"]["load"] == {"others": 0.0, "cores": 2.0, "groups": None}
     assert abs(seconds(quiet)["p50"] - 20.0) < 0.1
     busy = await worked(town, BUSY, 50.0)
     assert abs(seconds(busy)["p50"] - 50.0) < 0.3
@@ -67,7 +67,7 @@ async def test_what_probes_found_is_kept_with_who_was_beside_them(town: Town) ->
     acts(town, measured(1e-6), table(ROWS))
     town.world.load = BUSY
     run = await town.result(batch(performance="10m"))
-    assert run.memory["probes"]["beside"] == {"others": 4.0, "cores": 2.0}
+    assert run.memory["probes"]["beside"] == {"others": 4.0, "cores": 2.0, "groups": None}
     assert run.plan["grounds"]["others"] == 4.0
 
 
@@ -76,7 +76,7 @@ async def test_the_pool_shows_its_neighbours(town: Town) -> None:
     town.world.load = BUSY
     await town.settle()
     [local] = town.here.places.listing()
-    assert local["load"] == {"others": 4.0, "cores": 2.0}
+    assert local["load"] == {"others": 4.0, "cores": 2.0, "groups": None}
     town.world.load = None
     town.clock.advance(FRESH + 1)
     [local] = town.here.places.listing()

@@ -82,7 +82,9 @@ def _slowed(option: Option, past: PastRun, load: Load | None) -> float:
     if load is None or not crowd.busy(load) or alone <= 0:
         return alone
     many = max(float(option.width), past.cpu / alone)
-    return alone + past.cpu / min(many, load.cores) * (crowd.slower(load, many) - 1)
+    return alone + past.cpu / min(many, load.cores) * (
+        crowd.slower(load, many / option.width, option.width) - 1
+    )
 
 
 def _money(seconds: Interval | None, hourly: int, part: float) -> Interval | None:

@@ -174,9 +174,9 @@ def _plan(option: Option, pool: PoolFacts, known: _Known, model: training.Model)
     start, work = known.start(), middle * each
     # What ran before is never surer than a function that did.
     wide = max(step.interval.p90 / step.seconds, math.exp(SEEN)) * (STRANGE if known.strange else 1)
-    computes, threads = min(1.0, known.busy), option.width * max(1.0, known.busy)
+    computes, threads = min(1.0, known.busy), max(1.0, known.busy)
     slow, slowest = (
-        1 + computes * (crowd.slower(load, threads) - 1)
+        1 + computes * (crowd.slower(load, threads, option.width) - 1)
         for load in (pool.load, crowd.most(pool.load))
     )
     upper = (start * COLD + most * each * wide) * slowest + JITTER

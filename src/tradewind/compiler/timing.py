@@ -79,7 +79,10 @@ def _beside(model: Model, work: Work, option: Option, pool: PoolFacts) -> str:
 
 
 def _load(load: Load | None) -> dict[str, float | str | bool | int]:
-    return {} if load is None else {"others": load.others, "cores": load.cores}
+    if load is None:
+        return {}
+    groups = {} if load.groups is None else {"groups": load.groups}
+    return {"others": load.others, "cores": load.cores, **groups}
 
 
 def grounds(model: Model, work: Work) -> dict[str, float | str | bool | int]:
@@ -106,8 +109,8 @@ def _start(option: Option) -> float:
 
 def _held(model: Model, work: Work, option: Option, load: Load | None) -> float:
     """Seconds until the last process ends, beside these neighbours."""
-    starting = crowd.slower(load, option.width)
-    slow = crowd.slower(load, _threads(model, option))
+    starting = crowd.slower(load, 1.0, option.width)
+    slow = crowd.slower(load, _threads(model, option), option.width)
     fixed, varying = work.fixed * starting, work.varying / _cores(model, option) * slow
     if option.backend == "spark":
         return SPARK_START * starting + varying
@@ -145,10 +148,10 @@ def _spreads(model: Model, option: Option) -> bool:
 
 
 def _threads(model: Model, option: Option) -> float:
-    """How many of ours want a core at the same time."""
-    held = max(1.0, option.resources.cpu)
-    each = held if _spreads(model, option) or option.backend == "spark" else _cores(model, option)
-    return each * option.width
+    """How many of one process want a core at the same time."""
+    if _spreads(model, option) or option.backend == "spark":
+        return max(1.0, option.resources.cpu)
+    return _cores(model, option)
 
 
 def amdahl(cores: float) -> float:

@@ -45,7 +45,12 @@ class Neighbours:
         told = tuple(self._told.get(pool, ()))  # at once: it is asked in other threads
         within = [load for at, load in told if since <= at <= until]
         if within:
-            return Load(others=fmean(each.others for each in within), cores=within[-1].cores)
+            groups = [each.groups for each in within if each.groups is not None]
+            return Load(
+                others=fmean(each.others for each in within),
+                cores=within[-1].cores,
+                groups=fmean(groups) if groups else None,
+            )
         before = [load for at, load in told if since - FRESH <= at < since]
         return before[-1] if before else None
 

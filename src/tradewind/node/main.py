@@ -81,7 +81,8 @@ class Node:
         total = processes.installed()
         self._floor = int(config.get("floor", min(max(64 << 20, total // 64), 512 << 20)))
         self._guarding = False
-        self.crowd = crowd.Crowd(self._ours)
+        spent = processes.by_session if processes.fair_to_sessions() else None
+        self.crowd = crowd.Crowd(self._ours, spent=spent)
 
     # -- life ------------------------------------------------------------------------------------
 

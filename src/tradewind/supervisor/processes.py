@@ -48,6 +48,31 @@ def running(roots: set[int]) -> int:
     return found
 
 
+def fair_to_sessions() -> bool:
+    """Whether the kernel shares the cores evenly among sessions and not among threads: autogroup,
+    which holds for those that are in no control group of their own."""
+    try:
+        with open("/proc/sys/kernel/sched_autogroup_enabled", "rb") as file:
+            return file.read().strip() == b"1" and not os.path.exists("/sys/fs/cgroup/cpu.weight")
+    except OSError:
+        return False
+
+
+def by_session(roots: set[int]) -> dict[int, tuple[int, float]]:
+    """The session and the core-seconds of every process but these and those below them."""
+    ours = {pid for root in roots for pid in tree(root)}
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) not in ours:
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rsplit(b")", 1)[1].split()
+                found[int(name)] = int(fields[3]), sum(map(int, fields[11:13])) / _TICK
+            except (OSError, ValueError, IndexError):
+                continue
+    return found
+
+
 def memory(pid: int) -> int:
     """Bytes that only this process has in memory, and what it shares by shared memory."""
     total = 0

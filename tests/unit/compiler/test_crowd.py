@@ -23,7 +23,12 @@ from tradewind.records.load import Load
 from tradewind.records.plans import Option, Plan, Quote
 from tradewind.records.tasks import Resources
 
-LOADS = st.builds(Load, others=st.floats(0.0, 50.0), cores=st.sampled_from([1.0, 2.0, 8.0]))
+LOADS = st.builds(
+    Load,
+    others=st.floats(0.0, 50.0),
+    cores=st.sampled_from([1.0, 2.0, 8.0]),
+    groups=st.none() | st.floats(0.0, 50.0),
+)
 QUIET = Load(others=0.0, cores=2.0)
 BUSY = Load(others=4.0, cores=2.0)
 TWO = replace(DUCKDB, resources=Resources(cpu=2), elastic=False)
@@ -60,6 +65,34 @@ def test_each_gets_its_share_of_the_cores() -> None:
     assert alone.seconds is not None and busy.seconds is not None
     assert busy.seconds.p50 == pytest.approx(3 * alone.seconds.p50, rel=0.01)
     assert busy.cpu == alone.cpu
+
+
+@pytest.mark.parametrize(
+    ("threads", "others", "groups", "cores"),
+    [(1, 1, 1, 0.99), (1, 2, 1, 0.9), (1, 6, 1, 0.94), (1, 6, 2, 0.63), (1, 6, 6, 0.28),
+     (2, 1, 1, 1.12), (2, 2, 1, 1.0), (2, 6, 1, 0.97), (2, 6, 2, 0.67), (2, 6, 6, 0.29)],
+)  # fmt: skip
+def test_where_the_kernel_is_fair_to_sessions_each_of_them_gets_its_share(
+    threads: int, others: int, groups: int, cores: float
+) -> None:
+    """Measured on two cores under Linux 6.1: `cores` that a process of so many threads had."""
+    load = Load(others=others, groups=groups, cores=2.0)
+    assert threads / crowd.slower(load, threads) == pytest.approx(cores, abs=0.13)
+
+
+def test_processes_of_ours_are_sessions_too() -> None:
+    load = Load(others=6.0, groups=1.0, cores=2.0)
+    assert crowd.slower(load, 1, 2) == pytest.approx(1.5)
+    assert crowd.slower(load, 1, 8) == pytest.approx(0.25 / (2 / 9))
+
+
+def test_who_had_its_share_of_a_core_would_have_had_a_whole_one() -> None:
+    load = Load(others=6.0, groups=2.0, cores=2.0)
+    assert crowd.wanted(2 / 3, load) == pytest.approx(1.0)
+    assert crowd.wanted(0.3, load) == 0.3  # it was asleep
+    assert crowd.quiet(PastRun(seconds=15.0, cpu=10.0, memory=0, load=load)) == pytest.approx(10.0)
+    wide = Load(others=8.0, groups=1.0, cores=4.0)
+    assert crowd.wanted(2.0, wide) == 4.0
 
 
 def test_the_promise_allows_for_more_neighbours_and_is_wider_than_alone() -> None:

@@ -55,6 +55,41 @@ def test_one_look_tells_nothing_yet() -> None:
     assert crowd([5] * (ENOUGH - 1), [1] * (ENOUGH - 1)).told() == {}
 
 
+def test_neighbours_are_counted_by_session_where_the_kernel_is_fair_to_those() -> None:
+    """Six threads of two sessions, of which one has one thread."""
+    seconds = iter(range(10))
+
+    def spent(_roots: set[int]) -> dict[int, tuple[int, float]]:
+        now = next(seconds)
+        found = {pid: (7, now * 0.3) for pid in (11, 12, 13, 14, 15)}
+        return {**found, 20 + now: (8, 0.3), 30: (9, 5.0)}  # each look meets another one of 8
+
+    made = Crowd(lambda: {1}, lambda: 8, lambda _roots: 2, spent)
+    for _ in range(ENOUGH):
+        made.look()
+    assert "groups" not in made.told(), "the first look has nothing to compare with"
+    made.look()
+    assert made.told() == {"others": 6.0, "cores": float(os.cpu_count() or 1), "groups": 2.0}
+
+
+def test_without_neighbours_nobody_is_a_session() -> None:
+    made = Crowd(lambda: {1}, lambda: 2, lambda _roots: 2, lambda _roots: {})
+    for _ in range(ENOUGH):
+        made.look()
+    assert made.told()["groups"] == 0.0
+
+
+def test_the_sessions_of_others_and_what_they_have_computed(
+    spinning: subprocess.Popen[bytes],
+) -> None:
+    until = time.monotonic() + 30.0
+    while processes.by_session(set())[spinning.pid][1] < 0.1 and time.monotonic() < until:
+        time.sleep(0.01)
+    session, seconds = processes.by_session(set())[spinning.pid]
+    assert (session, seconds >= 0.1) == (os.getsid(spinning.pid), True)
+    assert spinning.pid not in processes.by_session({os.getpid()})
+
+
 def test_what_runs_below_us_is_ours(spinning: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 30.0
     while processes.running({os.getpid()}) < 2 and time.monotonic() < until:

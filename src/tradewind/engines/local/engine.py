@@ -116,7 +116,7 @@ class LocalEngine:
     async def load(self) -> Load | None:
         """Who else wants this machine's cores (`engines.base.Shared`)."""
         told = await self._ask("load")
-        return Load(others=told["others"], cores=told["cores"]) if told else None
+        return Load(**told) if told else None
 
     async def shutdown(self, *, stop: bool = False) -> None:
         """End the node. The supervisors go on, unless `stop`. Nothing happens if there is none."""
