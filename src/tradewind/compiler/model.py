@@ -20,6 +20,7 @@ from tradewind.compiler.facts import Facts, PastRun
 from tradewind.compiler.learning import TELLING, Learned, learn
 from tradewind.compiler.line import ASLEEP, Line, line_of, shown
 from tradewind.records.plans import Interval
+from tradewind.specs.function import BY_ROWS
 
 # CPU seconds that one process takes before it does anything, where no probe has measured it: a bare
 # interpreter 0.02, pyarrow and duckdb imported 0.55 (Python 3.11, warm page cache). Every part of
@@ -50,7 +51,7 @@ SPILLS = frozenset({"duckdb", "spark"})
 # The share of a machine's memory that an engine gives its state before it spills.
 ROOM = 0.8
 # Styles whose code may sleep; a query does not.
-SLEEPERS = frozenset({"batch", "row", "group", "table"})
+SLEEPERS = frozenset({*BY_ROWS, "table"})
 # Families whose state grows with their rows; the others hold a few row groups, or a bucket of
 # keys, at a time.
 GROWING = frozenset({"hash", "sort", "table"})

@@ -25,11 +25,9 @@ from tradewind.records.runs import Run
 from tradewind.records.states import RunState
 from tradewind.records.steering import Submit, View
 from tradewind.specs import from_document, to_document
+from tradewind.specs.function import BY_ROWS
 from tradewind.store.base import Store
 from tradewind.store.rows import Claim
-
-# Styles that are given the rows of a table piece by piece.
-STREAMED = frozenset({"batch", "row", "group"})
 
 
 class WorkFirst(Exception):
@@ -46,7 +44,7 @@ def _bound(made: Pinned, history: Sequence[PastRun]) -> None:
     """Raise UserError, in the words of the run that would fail, for a function that reads a table
     and is given none. An expression may read none, unless its earlier runs did."""
     style = made.spec.get("style")
-    reads = style in STREAMED or (style == "expression" and any(each.rows for each in history))
+    reads = style in BY_ROWS or (style == "expression" and any(each.rows for each in history))
     if reads and not any(each.kind == "table" for each in made.inputs.values()):
         raise UserError(
             f"a function of the style {style!r} reads a table, and the run has none",

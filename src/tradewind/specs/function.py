@@ -31,8 +31,8 @@ def _select(value: object) -> str:
 
 
 # What is given a table piece by piece, and what reads no items.
-_BY_ROWS = ("batch", "row", "group")
-_STREAMED = ("expression", *_BY_ROWS)
+BY_ROWS = ("batch", "row", "group")
+_STREAMED = ("expression", *BY_ROWS)
 
 Style = Literal["table", "expression", "sql", "batch", "row", "group"]
 Backend = Literal["python", "duckdb", "partitions", "spark"]
@@ -127,7 +127,7 @@ class FunctionSpec(Workload):
             yield "by belongs to the style group", "write style: group, or drop by", ("by",)
         if len(set(self.by or ())) < len(self.by or ()):
             yield "by names a column twice", "", ("by",)
-        if self.on_error is not None and style not in _BY_ROWS:
+        if self.on_error is not None and style not in BY_ROWS:
             hint = "write style: batch, row or group; a function of another style fails as a whole"
             yield f"on_error has no meaning for the style {style!r}", hint, ("on_error",)
 
