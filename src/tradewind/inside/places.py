@@ -30,9 +30,12 @@ Where = Tuple[CodeType, int]
 class Step:
     """One instruction."""
 
-    def __init__(self, offset: int, name: str, where: Where, cost: float, back: int) -> None:
-        """`back`: where a jump back leads to, else -1."""
+    def __init__(
+        self, offset: int, name: str, where: Where, cost: float, back: int, loads: str
+    ) -> None:
+        """`back`: where a jump back leads to, else -1. `loads`: which global name, if any."""
         self.offset, self.name, self.where, self.back = offset, name, where, back
+        self.loads = loads
         self.costs = {where: cost}
 
 
@@ -103,6 +106,20 @@ def is_between(code: CodeType, this: int, last: int) -> bool:
     return _first(number, steps, _loops(steps)) <= _number(steps, this) < number
 
 
+def iterated(code: CodeType, seen: Iterable[int]) -> dict[int, list[str]]:
+    """Of the `for` loops at whose ends was seen: the instruction that begins a round, and the names
+    that its line loads for what it goes over."""
+    steps = _steps(code)
+    ends = {_number(steps, last) for last in seen}
+    found = {}
+    for head, end in _loops(steps):
+        if end in ends and steps[head].name == "FOR_ITER":
+            where = steps[max(0, head - 1)].where
+            names = [step.loads for step in steps[:head] if step.where == where and step.loads]
+            found[steps[head].offset] = names
+    return found
+
+
 def line(code: CodeType, last: int) -> int:
     """The line of an instruction."""
     steps = _steps(code)
@@ -118,7 +135,9 @@ def _steps(code: CodeType) -> list[Step]:
         cost = next((c for head, c in _COSTS.items() if name.startswith(head)), 1.0)
         power = name.endswith("POWER") or (name == "BINARY_OP" and "**" in each.argrepr)
         back = each.argval if name.startswith(_BACK) and isinstance(each.argval, int) else -1
-        made.append(Step(each.offset, name, (code, line), _POWER if power else cost, back))
+        loads = str(each.argval) if name in ("LOAD_GLOBAL", "LOAD_NAME") else ""
+        cost = _POWER if power else cost
+        made.append(Step(each.offset, name, (code, line), cost, back, loads))
     return made
 
 

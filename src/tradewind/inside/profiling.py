@@ -30,7 +30,7 @@ import time
 # by changing the modules.
 from _thread import allocate_lock, get_ident, start_new_thread
 from types import CodeType, FrameType
-from typing import Any, Callable, Dict, Iterator, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Tuple
 
 from . import places
 
@@ -113,6 +113,7 @@ class Sampler:
         self._replaced: dict[str, Callable[..., Any]] = {}
         self._waited, self._measured, self._crowd = (0, 0), 0.0, 1.0
         self._feeds: dict[tuple[CodeType, int], CodeType] = {}
+        self._globals: dict[CodeType, dict[str, Any]] = {}
         self._next_tell = TELL
         self._dice = 1
 
@@ -356,6 +357,7 @@ class Sampler:
             if back is not None and places.just_begun(frame.f_code, frame.f_lasti):
                 # It has done nothing yet: the time went into getting there.
                 frame = back if self._file(back.f_code.co_filename) else frame
+            self._globals.setdefault(frame.f_code, frame.f_globals)
             return (frame.f_code, frame.f_lasti, "")
         if called.f_code.co_filename.startswith("<frozen importlib"):
             return ("", IMPORTS, "")
@@ -367,6 +369,19 @@ class Sampler:
         if found is None:
             found = "" if name.startswith(_INSTALLED) else self._in_bundle(name)
             self._files[name] = found
+        return found
+
+    def _likely_feeds(self, by: CodeType, seen: Iterable[int]) -> dict[int, CodeType]:
+        """Generators that loops are likely to go over, by what they call: a round that is short
+        is hardly ever seen in its generator."""
+        found: dict[int, CodeType] = {}
+        known = self._globals.get(by, {})
+        for head, names in places.iterated(by, seen).items():
+            for name in names:
+                made = known.get(name)
+                code = made.__code__ if inspect.isfunction(made) else None
+                if code and code.co_flags & inspect.CO_GENERATOR and self._file(code.co_filename):
+                    found[head] = code
         return found
 
     def _in_bundle(self, name: str) -> str:
@@ -401,6 +416,7 @@ class Sampler:
                 made[f"{MARK}\t\t{number}"] = round(seconds, 6)
         for code, seen in codes.items():
             feeds = {at: each for (by, at), each in list(self._feeds.items()) if by is code}
+            feeds = {**self._likely_feeds(code, seen), **feeds}
             for (where, line), seconds in places.spread(code, seen, feeds).items():
                 key = (self._file(where.co_filename), line, "")
                 lines[key] = lines.get(key, 0.0) + seconds

@@ -85,6 +85,19 @@ def test_a_generator_takes_its_part_of_the_loop_that_eats_it(hot: Any) -> None:
     assert max(fed, key=lambda each: fed[each]) == (feed, line_of(HOT, "# fed"))
 
 
+def test_a_generator_that_was_never_seen_takes_its_part_by_its_name(tmp_path: Path) -> None:
+    module = loaded(tmp_path, HOT)
+    sampler = profiling.Sampler(str(tmp_path), lambda told: None)
+    sampler._ready()
+    sampler._globals[module.eat.__code__] = vars(module)
+    sampler._add((module.eat.__code__, where(module.eat.__code__, "JUMP_BACKWARD"), ""), 1.0)
+    sampler._looks = 1
+    told = sampler.told()
+    assert told[f"{profiling.MARK}hot.py\t{line_of(HOT, '# fed')}\t"] > 0.5
+    sampler._globals.clear()
+    assert f"{profiling.MARK}hot.py\t{line_of(HOT, '# fed')}\t" not in sampler.told()
+
+
 def test_plain_code_before_a_call_costs_what_it_costs_elsewhere_in_the_loop(tmp_path: Path) -> None:
     text = (
         "def f(work, n):\n    for i in range(n):\n        a = i * 2 + 1\n        work(a)\n"
