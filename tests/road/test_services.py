@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.road.town import Document, Town, in_town
+from tests.road.test_probing import ROWS, acts, measured, quoted
+from tests.road.town import Document, Town, in_town, table
 from tradewind.records.states import RunState
 from tradewind.store.rows import RunFilter
 from tradewind.testing.fake_engine import Outcome
@@ -64,3 +65,13 @@ async def test_those_that_only_start_are_counted(town: Town) -> None:
     await town.until(run, RunState.RUNNING)
     await town.settle(5.0)
     assert told(town, run) == {"0 of 2 ready"}
+
+
+@in_town
+async def test_a_plan_does_not_count_on_what_a_service_holds(town: Town) -> None:
+    acts(town, measured(5e-5), table(ROWS))
+    town.act("serve", Outcome(seconds=None, ready_after=0.0))
+    service = await town.submit({**web(town), "replicas": 1, "resources": {"cpu": 0.25}})
+    await town.until(service, RunState.RUNNING)
+    held = {plan.option.width * plan.option.resources.cpu for plan in (await quoted(town, 0)).plans}
+    assert held == {1.0}, "of two cores"

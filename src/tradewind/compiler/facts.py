@@ -16,7 +16,8 @@ class PoolFacts:
     the biggest holds `largest`; `price` is nanodollars per hour of the whole pool; `as_of` says
     when and from where the price was taken. `zones` is in how many zones its machines are, `sizes`
     how large each is (empty: not told); `production`: what it cannot give is refused.
-    `load`: its neighbours now (None: it does not tell)."""
+    `load`: its neighbours now (None: it does not tell). `standing` is what services hold of it,
+    which go on until they are stopped."""
 
     name: str
     engine: str
@@ -29,6 +30,7 @@ class PoolFacts:
     sizes: tuple[Lot, ...] = ()
     production: bool = False
     load: Load | None = None
+    standing: Resources = field(default_factory=lambda: Resources(cpu=0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

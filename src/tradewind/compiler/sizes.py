@@ -23,6 +23,7 @@ WAVES = (2, 4, 8)
 
 def sizes(option: Option, pool: PoolFacts, model: Model) -> Iterator[Option]:
     """Every size worth pricing. What nobody may change stays."""
+    pool = left(pool)
     if not option.elastic:
         yield option if model.line is None else grown(option, model.line.cores, pool)
         return
@@ -38,6 +39,22 @@ def sizes(option: Option, pool: PoolFacts, model: Model) -> Iterator[Option]:
             yield from (replace(sized, width=width) for width in powers(most))
         else:
             yield sized
+
+
+def left(pool: PoolFacts) -> PoolFacts:
+    """The pool without what its services hold: that is not waited for. The whole of it where they
+    leave no core: then somebody has to stop one."""
+    held, whole = pool.standing, pool.capacity
+    cpu = whole.cpu - held.cpu
+    if cpu < min(1.0, whole.cpu) or not (held.cpu or held.memory or held.accelerators):
+        return pool
+    names = whole.accelerators
+    free = Resources(
+        cpu=cpu,
+        memory=max(0, whole.memory - held.memory),
+        accelerators={n: max(0, names[n] - held.accelerators.get(n, 0)) for n in names},
+    )
+    return replace(pool, capacity=free)
 
 
 def _arrays(option: Option, pool: PoolFacts, model: Model) -> Iterator[Option]:
@@ -56,6 +73,7 @@ def unmeasured(option: Option, pool: PoolFacts, model: Model, *, wide: bool) -> 
     time as wide as the pool and what it is written in allow. What somebody pinned stays."""
     if not (option.elastic or option.measurable):
         return option
+    pool = left(pool)
     if option.sized:
         cpu = max(option.resources.cpu, min(1.0, _cores_each(pool, option.width)))
         option = replace(option, resources=replace(option.resources, cpu=cpu))
@@ -68,8 +86,9 @@ def unmeasured(option: Option, pool: PoolFacts, model: Model, *, wide: bool) -> 
 
 
 def grown(option: Option, busy: float, pool: PoolFacts) -> Option:
-    """With so many cores for a process, to a tenth more, as far as the machines have them; never
-    fewer than it asks for. What somebody pinned stays."""
+    """With so many cores for a process, to a tenth more, as far as the machines have them beside
+    their services; never fewer than it asks for. What somebody pinned stays."""
+    pool = left(pool)
     if not option.sized:
         return option
     cpu = min(math.ceil(busy * 10) / 10, _cores_each(pool, option.width))

@@ -23,7 +23,7 @@ from tradewind.compiler.elsewhere import STRANGE
 from tradewind.compiler.facts import Pace, PastRun, PoolFacts
 from tradewind.compiler.learning import SEEN
 from tradewind.compiler.model import JITTER
-from tradewind.compiler.sizes import grown, holds, powers
+from tradewind.compiler.sizes import grown, holds, left, powers
 from tradewind.compiler.timing import BESIDE, COLD
 from tradewind.records.plans import Interval, Option, Plan
 
@@ -64,7 +64,8 @@ def plans(
     for width in known.widths(option):
         sized = grown(replace(option, width=width), known.busy, pool)
         together = price.times(sized.resources, width)
-        if width <= holds(sized.resources, pool) and together.within(pool.capacity):
+        open_to = left(pool) if option.elastic else pool
+        if width <= holds(sized.resources, open_to) and together.within(open_to.capacity):
             found.append(_plan(sized, pool, known, model))
     return found
 

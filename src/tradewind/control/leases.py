@@ -82,5 +82,6 @@ class Leases:
         ]
         places.machine.feed(Released(run=run) for run in free)
         places.machine.feed(
-            Occupied(run=each.run, pool=pool, demand=each.demand) for each in live.values()
+            Occupied(run=each.run, pool=pool, demand=each.demand, stands=each.task.stands())
+            for each in live.values()
         )

@@ -147,8 +147,9 @@ class Places:
         return found
 
     def now(self, facts: PoolFacts) -> PoolFacts:
-        """The same pool with the neighbours that it has now."""
-        return replace(facts, load=self.neighbours.now(facts.name, self.clock.now()))
+        """The same pool with the neighbours and the services that it has now."""
+        load = self.neighbours.now(facts.name, self.clock.now())
+        return replace(facts, load=load, standing=self.machine.standing(facts.name))
 
     def first(self) -> str:
         """The pool that goes before the others when none is named: this machine."""

@@ -346,6 +346,7 @@ class Road:
                     demand=task.demand(),
                     since=run.created,
                     each=task.processes(),
+                    stands=task.stands(),
                 )
             ]
         )

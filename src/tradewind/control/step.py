@@ -191,9 +191,13 @@ class Stepper:
         """After a start: tell the scheduler what is held, and look at every live run once."""
         places = self.road.places
         for placement in self.store.placements.live(*places.leases) if places.leases else ():
-            self.road.machine.feed(
-                [Occupied(run=placement.run, pool=placement.pool, demand=placement.demand)]
+            held = Occupied(
+                run=placement.run,
+                pool=placement.pool,
+                demand=placement.demand,
+                stands=placement.task.stands(),
             )
+            self.road.machine.feed([held])
         where, cursor = RunFilter(states=LIVE, pools=frozenset({*places.mine(), ""})), ""
         while True:
             page = self.store.runs.page(where, limit=1000, cursor=cursor)

@@ -214,6 +214,10 @@ class Task:
             Lot(each=role.resources, count=starting_width(role.shape)) for role in self.roles
         )
 
+    def stands(self) -> bool:
+        """Whether it goes on until it is stopped."""
+        return any(isinstance(role.shape, Replicas) for role in self.roles)
+
     def demand(self) -> Resources:
         """What must be free to start it: whole gangs, the items at once, all replicas."""
         cpu, memory = 0.0, 0

@@ -39,13 +39,15 @@ class PoolGone:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """A run wants a place. `pool` is the pool of its plan; `each` are its processes, none of which
-    may be spread over machines. Saying it again changes nothing."""
+    may be spread over machines; `stands`: it goes on until it is stopped. Saying it again changes
+    nothing."""
 
     run: str
     pool: str
     demand: Resources
     since: float
     each: tuple[Lot, ...] = ()
+    stands: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class Occupied:
     run: str
     pool: str
     demand: Resources
+    stands: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +141,11 @@ class _Pool:
                 return f"needs {count} {name}, {max(0, have)} free"
         return ""
 
+    def less(self, demand: Resources) -> Self:
+        """The same, with this much held."""
+        self.hold(demand, +1)
+        return self
+
     def hold(self, demand: Resources, sign: int) -> None:
         self.cpu += sign * demand.cpu
         self.memory += sign * demand.memory
@@ -153,6 +161,7 @@ class Machine:
         # In the order in which they came: among those that wait since the same moment, first come.
         self._waiting: dict[str, Waiting] = {}
         self._held: dict[str, tuple[str, Resources]] = {}
+        self._standing: set[str] = set()
         self._gone: dict[str, str] = {}
 
     def copy(self) -> Self:
@@ -160,6 +169,7 @@ class Machine:
         twin = type(self)()
         twin._waiting = dict(self._waiting)
         twin._held = dict(self._held)
+        twin._standing = set(self._standing)
         twin._gone = dict(self._gone)
         for name, pool in self._pools.items():
             twin._pools[name] = replace(pool, accelerators=dict(pool.accelerators))
@@ -180,7 +190,7 @@ class Machine:
                 case Withdrawn():
                     self._waiting.pop(event.run, None)
                 case Occupied():
-                    self._hold(event.run, event.pool, event.demand)
+                    self._hold(event.run, event.pool, event.demand, event.stands)
                 case Widened():
                     self._widen(event.run, event.demand)
                 case Released():
@@ -203,7 +213,7 @@ class Machine:
                 del self._waiting[waiting.run]
                 decisions.append(Reject(run=waiting.run, why=never))
             elif not never and not pool.lacks(waiting.demand):
-                self._hold(waiting.run, waiting.pool, waiting.demand)
+                self._hold(waiting.run, waiting.pool, waiting.demand, waiting.stands)
                 decisions.append(Place(run=waiting.run, pool=waiting.pool))
             elif pool.capacity.cpu - pool.cpu < 1e-9:
                 full.add(waiting.pool)  # nothing fits on no CPU: do not read the rest of the line
@@ -233,6 +243,9 @@ class Machine:
         if never := pool.never(waiting):
             return f"{never}; it waits until there is more"
         lacks = pool.lacks(waiting.demand) or "about to start"
+        standing = self.standing(waiting.pool)
+        if _Pool(pool.capacity, pool.largest).less(standing).lacks(waiting.demand):
+            lacks += f"; what services hold ({standing}) is free when they are stopped"
         return f"pool {waiting.pool!r}: {lacks}" + (f"; {ahead} ahead of it" if ahead else "")
 
     def _line(self) -> list[Waiting]:
@@ -261,13 +274,12 @@ class Machine:
 
     def used(self, pool: str) -> Resources:
         """How much of a pool is held. Asked from other threads, like `why`."""
-        counted = _Pool(Resources(), Resources())
-        for held, demand in list(self._held.values()):
-            if held == pool:
-                counted.hold(demand, +1)
-        return Resources(
-            cpu=round(counted.cpu, 9), memory=counted.memory, accelerators=counted.accelerators
-        )
+        return _sum(demand for held, demand in list(self._held.values()) if held == pool)
+
+    def standing(self, pool: str) -> Resources:
+        """How much of it is held by what goes on until it is stopped. Asked like `used`."""
+        held = [self._held[run] for run in list(self._standing) if run in self._held]
+        return _sum(demand for where, demand in held if where == pool)
 
     def _change(self, event: PoolChanged) -> None:
         self._gone.pop(event.pool, None)
@@ -282,11 +294,13 @@ class Machine:
             if held == event.pool:
                 pool.hold(demand, +1)
 
-    def _hold(self, run: str, pool: str, demand: Resources) -> None:
+    def _hold(self, run: str, pool: str, demand: Resources, stands: bool) -> None:
         self._waiting.pop(run, None)
         if run in self._held:
             return
         self._held[run] = (pool, demand)
+        if stands:
+            self._standing.add(run)
         if pool in self._pools:
             self._pools[pool].hold(demand, +1)
 
@@ -304,5 +318,15 @@ class Machine:
         if run not in self._held:
             return
         pool, demand = self._held.pop(run)
+        self._standing.discard(run)
         if pool in self._pools:
             self._pools[pool].hold(demand, -1)
+
+
+def _sum(demands: Iterable[Resources]) -> Resources:
+    counted = _Pool(Resources(), Resources())
+    for demand in demands:
+        counted.hold(demand, +1)
+    return Resources(
+        cpu=round(counted.cpu, 9), memory=counted.memory, accelerators=counted.accelerators
+    )

@@ -436,3 +436,29 @@ def test_a_pool_too_small_for_a_core_is_still_quoted() -> None:
     pool = PoolFacts(name="tiny", engine="far", capacity=tiny, largest=tiny, price=10**7)
     made = ask(probed(), None, [DUCKDB], [pool])
     assert made.plans[0].option.resources.cpu == 0.5
+
+
+# --- beside services ---------------------------------------------------------------------------
+
+
+def test_no_size_waits_for_a_service_to_be_stopped() -> None:
+    """It never ends by itself, so what does not fit beside it never starts."""
+    beside = replace(HERE, standing=Resources(cpu=0.25))
+    [found, alone] = [
+        ask(probed(1e-5), options=(DUCKDB,), pools=[pool]).plans for pool in (beside, HERE)
+    ]
+    assert max(map(cores, found)) == 1.0 < max(map(cores, alone))
+    prices = [{cores(plan): plan.price for plan in plans} for plans in (found, alone)]
+    assert prices[0][1.0] == prices[1][1.0], "a core costs what it costs"
+
+
+def cores(plan: Plan) -> float:
+    return plan.option.width * plan.option.resources.cpu
+
+
+def test_where_services_leave_no_core_somebody_must_stop_one() -> None:
+    full = replace(HERE, standing=Resources(cpu=1.5))
+    assert ask(probed(1e-5), pools=[full]).plans == ask(probed(1e-5), pools=[HERE]).plans
+    roomy = replace(FARM, standing=Resources(cpu=30.0, memory=GIB))
+    sized = [each for each in sizes(PARTITIONS, roomy, Model(Facts(pools=(), probed=probed())))]
+    assert max(each.width * each.resources.cpu for each in sized) == 2.0

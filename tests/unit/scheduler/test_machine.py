@@ -258,6 +258,22 @@ def test_a_pool_that_shrank_below_what_it_holds_says_nothing_negative() -> None:
     assert machine.why("b") == "pool 'one': needs 1 CPU, 0 free"
 
 
+def test_what_stands_is_known_and_named_where_only_that_is_in_the_way() -> None:
+    machine = a_machine()
+    service = replace(waiting("web", 0.25), stands=True)
+    machine.feed([service, waiting("a", 1.0), waiting("b", 2.0)])
+    assert [each.run for each in machine.decide()] == ["web", "a"]
+    assert (machine.standing("one"), machine.used("one").cpu) == (Resources(cpu=0.25), 1.25)
+    words = "what services hold (0.25 CPU) is free when they are stopped"
+    assert words in machine.why("b") and words in machine.copy().why("b")
+    machine.feed([waiting("c", 1.5)])
+    assert words not in machine.why("c"), "that one waits for a"
+    machine.feed([Released(run="web")])
+    assert machine.standing("one") == Resources(cpu=0.0) and words not in machine.why("b")
+    machine.feed([Occupied(run="old", pool="one", demand=Resources(cpu=0.5), stands=True)])
+    assert machine.standing("one").cpu == 0.5
+
+
 def test_reasons_of_many_are_those_of_each() -> None:
     machine = a_machine()
     machine.feed([waiting(f"r{i}", 1.5, float(i)) for i in range(5)])
