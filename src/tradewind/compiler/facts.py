@@ -110,8 +110,9 @@ class Probed:
     """What the probes of a function found: the whole input's `rows`, row `groups` and `bytes`, the
     calls on samples of it, the family of its operators (`stream`, `hash`, `sort`, `group`,
     `table`) and what went wrong; `start` is the CPU seconds of a
-    process until the function is ready, without its rows (0: not measured), `page` those that a
-    page of memory takes to be given. `keys` is how many
+    process until the function is ready, without its rows (0: not measured), `asleep` the seconds
+    until then in which it does not compute, `page` the CPU seconds that a page of memory takes to
+    be given. `keys` is how many
     groups the whole input has (0: it is not grouped), `growth` the power of its rows with which
     they grow, `times` how often the whole input calls a function that gets no groups (0: not
     counted). `load` is cores that others kept busy, `beside` who wanted them, where that is
@@ -129,6 +130,7 @@ class Probed:
     load: float = 0.0
     beside: Load | None = None
     start: float = 0.0
+    asleep: float = 0.0
     page: float = 0.0
     keys: float = 0.0
     growth: float = 1.0

@@ -64,14 +64,15 @@ MOST_GROUP_PARTS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What one backend takes for all rows in so many processes: `fixed` CPU seconds of each, and
-    `varying` of the rows. `line` is what the probes alone say, with `start` in it for all
-    processes; `spread` is half the 90 % interval in logs."""
+    """What one backend takes for all rows in so many processes: `fixed` CPU seconds of each and
+    `asleep` seconds until it is ready, and `varying` of the rows. `line` is what the probes alone
+    say, with `start` in it for all processes; `spread` is half the 90 % interval in logs."""
 
     cpu: Interval
     fixed: float
     varying: float
     waits: float
+    asleep: float
     memory: float
     line: float
     start: float
@@ -165,6 +166,7 @@ class Model:
             fixed=start / processes,
             varying=middle - start,
             waits=self._waits(backend, fixed),
+            asleep=self._asleep,
             memory=memory,
             line=0.0 if seen and runs > 1 else self._line(backend, fixed, processes),
             start=fixed * processes,
@@ -179,6 +181,10 @@ class Model:
         """CPU seconds of a process that no probe has measured: with them they are in its line."""
         probed = self.facts.probed
         return 0.0 if self.line is not None and probed is not None and probed.start else START_CPU
+
+    @property
+    def _asleep(self) -> float:
+        return self.facts.probed.asleep if self.facts.probed is not None else 0.0
 
     @property
     def _base(self) -> float:
@@ -233,9 +239,9 @@ class Model:
         seconds = crowd.quiet(run) * parts / math.ceil(parts / max(1, run.width))
         cores = self.line.cores if self.line is not None else 1.0
         worked = max(0.0, run.cpu - fixed * parts) / cores
-        beyond = max(0.0, seconds - fixed * parts - worked)
+        beyond = max(0.0, seconds - (fixed + self._asleep) * parts - worked)
         scale = self.counted / run.rows if run.rows and self.rows else 1.0
-        asleep = seconds > ASLEEP * run.cpu / cores + TELLING
+        asleep = seconds - self._asleep * parts > ASLEEP * run.cpu / cores + TELLING
         return beyond * scale if asleep else min(drawn, beyond * scale)
 
     def _line(self, backend: str, fixed: float, processes: int) -> float:

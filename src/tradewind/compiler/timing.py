@@ -111,9 +111,12 @@ def _held(model: Model, work: Work, option: Option, load: Load | None) -> float:
     """Seconds until the last process ends, beside these neighbours."""
     starting = crowd.slower(load, 1.0, option.width)
     slow = crowd.slower(load, _threads(model, option), option.width)
-    fixed, varying = work.fixed * starting, work.varying / _cores(model, option) * slow
+    fixed, varying = (
+        work.fixed * starting + work.asleep,
+        work.varying / _cores(model, option) * slow,
+    )
     if option.backend == "spark":
-        return SPARK_START * starting + varying
+        return SPARK_START * starting + work.asleep + varying
     if option.backend != "partitions":
         return fixed + varying + work.waits
     parts = max(1, option.parts or option.width)

@@ -160,5 +160,6 @@ def facts(body: dict[str, Any]) -> Probed:
         growth=float(body.get("growth", 1.0)),
         times=float(body.get("times", 0.0)),
         start=float(body.get("start", 0.0)),
+        asleep=float(body.get("asleep", 0.0)),
         page=float(body.get("page", 0.0)),
     )

@@ -41,6 +41,8 @@ READING = 0.35
 READY = 3.0
 # No process starts in less; none at all means that it was not measured.
 MEASURED = 0.01
+# Fewer seconds until a function is ready are those of a disk that is read for the first time.
+ASLEEP = 0.5
 # The part of the time left in which the largest sample has to come back, or a smaller one is taken.
 SOON = 0.45
 # A second call of the largest sample may take so many times as long as the first, even if there is
@@ -65,7 +67,8 @@ def carry_out(
     operators, problems, load)."""
     began = time.perf_counter()
     with silenced(start["out"]) as folder:
-        found = Probe(function, start, folder).findings()
+        asleep = phases.get("import", 0.0) - measure.cpu_seconds() - measure.delayed()
+        found = Probe(function, start, folder, asleep).findings()
     phases["call"] = time.perf_counter() - began
     return outputs.keep(found, start)
 
@@ -94,8 +97,15 @@ def silenced(out: str) -> Iterator[str]:
 class Probe:
     """The calls for one function."""
 
-    def __init__(self, function: Callable[..., Any], start: dict[str, Any], folder: str) -> None:
-        """`start` is what the unit was told; its `entry.call.probe` says how much time there is."""
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        start: dict[str, Any],
+        folder: str,
+        asleep: float = 0.0,
+    ) -> None:
+        """`start` is what the unit was told; its `entry.call.probe` says how much time there is.
+        `asleep`: the seconds in which the import did not compute."""
         asked = start["entry"]["call"]["probe"]
         call = {key: value for key, value in start["entry"]["call"].items() if key != "probe"}
         self.start = {**start, "entry": {**start["entry"], "call": call}}
@@ -107,7 +117,7 @@ class Probe:
         self.seconds, self.share = float(asked["seconds"]), float(asked["share"])
         self.calls: list[dict[str, Any]] = []
         self.problems: list[dict[str, Any]] = []
-        self.ready = 0.0
+        self.ready, self.asleep = 0.0, max(0.0, asleep)
         self.keys: dict[str, float] = {}
         self._keys: Keys | None = None
         self.by: list[str] = call.get("by", [])
@@ -144,6 +154,7 @@ class Probe:
             "backend": call.get("backend", "python"),
             "family": self._family,
             "start": self.ready,
+            "asleep": self.asleep if self.asleep > ASLEEP else 0.0,
             "page": measure.page_seconds(),
             **self.keys,
             **self._times(),
@@ -195,6 +206,7 @@ class Probe:
             return None
         if cold is not None:
             self.ready = max(MEASURED, self.ready - first["cpu"])
+            self.asleep += max(0.0, cold["wall"] - cold["cpu"] - first["wall"] + first["cpu"])
         chosen = self._within_time(first)
         return chosen and self._grown(chosen)
 

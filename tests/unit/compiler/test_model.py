@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.compiler.samples import FARM, GIB, HERE, call, probed
+from tests.unit.compiler.samples import DUCKDB, FARM, GIB, HERE, PARTITIONS, call, probed
 from tradewind.compiler import learning, timing
 from tradewind.compiler.facts import Call, Facts, Outcome, PastRun, Probed
 from tradewind.compiler.line import line_of
@@ -58,6 +58,21 @@ def test_what_a_process_makes_ready_is_paid_by_each_and_by_no_row() -> None:
     assert other.base == pytest.approx(one.base + 2.0)
     few, many = (work(model(ready), "partitions", parts).cpu.p50 for parts in (1, 4))
     assert many - few == pytest.approx(3 * other.base, rel=1e-6), "what was measured is all of it"
+
+
+def test_a_process_that_sleeps_until_it_is_ready_does_so_each_time() -> None:
+    """As for a connection that an import opens: no core is busy, and the place is held."""
+    for option in (replace(PARTITIONS, elastic=False), DUCKDB):
+        one, other = (
+            timing.plan(model(replace(probed(), asleep=each)), option, HERE) for each in (0.0, 6.0)
+        )
+        assert one and other and one.seconds and other.seconds and one.price and other.price
+        waves = math.ceil((option.parts or 1) / option.width)
+        assert other.seconds.p50 == pytest.approx(one.seconds.p50 + 6.0 * waves)
+        assert (other.price.p50 > one.price.p50, other.cpu) == (True, one.cpu)
+    run = PastRun(seconds=9.0, cpu=2.0, memory=0, rows=20_000_000, backend="duckdb")
+    known = replace(probed(), asleep=6.0)
+    assert work(model(known, run, run)).waits < 1.0, "it is not slept for twice"
 
 
 @given(st.floats(1e-7, 1e-5), st.floats(1e-5, 1e-2), st.floats(0, 1))

@@ -38,16 +38,33 @@ def probed(
     *,
     seconds: float = 60.0,
     share: float = 0.2,
+    imports: float = 0.0,
     **fields: Any,
 ) -> dict[str, Any]:
     start = ways.start(files, out, style, **fields)
     start["entry"]["call"]["probe"] = {"seconds": seconds, "share": share}
-    made = probing.carry_out(function, start, {})
+    made = probing.carry_out(function, start, {"import": imports})
     assert list(out.iterdir()) == [], "a sample or a result is left"
     assert made["output"]["kind"] == "json"
     found: dict[str, Any] = made["output"]["value"]
     assert len(found["calls"]) <= 5
     return found
+
+
+def test_what_a_process_sleeps_until_it_is_ready_is_told(files: list[str], tmp_path: Path) -> None:
+    """In an import, or at the first call; not in every call."""
+    computed = measure.cpu_seconds() + measure.delayed()
+    found = probed(batch, files, tmp_path / "one", "batch", imports=computed + 3.0)
+    assert 2.0 < found["asleep"] <= 3.0, "what this process has computed until then is none"
+    first = [True]
+
+    def late(data: pa.Table) -> pa.Table:
+        if first:
+            time.sleep(0.7 * first.pop())
+        return data
+
+    assert 0.6 < probed(late, files, tmp_path / "two", "batch")["asleep"] < 3.0
+    assert probed(batch, files, tmp_path / "three", "batch")["asleep"] == 0.0
 
 
 def batch(data: pa.Table) -> pa.Table:
