@@ -109,7 +109,7 @@ class Sampler:
         self._aimed: tuple[Place, float] = (("", REST, ""), 0.0)
         self._own = self._own_before = 0.0
         self._primed = False
-        self._idle = self._used = self._turned = 0.0
+        self._idle = self._used = self._turned = self._native = 0.0
         self._replaced: dict[str, Callable[..., Any]] = {}
         self._waited, self._measured, self._crowd = (0, 0), 0.0, 1.0
         self._feeds: dict[tuple[CodeType, int], CodeType] = {}
@@ -229,28 +229,37 @@ class Sampler:
         used = time.process_time()
         if used - self._used < 0.1 * (now - self._turned):
             self._idle += now - self._turned
+        self._native += used - self._used
         self._used, self._turned = used, now
         passed, forced = now - self._last, now - self._due >= sys.getswitchinterval()
         self._active += self._spent(self._main)
         others = self._others(frames) if frames else []
         self._primed = True
-        active = min(passed, self._active * self._crowd)
-        if active > 0.05 * passed and not others and not forced and self._shoot(place):
+        total = sum(cpu for _place, cpu in others)
+        shoots = self._active * self._crowd > 0.05 * passed and not others and not forced
+        active = self._computed(passed, total)
+        if shoots and self._shoot(place):
             # The time that it waited is known; that it computed is the shot's.
             self._add(place, passed - active, waits=True)
             self._last = now - active
             return
         self._disarm()
-        self._last, self._active = now, 0.0
+        self._last, self._active, self._native = now, 0.0, 0.0
         self._looks += 1
         # Waiting costs time, so it is the main thread's; other threads count by what they compute.
-        total = sum(cpu for _place, cpu in others)
         computed = total * self._crowd
         theirs = min(1.0, computed / max(passed, computed + active)) if total else 0.0
         for other, cpu in others:
             self._add(other, passed * theirs * cpu / total)
         self._add(place, active * (1.0 - theirs))
         self._add(place, (passed - active) * (1.0 - theirs), waits=True)
+
+    def _computed(self, passed: float, others: float) -> float:
+        """Of the seconds that passed those in which it computed: the main thread, or threads that
+        are not Python's and work for what waits for them. `others` have used so much of a core."""
+        native = self._native - self._active - others
+        used = self._active + (native if native > 0.05 * passed else 0.0)  # less is the looks' own
+        return min(passed, used * self._crowd)
 
     def _shoot(self, place: Place) -> bool:
         """Leave this look to a timer; False where it does not come, or is not ours to use."""
@@ -274,13 +283,14 @@ class Sampler:
         now = time.perf_counter()
         if frame is None or not self._main or not self._missed:
             return
-        place, used = self._aimed
-        if time.process_time() - used < LONG:
+        (place, before), used = self._aimed, time.process_time()
+        if used - before < LONG:
             place = self._after(place, self._place(frame))
         # Else it is served late, after a call into C that lasted: the one that was seen before.
         self._add(place, now - self._last)
         self._spent(self._main)
-        self._last, self._active, self._missed = now, 0.0, 0
+        self._last, self._active, self._native, self._missed = now, 0.0, 0.0, 0
+        self._used, self._turned = used, now
         self._looks += 1
 
     def _after(self, aimed: Place, seen: Place) -> Place:

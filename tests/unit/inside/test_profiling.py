@@ -200,6 +200,20 @@ def test_who_waits_is_where_it_is(hot: Any, tmp_path: Path) -> None:
     assert looking.lines() == {("hot.py", str(line_of(HOT, "if x == 0")), ""): 3.0}
 
 
+def test_who_lets_threads_compute_that_are_not_pythons_does_not_wait(tmp_path: Path) -> None:
+    """As for what a library of tables converts on all cores."""
+    module = loaded(tmp_path, HOT)
+    for native, words in ((0.0, profiling.WAITS), (1.0, "")):
+        sampler = profiling.Sampler(str(tmp_path), lambda told: None)
+        sampler._native = native
+        active = sampler._computed(1.0, 0.0)
+        place = (module.loop.__code__, where(module.loop.__code__, "STORE"), "")
+        sampler._add(place, active)
+        sampler._add(place, 1.0 - active, waits=True)
+        assert sampler._seen[place[0], place[1], words] == 1.0
+    assert sampler._computed(1.0, 1.0) == 0.0, "threads of Python are seen themselves"
+
+
 def test_many_lines_become_the_largest_and_the_rest(tmp_path: Path) -> None:
     looking = Looking(tmp_path)
     for number in range(1, profiling.MOST_LINES + 11):
