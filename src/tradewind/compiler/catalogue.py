@@ -220,21 +220,37 @@ def _machine(row: _Row) -> Machine:
     if bool(devices) != (count is not None):
         missing = "accelerator_count" if devices else "accelerator"
         raise row.fault(missing, "accelerator and accelerator_count go together")
-    spot = row.number("spot_usd_per_hour")
+    price = _nanodollars(row, "usd_per_hour", row.needed("usd_per_hour"))
     return Machine(
         name=f"{provider}/{instance}",
         cpu=row.needed("vcpus"),
         memory=round(row.needed("memory_gib") * GIB),
-        price=_nanodollars(row, "usd_per_hour", row.needed("usd_per_hour")),
+        price=price,
         as_of=row.day(),
         provider=provider,
         region=region,
         accelerators={row.name("accelerator"): int(count)} if count else {},
         accelerator_memory=round((row.number("accelerator_memory_gib") or 0.0) * GIB),
         zones=int(row.number("zones") or 0),
-        spot=0 if spot is None else _nanodollars(row, "spot_usd_per_hour", spot),
+        spot=_spot(row, price),
         source=row.text("source"),
     )
+
+
+def _spot(row: _Row, price: int) -> int:
+    """0 where none is known."""
+    dollars = row.number("spot_usd_per_hour")
+    if dollars is None:
+        return 0
+    spot = _nanodollars(row, "spot_usd_per_hour", dollars)
+    if spot > price:
+        raise row.fault(
+            "spot_usd_per_hour",
+            f"{row.cells['spot_usd_per_hour']} is more than the {row.cells['usd_per_hour']} "
+            "dollars per hour on demand",
+            "a spot price is at most that on demand: are the two exchanged?",
+        )
+    return spot
 
 
 def _nanodollars(row: _Row, column: str, dollars: float) -> int:

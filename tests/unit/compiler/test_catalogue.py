@@ -58,6 +58,8 @@ def test_a_row_says_everything() -> None:
     )  # fmt: skip
     [less] = parse(listed(PLAIN | {"as_of": ""}, columns=catalogue.NEEDED))
     assert (less.accelerators, less.spot, less.zones, less.as_of) == ({}, 0, 0, "unknown date")
+    [same] = parse(listed(ROW | {"spot_usd_per_hour": "0.50"}))
+    assert same.spot == same.price
 
 
 def test_other_names_of_columns_are_known() -> None:
@@ -77,6 +79,7 @@ FAULTS = [
     ({"usd_per_hour": "0,5"}, "usd_per_hour", "plain number"),
     ({"usd_per_hour": "9e9"}, "usd_per_hour", "cannot be meant"),
     ({"spot_usd_per_hour": "0"}, "spot_usd_per_hour", "more than 0"),
+    ({"spot_usd_per_hour": "0.51"}, "spot_usd_per_hour", "0.51 is more than the 0.5 dollars"),
     ({"memory_gib": "16GB"}, "memory_gib", "GiB as a plain number"),
     ({"vcpus": "many"}, "vcpus", "cores as a plain number"),
     ({"zones": "1.5"}, "zones", "whole"),
@@ -168,9 +171,9 @@ def test_any_text_is_answered(text: str) -> None:
 
 def test_what_is_added_takes_the_place_of_the_same() -> None:
     base = parse(listed(PLAIN, PLAIN | {"region": "south"}))
-    added = parse(listed(PLAIN | {"usd_per_hour": "0.1"}, ROW | {"instance": "new"}))
+    added = parse(listed(PLAIN | {"usd_per_hour": "0.3"}, ROW | {"instance": "new"}))
     found = {(each.region, each.name): each.price for each in merged(base, added)}
-    assert found == {("north", "acme/big"): 10**8, ("south", "acme/big"): 5 * 10**8,
+    assert found == {("north", "acme/big"): 3 * 10**8, ("south", "acme/big"): 5 * 10**8,
                      ("north", "acme/new"): 5 * 10**8}  # fmt: skip
 
 
