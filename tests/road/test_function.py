@@ -298,7 +298,7 @@ async def test_promises_are_kept_or_broken_and_always_settled(town: Town) -> Non
     broken = await town.result(function("two", performance="20s"))
     known = await town.result(function("one", performance="20s"))
     assert (known.state, known.error["code"]) == (RunState.FAILED, "refused")
-    assert "the nearest is 50.5s" in known.error["message"] and not town.placements(known.id)
+    assert "the nearest is 1m 41s" in known.error["message"] and not town.placements(known.id)
     nearest = known.error["needs"][0]["performance"]
     again = await town.result(function("one", performance=f"{nearest}s"))
     assert again.state is RunState.SUCCEEDED

@@ -1,9 +1,9 @@
 """Time against price: which plans nobody would pass over, and which one an objective means.
 
-A predicted plan is judged by the upper ends of its intervals, because those are what is promised;
-where none is that sure of its deadline, the surest is taken as likely if it keeps to it by its
-middle. A plan that only counts earlier runs is judged by their middle: with one or two of them the
-upper end is no more than a precaution.
+A plan is judged by the upper ends of its intervals, because those are what is promised; where none
+is that sure of its deadline, the surest is taken as likely if it keeps to it by its middle. The
+price of a plan that only counts earlier runs is judged by their middle: with one or two of them the
+upper end is no more than a precaution, and a budget is not passed whatever was quoted.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def judged(plan: Plan) -> tuple[float | None, float | None]:
     if plan.seconds is None or plan.price is None:
         return None, None
     if plan.cpu is None and not plan.grounds:
-        return plan.seconds.p50, plan.price.p50
+        return plan.seconds.p90, plan.price.p50
     return plan.seconds.p90, plan.price.p90
 
 

@@ -126,7 +126,7 @@ def _plans(
         plans = _counted(options, pools, facts)
         hourly = {each.name: each for each in pools}
         plans.sort(key=lambda plan: (plan.pool != first, _dear(plan, hourly[plan.pool])))
-        plans = _chosen(_within(plans, objective), first, named=bool(pool))
+        plans = _chosen(_within(plans, objective), first, objective, named=bool(pool))
         beside = _compared(plans[0], facts)
     return plans, beside
 
@@ -291,10 +291,8 @@ def _because(chosen: Plan, second: Plan | None, objective: Objective, count: int
     """One sentence: the rule, the runner-up, and what it lacks."""
     if judged(chosen)[0] is None:
         return "nothing else is known to keep to it, and nothing is known of this"
-    if not objective.met(chosen) and chosen.seconds is not None:
-        half, most = format_duration(chosen.seconds.p50), format_duration(chosen.seconds.p90)
-        within = format_duration(objective.asked)
-        return f"likely within {within}, not sure: about {half}, at most {most}; nothing is surer"
+    if not objective.met(chosen):
+        return _unsure(chosen, objective)
     rule = _rule(objective)
     if second is None:
         return f"{rule}; nothing else keeps to it" if objective.said else f"{rule} of {count}"
@@ -392,18 +390,29 @@ def _dear(plan: Plan, pool: PoolFacts) -> float:
     return pool.price * part
 
 
+def _unsure(plan: Plan, objective: Objective) -> str:
+    """Why one is taken of which nobody is sure."""
+    assert plan.seconds is not None
+    half, most = format_duration(plan.seconds.p50), format_duration(plan.seconds.p90)
+    within = format_duration(objective.asked)
+    return f"likely within {within}, not sure: about {half}, at most {most}; nothing is surer"
+
+
 def _within(plans: list[Plan], objective: Objective) -> list[Plan]:
-    """Without those that are known to break it. Raises Refused when none is left."""
-    kept = [each for each in plans if objective.met(each)]
+    """Without those that are known to break it; of such the one that likely does not. Raises
+    Refused when none is left."""
+    kept = [each for each in plans if objective.met(each)] or likely(plans, objective)
     if not kept:
         raise refusals.unmet(plans, objective)
     return kept
 
 
-def _chosen(plans: list[Plan], first: str, *, named: bool) -> list[Plan]:
+def _chosen(plans: list[Plan], first: str, objective: Objective, *, named: bool) -> list[Plan]:
     """The first one says why it is the first."""
     best = plans[0]
-    if named:
+    if not objective.met(best):
+        why = _unsure(best, objective)
+    elif named:
         why = "this pool was named"
     elif len(plans) == 1:
         why = "the only way known so far"
