@@ -283,3 +283,26 @@ async def test_what_production_cannot_give_is_refused(town: Town) -> None:
     assert "one zone" in run.error["message"]
     two = await town.result(function("one", availability="zone", pool="far"))
     assert two.state is RunState.SUCCEEDED and not two.plan["not_given"]
+
+
+@in_town
+async def test_where_nothing_has_ended_no_end_is_made_up(town: Town) -> None:
+    """The same words all the time: every new one is a line for who follows the run."""
+    town.act("slow", lambda _request, _role, index, _attempt: value(index, seconds=10_000.0))
+    await town.submit(function("other", resources={"cpu": 1}))
+    run = await town.submit(items(10, performance="60s"))
+    said = set()
+    for _ in range(60):
+        await town.settle(5.0)
+        said.add(town.run(run).waiting)
+    [late] = {text for text in said if "likely late" in text}
+    assert "ends more than 1m after it was accepted" in late
+    assert "no part has ended yet, and nothing tells how long one takes" in late
+    assert town.events(run).count("promise.at_risk") == 1
+
+
+@in_town
+async def test_a_plan_without_parts_says_that_soft_is_not_given(town: Town) -> None:
+    run = await carried_out(town, items(2, consistency="soft"))
+    assert "consistency: soft, since one process writes the whole result" in run.plan["not_given"]
+    assert not (await carried_out(town, items(3))).plan["not_given"]

@@ -7,7 +7,8 @@
 | region | all machines of any one zone | machines in two zones |
 
 What a pool cannot give is refused where the pool is production. Elsewhere the run goes on, and its
-plan says that the level is not given.
+plan says that the level is not given. So does a plan without parts that could appear one by one
+where `consistency: soft` asks for that.
 """
 
 from __future__ import annotations
@@ -74,6 +75,20 @@ def told(quote: Quote, level: str, pools: Sequence[PoolFacts]) -> Quote:
             replace(plan, not_given=_also(plan, f"availability: {level}, since {why[plan.pool]}"))
             if why.get(plan.pool)
             else plan
+            for plan in quote.plans
+        ),
+    )
+
+
+def softly(quote: Quote) -> Quote:
+    """The quote of what may publish parts as they finish, whose plans say where there are none."""
+    why = "consistency: soft, since one process writes the whole result, which appears at once"
+    return replace(
+        quote,
+        plans=tuple(
+            plan
+            if plan.option.backend == "partitions" and plan.option.parts > 1
+            else replace(plan, not_given=_also(plan, why))
             for plan in quote.plans
         ),
     )

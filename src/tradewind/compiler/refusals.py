@@ -21,6 +21,8 @@ from tradewind.records.plans import Plan, Quote
 
 # A deadline counts from acceptance: so much may pass until the plan is made.
 PASSES = 0.5
+# Neighbours come and go: what is named beside them still holds when there are a few more.
+DRIFT = 1.1
 
 
 _Point = tuple[float, float, Plan]
@@ -136,10 +138,11 @@ def _cheapest(points: Sequence[_Point], objective: Objective) -> _Point | None:
 
 
 def _need(point: _Point, objective: Objective) -> _Need:
-    seconds, price, _ = point
+    seconds, price, plan = point
+    drift = DRIFT if float(plan.grounds.get("others", 0.0)) >= crowd.QUIET else 1.0
     return {
-        "performance": writable_seconds(objective.passed + seconds + PASSES),
-        "budget": writable_money(objective.paid + price),
+        "performance": writable_seconds(objective.passed + drift * seconds + PASSES),
+        "budget": writable_money(objective.paid + drift * price),
     }
 
 

@@ -98,11 +98,13 @@ def whole(attempt: Attempt, said: Progress | None) -> float | None:
 
 
 def tell(draft: Draft, performance: float, ends: float, why: str) -> None:
-    """Tell its people, the first time as an event; `ends` is now where nothing more is known."""
+    """Tell its people, the first time as an event; `ends` is now where nothing more is known: then
+    the words stay the same for as long as that is so."""
     run = draft.run
     about = "about " + format_duration(round(ends - run.created))
     if ends <= draft.now:
         about = "more than " + format_duration(performance)
+        ends = max(ends, run.created + performance)
     text = (
         f"{_WORDS}ends {about} after it was accepted, "
         f"{format_duration(performance)} were asked for; {why}"

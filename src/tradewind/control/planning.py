@@ -94,6 +94,8 @@ class Planner:
         if isinstance(answer, ProbesWanted):
             return answer
         answer = replace(answer, of=_of(made.spec), rows=rows)
+        if made.spec.get("consistency") == "soft" and made.kind == "function":
+            answer = availability.softly(answer)
         return availability.told(answer, level, pools)
 
     def in_time(

@@ -113,7 +113,7 @@ class _Keeping:
         surely = left.least / width
         if surely > time:
             why = self._why(left, width, role.resources)
-            late.tell(self.draft, self.performance, now + surely, why)
+            late.tell(self.draft, self.performance, now + surely if left.told else now, why)
         return None
 
     def _too_dear(self, seconds: float, one: Resources) -> bool:
@@ -124,6 +124,8 @@ class _Keeping:
         return spent + price.cost(seconds, self.pool.price, part) > self.budget
 
     def _why(self, left: _Left, width: int, one: Resources) -> str:
+        if not left.told:
+            return "no part has ended yet, and nothing tells how long one takes"
         if left.items <= width:
             return "nothing is left that could be done at the same time"
         if self._too_dear(left.seconds, one):
@@ -133,11 +135,13 @@ class _Keeping:
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """Of so many items: `seconds` as far as one can guess, `least` as far as there is evidence."""
+    """Of so many items: `seconds` as far as one can guess, `least` as far as there is evidence, and
+    whether any has `told` how long it takes."""
 
     seconds: float
     least: float
     items: int
+    told: bool
 
 
 def _left(
@@ -153,7 +157,7 @@ def _left(
     # Before any tells: as long again as the oldest has worked by now, and surely so long.
     guess, least = (median(took), median(took)) if took else (2 * oldest, oldest)
     items = count - len({each.index for each in ended})
-    return _Left(_sum(whole, items, guess), _sum(whole, items, least), items)
+    return _Left(_sum(whole, items, guess), _sum(whole, items, least), items, bool(took))
 
 
 def _sum(running: Sequence[tuple[float, float | None]], items: int, one: float) -> float:

@@ -286,3 +286,16 @@ def test_waiting_for_a_core_is_no_sleep() -> None:
     calls = (call(0, 0.1), *[call(500_000, 1.1, wall=2.75)] * 3)
     found = line_of(replace(probed(), calls=calls, beside=BUSY))
     assert found is not None and found.waits == 0.0
+
+
+def test_what_is_named_beside_neighbours_holds_when_there_are_a_few_more() -> None:
+    found = probed(5e-5, style="batch")
+    busy, busier = (beside(Load(others=others, cores=2.0)) for others in (4.0, 4.3))
+    with pytest.raises(Refused) as refused:
+        ask(found, Objective(seconds=5.0), pools=[busy])
+    [need] = refused.value.needs
+    ask(found, Objective(seconds=need["performance"]), pools=[busier])
+    with pytest.raises(Refused) as refused:
+        ask(found, Objective(budget=1), pools=[busy])
+    [need] = refused.value.needs
+    ask(found, Objective(budget=need["budget"]), pools=[busier])
