@@ -130,10 +130,17 @@ class Values:
             lambda: make("float", depth) / make(number, depth),
             lambda: make("int", depth) / make("int", depth),
             lambda: make("int", depth).cast("float64"),
+            lambda: self._short() / make("int", depth),
+            lambda: self._short().cast("float64"),
             lambda: -make("float", depth),
             lambda: make("float", depth).abs(),
             lambda: make("float", depth).cast("float64"),
         )
+
+    def _short(self) -> Value:
+        """A decimal of the table, with so few digits that it is the same float everywhere."""
+        names = [name for name in self.by_kind["dec"] if name in ("d", "e")]
+        return self.table[self.rng.choice(names)] if names else ibis.null("decimal(12, 3)")
 
     def _dec(self, depth: int) -> Value:
         make = self.make
@@ -285,6 +292,9 @@ class Steps:
         number = self._column(values.make(self.rng.choice(("int", "float"))), made)
         anything = [self._column(values.make(self.rng.choice(KINDS)), made) for _ in range(3)]
         truth = self._column(values.make("bool"), made)
+        short = self._column(values._short(), made)
+        if kind_of(short.type()) == "dec" and self.rng.random() < 0.9:
+            short = short.cast("float64")  # without, it is refused
         metrics = {
             "a_rows": made.count(where=where),
             "a_count": anything[0].count(where=where),
@@ -294,6 +304,7 @@ class Steps:
             "a_sum": number.sum(where=where),
             "a_mean": number.mean(where=where),
             "a_dec": self.rng.choice([made[n] for n in values.by_kind["dec"]] or [number]).sum(),
+            **({"a_short": short.mean()} if kind_of(short.type()) in ("dec", "float") else {}),
             "a_any": (truth if kind_of(truth.type()) == "bool" else truth.isnull()).any(
                 where=where
             ),

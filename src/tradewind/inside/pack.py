@@ -12,8 +12,8 @@ import os
 import zipfile
 
 _MODULES = (
-    "__init__", "brackets", "convert", "counting", "ends", "entry", "explain", "expression",
-    "failing", "groups", "inputs", "keeper", "keys", "keysample", "linux", "loading",
+    "__init__", "brackets", "convert", "counting", "decimals", "ends", "entry", "explain",
+    "expression", "failing", "groups", "inputs", "keeper", "keys", "keysample", "linux", "loading",
     "measure", "outputs", "places", "probing", "process", "profiling", "samples", "serving",
     "session", "shares", "sink", "spark", "sparksql", "staged", "start", "styles", "tables",
     "tracking", "versions", "wire", "zygote",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import string
 from typing import Any, Callable, Iterator
 
-from . import tables
+from . import decimals, tables
 from .brackets import Brackets, null, paren
 
 # Operations that give the same, whatever they are given.
@@ -33,6 +33,8 @@ AGREES = frozenset([
 ROUNDS = frozenset(["Sum", "Mean"])
 # Operations that agree for some of what they can be given; see `_CONDITIONS`.
 SOMETIMES = {
+    "Mean": "of what is no decimal, of which Spark gives other digits and another type: cast one "
+    "of at most 15 digits to float64",
     "Cast": "between numbers, between dates and times, and to text of what is no float, has no "
     "zone and is not truncated",
     "Divide": "by what is no float of rows that were made one (distinct, union, intersect, "
@@ -85,7 +87,8 @@ DIFFERS = {
 
 def differences(expression: Any) -> list[str]:
     """Why it cannot be said that Spark gives what DuckDB gives: one sentence for each operation."""
-    return sorted(set(_differences(expression.op())))
+    top = expression.op()
+    return sorted({*_differences(top), *decimals.differences(top)})
 
 
 def compiled(expression: Any) -> str:
@@ -165,8 +168,6 @@ def _cast(node: Any) -> bool:
         return bool(new.is_string())
     if new.is_decimal():
         return bool(old.is_integer() or old.is_decimal())
-    if old.is_decimal() and new.is_floating():
-        return _short(old)
     if old.is_temporal() or new.is_temporal():
         return bool(old.is_temporal() and new.is_temporal())
     if new.is_boolean():
@@ -195,11 +196,6 @@ def _within(node: Any, name: str) -> bool:
     return any(type(each).__name__ == name for each in every)
 
 
-def _short(kind: Any) -> bool:
-    """Whether a double holds each of its values as exactly as can be."""
-    return kind.precision is not None and kind.precision <= 15
-
-
 def _literal(value: Any) -> bool:
     return type(value).__name__ == "Literal"
 
@@ -217,6 +213,7 @@ def _text(node: Any, name: str) -> str:
 _CONDITIONS: dict[str, Callable[[Any], bool]] = {
     "Cast": _cast,
     "Divide": _keeps_zeros,
+    "Mean": lambda node: not node.arg.dtype.is_decimal(),
     "Modulus": lambda node: node.left.dtype.is_integer() and node.right.dtype.is_integer(),
     "FloorDivide": lambda node: (
         _literal(node.right)

@@ -20,7 +20,8 @@ from tradewind.inside import inputs, loading, session, spark, sparksql
 TABLE = ibis.table(
     {
         "i": "int64", "f": "float64", "w": "float32", "s": "string", "u": "uint8", "g": "date",
-        "n": "timestamp(9)",
+        "n": "timestamp(9)", "p": "decimal(18, 4)", "d": "decimal(12, 3)", "q": "decimal(38, 10)",
+        "v": "decimal(38, 22)",
     },
     name="data",
 )  # fmt: skip
@@ -56,6 +57,26 @@ def refused(
             TABLE.group_by("f").agg(n=TABLE.count()).select(x=lambda t: t.n / t.f),
             "Divide: only by what is no float of rows that were made one",
         ),
+        (TABLE.agg(x=TABLE.p.mean()), "Mean: only of what is no decimal"),
+        (TABLE.group_by("i").agg(x=TABLE.d.mean()), "Mean: only of what is no decimal"),
+        (TABLE.agg(x=TABLE.d.var()), "Variance: "),
+        (TABLE.agg(x=TABLE.d.median()), "Median: "),
+        (TABLE.select(x=TABLE.p / TABLE.i), "Divide: of a decimal of more than 15 digits"),
+        (TABLE.select(x=TABLE.p.cast("float64")), "Cast: of a decimal of more than 15 digits"),
+        (TABLE.select(x=(TABLE.d * TABLE.d).cast("float64")), "Cast: of a decimal of more than"),
+        (TABLE.filter(TABLE.p > TABLE.f), "Greater: of a decimal of more than 15 digits"),
+        (TABLE.select(x=TABLE.q + TABLE.p), "Add: of decimals that have more than 38 digits"),
+        (TABLE.select(x=TABLE.q * 2), "Multiply: of decimals that have more than 38 digits"),
+        (TABLE.select(x=ibis.coalesce(TABLE.v, TABLE.i)), "Coalesce: of decimals that have more"),
+        (TABLE.filter(TABLE.v < TABLE.q), "Less: of decimals that have more than 38 digits"),
+        (
+            TABLE.mutate(x=TABLE.p * TABLE.p).filter(TABLE.i > 0).select(y=lambda t: t.x * t.p),
+            "Multiply: of decimals that have more than 38 digits",
+        ),
+        (
+            TABLE.select("q").union(TABLE.select("q")).select(x=lambda t: t.q - 1),
+            "Subtract: of decimals that have more than 38 digits",
+        ),
         (TABLE.select("u"), "the type uint8: nobody has compared it"),
         (TABLE.select("n"), "the type timestamp(9): nobody has compared it"),
     ],
@@ -75,6 +96,24 @@ def test_what_is_not_known_to_agree_is_a_difference(made: Any, reason: str) -> N
 )
 def test_what_divides_by_the_zeros_of_the_input_is_none(made: Any) -> None:
     assert not [each for each in sparksql.differences(made) if each.startswith("Divide")]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        TABLE.agg(x=TABLE.p.sum(), y=TABLE.q.sum(), z=TABLE.q.max(), n=TABLE.q.nunique()),
+        TABLE.agg(x=TABLE.d.cast("float64").mean(), y=TABLE.f.mean(), z=TABLE.i.mean()),
+        TABLE.select(x=TABLE.d / TABLE.i, y=TABLE.d + TABLE.f, z=TABLE.p * TABLE.p),
+        TABLE.select(x=TABLE.p * TABLE.i, y=TABLE.p * 2.5, z=(TABLE.i > 0).ifelse(TABLE.p, 0.5)),
+        TABLE.select(x=ibis.coalesce(TABLE.v, 0), y=ibis.greatest(TABLE.q, TABLE.i)),
+        TABLE.select(x=ibis.coalesce(TABLE.p, TABLE.i * TABLE.i + TABLE.i)),
+        TABLE.filter((TABLE.d > TABLE.f) & (TABLE.p > 2.5) & (TABLE.q > TABLE.p)),
+        TABLE.select(x=TABLE.p.sum().over(ibis.cumulative_window(group_by="i", order_by="f"))),
+    ],
+)
+def test_decimals_whose_digits_are_the_same_are_none(made: Any) -> None:
+    words = ("Unbound", "the type")  # of the table itself
+    assert not [each for each in sparksql.differences(made) if not each.startswith(words)]
 
 
 @pytest.mark.parametrize(
