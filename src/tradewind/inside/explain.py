@@ -14,7 +14,7 @@ _STYLES = {"batch": "stream", "row": "stream", "group": "group"}
 
 def of(function: Callable[..., Any], start: dict[str, Any]) -> tuple[list[str], str]:
     """Operators, outermost first, and the family that predictions go by: `sort`, `hash`, `stream`,
-    `group`, `table`."""
+    `group`, `table`. Raises Unreadable where a Spark that is pinned would refuse it."""
     style = start["entry"]["call"]["style"]
     if style == "sql":
         found = _of_sql(start)
@@ -53,7 +53,12 @@ def _of_sql(start: dict[str, Any]) -> list[str]:
 
 def _of_expression(function: Callable[..., Any], start: dict[str, Any]) -> list[str]:
     with expression.Lazily(start) as lazily:
-        query = str(tables.use("ibis").to_sql(lazily.made(function), dialect="duckdb"))
+        made = lazily.made(function)
+        if start["entry"]["call"].get("pinned") == "spark":
+            from . import spark  # on use: it imports all that Spark's workers need
+
+            spark.check(made)
+        query = str(tables.use("ibis").to_sql(made, dialect="duckdb"))
         return _explained(lazily.connection.con, query, {})
 
 

@@ -91,17 +91,25 @@ def _expression(
 
 
 def translated(made: Any) -> tuple[Any, str]:
-    """The types of an Ibis table, and the SQL that has Spark make it. Raises Unreadable where Spark
-    might make another."""
+    """The types of an Ibis table, and the SQL that has Spark make it. Raises as `check`."""
     from . import sparksql  # on use: it imports Ibis
+
+    check(made)
+    return made.schema().to_pyarrow(), sparksql.compiled(made)
+
+
+def check(made: Any) -> None:
+    """Raises Unreadable where Spark might make another table than DuckDB. Needs no Spark."""
+    from . import sparksql
 
     found = sparksql.differences(made)
     if found:
         raise inputs.Unreadable(
-            "Spark might not give what DuckDB gives: {}".format("; ".join(found[:5])),
+            "Spark might not give what DuckDB gives (backend: duckdb would): {}".format(
+                "; ".join(found[:5])
+            ),
             "write backend: duckdb, or leave backend out",
         )
-    return made.schema().to_pyarrow(), sparksql.compiled(made)
 
 
 def _view(spark: Any, name: str, files: Sequence[str]) -> None:

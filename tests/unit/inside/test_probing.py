@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,20 @@ def test_a_function_that_needs_as_many_rows_as_a_run_gives_it_gets_them(
 
     found = probed(picky, files, tmp_path / "out", "batch")
     assert not found["problems"] and found["calls"][-1]["rows"] > 1000
+
+
+def test_what_a_pinned_spark_would_refuse_is_told(tmp_path: Path) -> None:
+    data = pa.table({"p": pa.array([Decimal("1.5")] * 20, pa.decimal128(18, 4))})
+    files = written(data, tmp_path, 10, 1)
+
+    def mean(t: Any) -> Any:
+        return t.aggregate(m=t.p.mean())
+
+    assert probed(mean, files, tmp_path / "one", "expression")["problems"] == []
+    found = probed(mean, files, tmp_path / "two", "expression", pinned="spark")
+    [problem] = found["problems"]
+    assert problem["sure"] and "Mean: only of what is no decimal" in problem["message"]
+    assert "backend: duckdb would" in problem["message"] and not found["calls"]
 
 
 def test_slow_functions_are_measured_on_few_rows(files: list[str], tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def test_a_probe_is_one_process_that_publishes_nothing() -> None:
     assert one.outputs["output"].target == "" and one.restart.most == 0 and one.timeout > 3.0
     query = lower.probe(pinned(sql="SELECT 1"), 3.0, 0.03).roles[0]
     assert query.params == {"sql": "SELECT 1"} and query.entry.call["style"] == "sql"
+    spark = lower.probe(pinned(style="expression", backend="spark"), 3.0, 0.03).roles[0]
+    assert (spark.entry.call["backend"], spark.entry.call["pinned"]) == ("duckdb", "spark")
     each = lower.probe(pinned(items=[7, 8]), 3.0, 0.03).roles[0]
     assert each.items == () and each.entry.call["probe"]["item"] == 7
 

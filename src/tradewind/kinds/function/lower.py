@@ -125,6 +125,8 @@ def probe(pinned: Pinned, seconds: float, share: float, before: Pinned | None = 
     resources = sizing.resources(spec, PROBE_CPU)
     option = Option(backend=backend, resources=resources, elastic=style != "table")
     call = {**_called(spec, style, option), "probe": measured}
+    if spec.backend == "spark" and style == "expression":
+        call["pinned"] = "spark"  # what is measured is DuckDB; what Spark refuses is told too
     if before is not None:
         measured["against"] = _earlier(_spec(before), option)
     role = Role(
