@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 from tradewind.compiler import crowd, price
+from tradewind.compiler.elsewhere import BOOT, STRANGE
 from tradewind.compiler.facts import Machine, PastRun, PoolFacts
 from tradewind.compiler.sizes import grown
 from tradewind.records.load import Load
@@ -49,18 +50,25 @@ def measured(option: Option, pool: PoolFacts, history: Sequence[PastRun]) -> Opt
     return grown(option, ratios[len(ratios) // 2], pool) if ratios else option
 
 
-def estimate(best: Plan, machine: Machine) -> Plan:
-    """The same seconds on a catalogue machine: never run there, so only an estimate."""
-    part = price.share(
-        price.times(best.option.resources, best.option.width),
-        Resources(cpu=machine.cpu, memory=machine.memory),
+def estimate(best: Plan, machine: Machine) -> Plan | None:
+    """The same seconds on as many of a catalogue machine as it needs, rented whole and from their
+    start on: never run there, so only an estimate. None where it cannot hold one process."""
+    whole = Resources(
+        cpu=machine.cpu, memory=machine.memory, accelerators=dict(machine.accelerators)
+    )
+    held = best.option.resources.fits(whole)
+    if not held:
+        return None
+    count = math.ceil(best.option.width / held)
+    seconds = best.seconds and Interval(
+        p50=best.seconds.p50 + BOOT.p50, p90=best.seconds.p90 * STRANGE + BOOT.p90
     )
     return Plan(
-        pool=machine.name,
+        pool=machine.name if count == 1 else f"{count} x {machine.name}",
         engine="",
         option=best.option,
-        seconds=best.seconds,
-        price=_money(best.seconds, machine.price, part),
+        seconds=seconds,
+        price=_money(seconds, machine.price * count, 1.0),
         basis=f"estimate, never run there; price of {machine.as_of}",
         estimate_only=True,
     )

@@ -319,7 +319,7 @@ class Model:
         text += f" for {self.rows:,} rows" if self.asked else ""
         if self.line is not None and runs < 2 and self.rows > FAR * self.line.rows:
             text += f", {self.rows / self.line.rows:,.0f} times the largest sample"
-        text += ", under 1 s" if cpu < TELLING else ""
+        text += ", under 1 s of CPU" if cpu < TELLING else ""
         text += ", may spill to disk" if spills else ""
         return text
 

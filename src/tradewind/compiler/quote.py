@@ -133,7 +133,8 @@ def _plans(
 
 def _compared(best: Plan, facts: Facts) -> tuple[Plan, ...]:
     """What is only counted, at the prices of two machines."""
-    return tuple(counted.estimate(best, each) for each in catalogue.compared(facts.elsewhere))
+    found = (counted.estimate(best, each) for each in catalogue.compared(facts.elsewhere))
+    return tuple(each for each in found if each is not None)
 
 
 def _while_busy(

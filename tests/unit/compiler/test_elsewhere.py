@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.compiler.samples import FARM, GIB, HERE, MACHINES, PARTITIONS, ask, probed
 from tradewind.compiler import catalogue
-from tradewind.compiler.elsewhere import FEW, MOST
-from tradewind.compiler.facts import Machine, Probed
+from tradewind.compiler.elsewhere import BOOT, FEW, MOST, STRANGE
+from tradewind.compiler.facts import Facts, Machine, PastRun, Probed
 from tradewind.compiler.frontier import known
+from tradewind.compiler.quote import quote
+from tradewind.records.plans import Option, Quote
+from tradewind.records.tasks import Resources
 
 OURS = catalogue.parse(
     resources.files("tradewind.compiler").joinpath("prices.csv").read_text("utf-8")
@@ -72,3 +77,26 @@ def test_of_a_long_list_few_sizes_are_priced(least: float) -> None:
     """Twenty thousand rows that all differ a little cost no more than as many classes of size."""
     many = tuple(machine(f"x/{n}", least + n / 7, 8 + n, 10**7 + n) for n in range(20_000))
     assert ask(probed(1e-3), pools=[HERE], elsewhere=many).elsewhere
+
+
+def test_what_is_only_counted_is_rented_whole_and_from_the_start_as_well() -> None:
+    """A table with two rules in one column compares nothing."""
+    run = PastRun(seconds=10.0, cpu=10.0, memory=0)
+    for cpu, width, counts in ((1.0, 3, (2, 1)), (3.0, 1, (1,)), (9.0, 1, ())):
+        option = Option(backend="python", resources=Resources(cpu=cpu), width=width)
+        facts = Facts(
+            pools=(replace(FARM, largest=FARM.capacity),),
+            history=(run, run, run),
+            elsewhere=MACHINES[:2],
+        )
+        made = quote([option], facts, quote_id="q", pinned="p", now=1.0)
+        assert isinstance(made, Quote) and made.plans[0].seconds is not None
+        assert len(made.elsewhere) == len(counts)
+        able = [each for each in MACHINES[:2] if each.cpu >= cpu]
+        for plan, machine, count in zip(made.elsewhere, able, counts, strict=True):
+            assert plan.seconds is not None and plan.price is not None
+            assert plan.pool == (machine.name if count == 1 else f"{count} x {machine.name}")
+            assert plan.seconds.p50 == made.plans[0].seconds.p50 + BOOT.p50
+            assert plan.seconds.p90 == made.plans[0].seconds.p90 * STRANGE + BOOT.p90
+            hourly = machine.price * count
+            assert plan.price.p50 == pytest.approx(hourly * plan.seconds.p50 / 3600, rel=1e-6)
