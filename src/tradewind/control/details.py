@@ -15,7 +15,7 @@ from tradewind.records.placements import Attempt, Placement
 from tradewind.records.runs import Run
 from tradewind.records.tasks import Resources
 from tradewind.store.base import Store
-from tradewind.store.rows import RunLine
+from tradewind.store.rows import Phase, RunLine
 
 Why = Callable[[Sequence[RunLine]], dict[str, str]]
 
@@ -26,10 +26,9 @@ def of(store: Store, machines: Sequence[Machine], run: Run, why: Why) -> dict[st
     told = store.reports.all_attempts(run.id)
     placements = store.placements.of([run.id])[run.id]
     phases = [
-        codec.to_json(each)
-        for each in store.reports.phases(run.id)
-        if not each.name.startswith(profiling.MARK)
+        each for each in store.reports.phases(run.id) if not each.name.startswith(profiling.MARK)
     ]
+    before = _before_work(run, placements, [each for each, _ in told], phases)
     last = store.reports.last_metrics([run.id])[run.id]
     children = store.runs.children([run.id])[run.id]
     waits = why(children)
@@ -40,7 +39,7 @@ def of(store: Store, machines: Sequence[Machine], run: Run, why: Why) -> dict[st
             {key: value for key, value in codec.to_json(each).items() if key != "task"}
             for each in placements
         ],
-        "phases": [*_before_work(run, placements, [each for each, _ in told]), *phases],
+        "phases": [*before, *map(codec.to_json, phases)],
         "progress": [codec.to_json(each) for each in store.reports.progress(run.id)],
         "logged": {
             "params": store.reports.params(run.id),
@@ -85,18 +84,26 @@ def _attempts(told: Iterable[tuple[Attempt, bool]]) -> Iterator[dict[str, Any]]:
 
 
 def _before_work(
-    run: Run, placements: Sequence[Placement], attempts: Sequence[Attempt]
+    run: Run, placements: Sequence[Placement], attempts: Sequence[Attempt], told: Sequence[Phase]
 ) -> list[dict[str, Any]]:
-    """The time before the work began, as phases: in the line, and from the place to the start."""
+    """The time before the work began, as phases: in the line, and from the place to the start.
+    What the place itself `told` of that is not in it, so that the phases fit into the whole."""
     if not placements or not placements[0].placed:
         return []
-    placed = placements[0].placed
-    begun = [
-        each.started for each in attempts if each.placement == placements[0].id and each.started
-    ]
+    first, placed = placements[0].id, placements[0].placed
+    begun = [each for each in attempts if each.placement == first and each.started]
     phases = [{"name": "wait", "seconds": max(0.0, placed - run.created)}]
     if begun:
-        phases.append({"name": "start", "seconds": max(0.0, min(begun) - placed)})
+        work = min(begun, key=lambda each: each.started)
+        unit = (first, work.role, work.index, work.number)
+        inside = sum(
+            each.seconds
+            for each in told
+            if (each.placement, each.role) == (first, "")
+            or (each.name == "start"
+                and (each.placement, each.role, each.index, each.attempt) == unit)
+        )  # fmt: skip
+        phases.append({"name": "start", "seconds": max(0.0, work.started - placed - inside)})
     return phases
 
 
