@@ -305,8 +305,12 @@ class Model:
             return max(past)
         if self.line is None:
             return 0.0
-        rows = self.rows / share if self.family in GROWING else min(self.rows, self.line.rows)
-        return self.line.memory + self.line.memory_each * rows
+        line = self.line
+        rows = self.rows / share if self.family in GROWING else min(self.rows, line.rows)
+        if line.domain:  # what is held are keys, and of those there are few
+            keys = shown(line.domain, rows) / shown(line.domain, line.rows)
+            rows = min(rows, line.rows * max(1.0, keys))
+        return line.memory + line.memory_each * rows
 
     def _basis(self, cpu: float, runs: int, seen: bool, spills: bool) -> str:
         parts = []

@@ -454,6 +454,17 @@ def test_groups_that_a_query_has_met_are_not_new_again(
     assert said.varying < plain.varying
 
 
+def test_a_query_holds_its_keys_and_not_the_rows_that_have_them() -> None:
+    found = grouped((0, 0.0225, 0), (1000, 0.027, 962), (131_072, 0.0388, 12_000))
+    calls = [replace(each, memory=(200 << 20) + each.rows * 400) for each in found.calls]
+    few, plain = (
+        replace(found, calls=tuple(calls), operators=(name,)) for name in ("GROUP_BY", "HASH_JOIN")
+    )
+    sizes = [work(model(each, rows=100_000_000)).memory for each in (few, plain)]
+    assert sizes[0] < 300 << 20 < 10 << 30 < sizes[1]
+    assert work(model(few, rows=131_072)).memory == pytest.approx(calls[-1].memory, rel=0.01)
+
+
 @pytest.mark.parametrize(
     "calls",
     [  # all different; half of the rows left out; some keys much more likely than others
