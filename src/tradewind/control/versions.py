@@ -252,7 +252,7 @@ def _change(blobs: Blobs, made: Pinned, old: Pinned, run: Run, found: Json) -> J
     before, now = (
         blame.Side(
             works=_works(bodies[name], sample, asleep),
-            lines=_lines(sample),
+            lines=_lines(sample, asleep),
             looks=int(sample["looks"]),
             sources=costs.texts(blobs, bundle),
         )
@@ -301,12 +301,13 @@ def _works(body: Json, sample: Json, asleep: bool) -> list[float]:
     return [work - fixed for work in works]
 
 
-def _lines(sample: Json) -> dict[blame.Line, float]:
+def _lines(sample: Json, asleep: bool) -> dict[blame.Line, float]:
+    """Seconds by line, as parts of what the works are: without waits, or by the clock."""
     found: dict[blame.Line, float] = {}
     for name, seconds in sample["lines"].items():
         file, _tab, rest = name.removeprefix(profiling.MARK).partition("\t")
         line, _tab, what = rest.partition("\t")
-        if not file and what == profiling.IDLE:
+        if not file and what == profiling.IDLE and not asleep:
             continue
         key = (file, int(line)) if file else (margin.BUCKETS.get(what, what), 0)
         found[key] = found.get(key, 0.0) + max(0.0, float(seconds))

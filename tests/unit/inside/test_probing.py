@@ -56,7 +56,7 @@ def test_what_a_process_sleeps_until_it_is_ready_is_told(files: list[str], tmp_p
     """In an import, or at the first call; not in every call."""
     computed = measure.cpu_seconds() + measure.delayed()
     found = probed(batch, files, tmp_path / "one", "batch", imports=computed + 3.0)
-    assert 2.0 < found["asleep"] <= 3.0, "what this process has computed until then is none"
+    assert 2.0 < found["asleep"] < 3.2, "what this process has computed until then is none"
     first = [True]
 
     def late(data: pa.Table) -> pa.Table:
