@@ -67,11 +67,10 @@ class Cell:
             return
         self._open.add(name)
         source = self._source(thing)
-        tree = ast.parse(source)
-        node = tree.body[0]
+        node = ast.parse(source).body[0]
         scope = _globals_of(thing)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            node.decorator_list = [each for each in node.decorator_list if not _ours(each, scope)]
+            ours = [each for each in node.decorator_list if _ours(each, scope)]
             defined = node.name
         else:
             raise UserError(
@@ -80,7 +79,7 @@ class Cell:
             )
         if isinstance(thing, types.FunctionType):
             self._future |= bool(thing.__code__.co_flags & __future__.annotations.compiler_flag)
-        source = ast.unparse(ast.fix_missing_locations(tree))
+        source = _without(source, ours)
         for used in _free_names(source):
             if used != defined and used in scope:
                 self._need(used, scope[used])
@@ -157,8 +156,16 @@ def _class_text(thing: type) -> str:
             continue
         for node in reversed(body):
             if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
-                return ast.unparse(node)
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
     return ""
+
+
+def _without(source: str, decorators: list[ast.expr]) -> str:
+    """The text as it was written, comments and all, but for these decorators."""
+    gone = {line for each in decorators for line in range(each.lineno, (each.end_lineno or 0) + 1)}
+    lines = source.rstrip().splitlines()
+    return "\n".join(text for line, text in enumerate(lines, 1) if line not in gone)
 
 
 def _is_cell(name: str) -> bool:

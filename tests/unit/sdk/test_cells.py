@@ -25,7 +25,7 @@ handle = open(__FILE__)
 class Base:
     kind = NAMES
 
-class Point(Base):
+class Point(Base):  # of a line
     def __init__(self, x): self.x = x * RATE
 
 def helper(x):
@@ -38,7 +38,7 @@ def decorated(x):
 @tw.function
 def score(x: float, log=js.dumps) -> str:
     "Has a text."
-    values = [helper(v) for v in (x, x)]
+    values = [helper(v) for v in (x, x)]  # twice
     def inner(y):
         return y + decorated(y) + len(path.join("a", "b"))
     return log(values + [inner(x)])
@@ -89,6 +89,14 @@ def test_a_cell_brings_what_it_needs_and_no_more(cell: dict[str, Any], tmp_path:
     assert "recursive" not in text and "handle" not in text
     assert "RATE = 0.5" in text and "import math" in text
     assert run(text, "score(4.0)", tmp_path) == "[1.0, 1.0, 9.0]"
+
+
+def test_the_text_stays_as_it_was_written(cell: dict[str, Any]) -> None:
+    """`tw cost` shows it with the price of each line."""
+    text = Cell(cell["score"].function, plain).text
+    assert '    "Has a text."\n    values = [helper(v) for v in (x, x)]  # twice\n' in text
+    assert "class Point(Base):  # of a line\n    def __init__(self, x): self.x = x * RATE" in text
+    assert "def decorated(x):\n    return helper(x) + 1" in text and "@" not in text
 
 
 def test_recursion(cell: dict[str, Any], tmp_path: Path) -> None:
