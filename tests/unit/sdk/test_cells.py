@@ -38,7 +38,7 @@ def decorated(x):
 @tw.function
 def score(x: float, log=js.dumps) -> str:
     "Has a text."
-    values = [helper(v) for v in (x, x)]  # twice
+    values = [helper(v) for v in (x, x)]  # both
     def inner(y):
         return y + decorated(y) + len(path.join("a", "b"))
     return log(values + [inner(x)])
@@ -94,7 +94,7 @@ def test_a_cell_brings_what_it_needs_and_no_more(cell: dict[str, Any], tmp_path:
 def test_the_text_stays_as_it_was_written(cell: dict[str, Any]) -> None:
     """`tw cost` shows it with the price of each line."""
     text = Cell(cell["score"].function, plain).text
-    assert '    "Has a text."\n    values = [helper(v) for v in (x, x)]  # twice\n' in text
+    assert '    "Has a text."\n    values = [helper(v) for v in (x, x)]  # both\n' in text
     assert "class Point(Base):  # of a line\n    def __init__(self, x): self.x = x * RATE" in text
     assert "def decorated(x):\n    return helper(x) + 1" in text and "@" not in text
 
