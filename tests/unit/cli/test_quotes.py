@@ -211,6 +211,7 @@ def test_promises_by_function_and_backend(tw: Tw, offers: Offers) -> None:
     assert lines[1] == ["g", "python", "2", "0", "1", "0", "of", "0", *["0", "of", "0", "-"] * 3]
     assert lines[2] == ["all", "-", "6", "4", "1", *lines[0][5:]]
     assert "1 took longer" in tw("promises").err
+    assert "1 neither kept nor broken" in tw("promises").err
     assert "likely" not in tw("promises").err
     assert json.loads(tw("promises", "-o", "json").out)[0]["inside"] == 3
 

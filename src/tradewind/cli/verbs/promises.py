@@ -33,6 +33,8 @@ def main(args: argparse.Namespace, out: Out) -> None:
         out.note("inside: outcomes within their interval; off by: the middle error of the figure")
     if found[-1]["likely"]["promises"]:
         out.note("likely: said not to be sure of its deadline, and counted apart from the others")
+    if rest := found[-1]["promises"] - found[-1]["kept"] - found[-1]["broken"]:
+        out.note(f"{rest} neither kept nor broken: it goes on, failed by itself or was stopped")
     if over := max(found[-1][figure]["over"] for figure in ("time", "price")):
         out.note(f"{over} took longer than its upper figure, or cost more")
 
