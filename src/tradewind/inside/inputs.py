@@ -7,9 +7,12 @@ import json
 import os
 import pathlib
 import typing
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 from . import tables
+
+# What an input is called that was given without a name.
+NAMELESS = "data"
 
 
 class Unreadable(Exception):
@@ -24,8 +27,9 @@ def bind(function: Callable[..., Any], start: dict[str, Any]) -> tuple[list[Any]
     """The arguments of the call.
 
     Inputs and parameters go to the parameter of their name. An item (of an array) goes to the first
-    parameter that is still free; so does the only input if no parameter has its name. A parameter
-    with the name of a `folder` or `model` output gets the folder to write into.
+    parameter that is still free. So does an input named `data`, as one without a name is, if no
+    parameter has that name; but never past a parameter that another input has. A parameter with the
+    name of a `folder` or `model` output gets the folder to write into.
     """
     try:
         signature = inspect.signature(function)
@@ -48,12 +52,16 @@ def bind(function: Callable[..., Any], start: dict[str, Any]) -> tuple[list[Any]
         if not free:
             raise Unreadable("the function has no parameter left for the item of the array")
         given[free.pop(0)] = start["item"]
-    strangers = [name for name in slots if name not in named]
-    if len(strangers) == 1 and free and not anything:
-        slots[free.pop(0)] = slots.pop(strangers[0])
+    if NAMELESS in slots and NAMELESS not in named and not anything:
+        first = next((name for name in named if name not in given), "")
+        if first and first not in slots:
+            slots[first] = slots.pop(NAMELESS)
+    for what, names in (("input", slots), ("parameter", start.get("params", {}))):
+        if not anything:
+            _known(what, names, named)
     for name, slot in slots.items():
         given[name] = read(slot, hints.get(name, others), name)
-    return _arranged(signature, given, named, anything)
+    return _arranged(signature, given, named)
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -75,17 +83,26 @@ def _parameters(signature: inspect.Signature) -> tuple[list[str], bool]:
     return named, anything
 
 
+def _known(what: str, names: Iterable[str], named: list[str]) -> None:
+    """Refuse what would be bound to no parameter: a name that is spelt wrong."""
+    unknown = [name for name in names if name not in named]
+    if not unknown:
+        return
+    import difflib  # on use: it would weigh in every interpreter
+
+    near = difflib.get_close_matches(unknown[0].lower(), named, n=1)
+    words = ", ".join(map(repr, unknown))
+    text = f"the function has no parameter {words}; it takes ({', '.join(named)})"
+    hint = "params are named after its parameters: --param NAME=VALUE"
+    if what == "input":
+        text = f"input {words}: {text}"
+        hint = "name the input after a parameter: --data NAME=DATASET"
+    raise Unreadable(text, f"did you mean {near[0]!r}?" if near else hint)
+
+
 def _arranged(
-    signature: inspect.Signature, given: dict[str, Any], named: list[str], anything: bool
+    signature: inspect.Signature, given: dict[str, Any], named: list[str]
 ) -> tuple[list[Any], dict[str, Any]]:
-    unknown = [name for name in given if name not in named]
-    if unknown and not anything:
-        raise Unreadable(
-            "the function has no parameter {}; it takes ({})".format(
-                ", ".join(map(repr, unknown)), ", ".join(named)
-            ),
-            "name the input after a parameter: --data NAME=DATASET",
-        )
     args: list[Any] = []
     for name, parameter in signature.parameters.items():
         needed = parameter.default is inspect.Parameter.empty and name in named

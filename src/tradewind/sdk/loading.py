@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradewind.base.errors import Location, NotFound, TradewindError, UserError
-from tradewind.sdk import binding, bundle, code, places, submit
+from tradewind.sdk import binding, bundle, code, parameters, places, submit
 from tradewind.sdk.decorators import Decorated
 from tradewind.sdk.references import dataset
 
@@ -308,6 +308,7 @@ def finish(client: Client, work: Work, changes: Json | None = None) -> Json:
             document[key] = {**(document.get(key) or {}), **value}
         else:
             document[key] = value
+    parameters.refuse_misnamed(document, work)
     if document["kind"] == "pipeline":
         document["steps"] = [
             _inlined(client, step, work, ("steps", index))

@@ -22,7 +22,7 @@ FUNCTION = "kind: function\nname: clean\nentry: code.py:clean\n"
 @pytest.fixture(autouse=True)
 def folder(fake: Fake) -> Path:
     Path("train.py").write_text("print(1)")
-    Path("code.py").write_text("def clean(flights): ...")
+    Path("code.py").write_text("def clean(flights, rate=0.1, mode=None): ...")
     Path("clean.yaml").write_text(FUNCTION)
     Path("flights.csv").write_text("a\n1\n")
     return Path.cwd()

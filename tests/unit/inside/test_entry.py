@@ -136,6 +136,57 @@ def test_arguments_that_do_not_fit(machine: Machine, head: str, words: str) -> N
     assert ended(told)["reason"] == "input" and words in ended(told)["message"]
 
 
+@pytest.mark.parametrize(
+    ("head", "names", "words", "hint"),
+    [
+        ("data", ["dat"], "input 'dat': the function has no parameter 'dat'; it takes (data)",
+         "did you mean 'data'?"),
+        ("left, right", ["lfet", "right"], "input 'lfet': the function has no", "'left'"),
+        ("data, ref=None", ["data", "reff"], "it takes (data, ref)", "'ref'"),
+        ("rows", ["weather"], "input 'weather'", "name the input after a parameter: --data NAME"),
+        ("rows, ref=None", ["rows", "data"], "input 'data': the function has no", "--data NAME"),
+    ],
+)  # fmt: skip
+def test_an_input_of_a_name_spelt_wrong_is_bound_to_nothing(
+    machine: Machine, head: str, names: list[str], words: str, hint: str
+) -> None:
+    given = {name: Input(kind="value", value=name) for name in names}
+    exit_ = ended(call(machine, f"def f({head}):\n    return 1\n", inputs=given))
+    assert exit_["reason"] == "input"
+    assert words in exit_["message"] and hint in exit_["hint"]
+
+
+@pytest.mark.parametrize(
+    ("head", "names", "params"),
+    [
+        ("rows", ["data"], {}),
+        ("rows, ref", ["data", "ref"], {}),
+        ("limit, rows, ref=None", ["data"], {"limit": 1}),
+        ("rows, data", ["rows", "data"], {}),
+        ("**tables", ["data", "weather"], {}),
+    ],
+)
+def test_an_input_without_a_name_is_the_first_parameter(
+    machine: Machine, head: str, names: list[str], params: dict[str, int]
+) -> None:
+    given = {name: Input(kind="value", value=name) for name in names}
+    text = f"def f({head}):\n    return locals()\n"
+    made = result(machine, text, inputs=given, params=params)["value"]
+    found = made.get("tables", made)
+    assert found.get("rows", found.get("data")) in ("data", "rows")
+    assert found.get("ref") in (None, "ref") and found.get("limit") in (None, 1)
+
+
+def test_a_parameter_of_a_name_spelt_wrong_has_a_hint_of_its_own(machine: Machine) -> None:
+    text = "def f(data, other=1):\n    return 1\n"
+    given = {"data": Input(kind="value", value=1)}
+    exit_ = ended(call(machine, text, inputs=given, params={"x": 4}))
+    assert exit_["message"] == "the function has no parameter 'x'; it takes (data, other)"
+    assert exit_["hint"] == "params are named after its parameters: --param NAME=VALUE"
+    exit_ = ended(call(machine, text, inputs=given, params={"othr": 4}))
+    assert exit_["hint"] == "did you mean 'other'?"
+
+
 def test_an_exception_is_told_without_our_frames(machine: Machine) -> None:
     text = (
         "def g():\n    return {}['k']\ndef f():\n    try:\n        g()\n    except KeyError as e:\n"

@@ -1,6 +1,7 @@
 """From what a person names to what is sent."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,3 +155,73 @@ def test_code_of_a_spec_in_a_step_is_told_where_it_is_named(folder: Path, api: F
     with pytest.raises(NotFound) as raised:
         loading.finish(api.client(), nightly)
     assert str(raised.value.where) == "work/flow.yaml:14:44 (steps.0.uses.entry)"
+
+
+TAKES = """\
+import functools
+
+def two(left, right=None): ...
+def many(data, **rest): ...
+@functools.cache
+def cached(x): ...
+def again(a): ...
+def again(b): ...
+def one(rows): ...
+"""
+
+
+def given(folder: Path, api: Fake, name: str, fields: str, changes: Any = None) -> Any:
+    (folder / "takes.tw").write_text(f"{TAKES}\nfunction: {name}\n    {fields}\n")
+    [work] = loading.load("work/takes.tw")
+    return loading.finish(api.client(), work, changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "words", "hint"),
+    [
+        ("two", "input: {lfet: a, right: b}", "input 'lfet': two has no parameter", "'left'"),
+        ("two", "input: {left: a, rihgt: b}", "it takes (left, right)", "'right'"),
+        ("one", "input: {rosw: a}", "input 'rosw': one has no parameter 'rosw'", "'rows'"),
+        ("two", "params: {left: 1, third: 4}", "two has no parameter 'third'", "left, right"),
+    ],
+)  # fmt: skip
+def test_what_no_parameter_is_called_like_is_refused_where_it_stands(
+    folder: Path, api: Fake, name: str, fields: str, words: str, hint: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        given(folder, api, name, fields)
+    assert words in raised.value.message and hint in raised.value.hint
+    assert raised.value.where is not None and raised.value.where.line == 12
+
+
+def test_of_the_command_line_too(folder: Path, api: Fake) -> None:
+    with pytest.raises(UserError, match="input 'rwos': one has no parameter") as raised:
+        given(folder, api, "one", "performance: 1h", {"input": {"rwos": "a"}})
+    assert raised.value.where is None and raised.value.hint == "did you mean 'rows'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("one", "input: {data: a}"),
+        ("two", "input: {data: a, right: b}"),
+        ("many", "input: {weather: a}"),
+        ("cached", "input: {y: a}"),
+        ("again", "input: {a: a}"),
+    ],
+)
+def test_what_fits_or_may_fit_is_sent(folder: Path, api: Fake, name: str, fields: str) -> None:
+    assert given(folder, api, name, fields)["entry"] == f"takes.tw:{name}"
+
+
+def test_steps_are_looked_at_as_well(folder: Path, api: Fake) -> None:
+    (folder / "flow.yaml").write_text(
+        PIPELINE.replace(
+            "uses: function/clean\n    input: {flights", "uses: function/clean\n    input: {fligths"
+        )
+    )
+    works = loading.load("work/flow.yaml:nightly")
+    with pytest.raises(UserError, match="input 'fligths': clean has no parameter") as raised:
+        loading.finish(api.client(), works[0])
+    assert raised.value.where is not None
+    assert raised.value.where.field == "steps.0.input.fligths"
