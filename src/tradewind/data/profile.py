@@ -89,6 +89,10 @@ def _lean(column: dict[str, Any]) -> dict[str, Any]:
         kept.pop("nan", None)
     if "distinct" not in kept:
         kept.pop("distinct_exact")
+    for end in ("min", "max"):
+        # A Parquet footer has -0.0 for a least value of 0.0, whichever of them the rows hold.
+        if isinstance(kept.get(end), float) and kept[end] == 0:
+            kept[end] = 0.0
     return kept
 
 

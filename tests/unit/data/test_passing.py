@@ -191,3 +191,13 @@ def test_a_table_of_many_columns_is_large_however_few_its_rows() -> None:
     assert not bounds.large(1, 500, 1) and bounds.large(1, 501, 1)
     assert not bounds.large(500, 3_000, 1, bounds.IMPORTED)
     assert not bounds.large(bounds.VALUES, 1, 1) and bounds.large(bounds.VALUES + 1, 1, 1)
+
+
+def test_a_zero_at_an_end_has_no_sign(tmp_path: Path) -> None:
+    pq = importlib.import_module("pyarrow.parquet")
+    # Parquet writes -0.0 for a least value of 0.0: nobody's rows hold it.
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": [0.0, 2.0], "b": [-2.0, 0.0], "c": [-0.0, -0.0]}), path)
+    for found in (outline([path], "sha256:0"), profile([path])):
+        shown = [(str(one["min"]), str(one["max"])) for one in found.to_json()["columns"]]
+        assert shown == [("0.0", "2.0"), ("-2.0", "0.0"), ("0.0", "0.0")]
