@@ -69,6 +69,34 @@ def test_a_table_comes_as_the_annotation_says(home: Home, how: str) -> None:
     assert rows(found) == TWICE
 
 
+SKIPS = """
+def picky(row):
+    if row["value"] == limit:
+        raise ValueError("bad")
+    return row
+
+limit = {limit}
+
+function: picky
+    style: row
+    on_error: skip
+"""
+
+
+def test_rows_that_are_left_out_are_told_wherever_the_result_is(home: Home) -> None:
+    home.write({"numbers.csv": NUMBERS, "p.tw": SKIPS.format(limit=2)}, "skips")
+    folder = home.write({"q.tw": SKIPS.format(limit=9)}, "skips")
+    said = home.good("run", folder / "p.tw", "--data", folder / "numbers.csv")
+    assert "output: picky@1, 2 rows, 1 left out (on_error: skip)" in said.err
+    version = home.good("describe", "dataset/picky").out
+    assert "1 row of the input (on_error: skip)" in version
+    run = home.json("describe", "dataset/picky")["run"]
+    assert "picky@1, 2 rows, 1 left out" in home.good("describe", run).out
+    again = home.good("run", folder / "q.tw", "--data", folder / "numbers.csv")
+    assert "output: picky@2, 3 rows\n" in again.err
+    assert "left out" not in home.good("describe", "dataset/picky").out
+
+
 def test_sql_over_a_dataset_and_a_path(home: Home) -> None:
     home.write({"more.csv": "name,bonus\none,10\ntwo,20\n", "numbers.csv": NUMBERS}, "sql")
     text = (

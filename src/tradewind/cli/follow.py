@@ -235,7 +235,8 @@ def result_text(body: Json) -> str:
         return text if len(text) <= _PREVIEW else text[:_PREVIEW] + " …"
     rows = f", {body['rows']:,} rows" if isinstance(body.get("rows"), int) else ""
     if body.get("name") and body.get("version"):
-        return f"{body['name']}@{body['version']}{rows}"
+        left = f", {body['skipped']:,} left out (on_error: skip)" if body.get("skipped") else ""
+        return f"{body['name']}@{body['version']}{rows}{left}"
     size = body.get("size")
     more = f", {units.format_bytes(size)}" if isinstance(size, int) else rows
     return f"{body.get('kind', 'a result')}{more}"

@@ -45,6 +45,7 @@ def results(draft: Draft, produced: dict[str, Any]) -> dict[str, Any]:
             "name": version.name,
             "rows": version.rows,
             "digest": version.digest,
+            **({"skipped": left} if (left := version.meta.get("skipped")) else {}),
         }
     for model in draft.models:
         shown[model.slot] = {"kind": "model", "name": model.name, "digest": model.artifact}

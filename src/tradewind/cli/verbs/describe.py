@@ -201,6 +201,7 @@ def _dataset(body: Json, out: Out) -> None:
         [
             ("dataset", f"{body['name']}@{body['number']}"),
             ("rows", count(body.get("rows"))),
+            ("left out", _left_out(body)),
             ("size", units.format_bytes(int(body.get("bytes") or 0))),
             ("made", f"{moment(body['created'])} ({ago(body['created'])})"),
             ("by run", body.get("run")),
@@ -217,6 +218,12 @@ def _dataset(body: Json, out: Out) -> None:
             [[name, kind, *_stats(stats.get(name))] for name, kind in fields],
         )
     _versions(body, out)
+
+
+def _left_out(body: Json) -> str:
+    """How many rows of its input are not in it because the function raised."""
+    left = (body.get("meta") or {}).get("skipped")
+    return f"{count(left)} row{'s'[left == 1 :]} of the input (on_error: skip)" if left else ""
 
 
 def _columns(schema: Json) -> list[tuple[str, str]]:
