@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 from tradewind.base.errors import InvalidSpec, Location, NotFound
 from tradewind.specs.common import Spec
 from tradewind.specs.documents import Placed, collect
 from tradewind.specs.faults import Problem, nearest, reject
 from tradewind.specs.nodes import Node, clean, compose, compose_json, place_of
-from tradewind.specs.tw import parse_tw
+from tradewind.specs.tw import TwFile, parse_tw
 
 SUFFIXES = (".yaml", ".yml", ".tw", ".json")
 
@@ -68,8 +69,17 @@ def read_placed(path: str | os.PathLike[str]) -> list[Placed]:
         )
     text = _text(file)
     if suffix == ".tw":
-        return parse_tw(text, file, _Beside(Path(file).absolute().parent)).placed
+        found = parse_tw(text, file, _Beside(Path(file).absolute().parent))
+        return found.placed or _nothing_declared(found, file)
     return _json(text, file) if suffix == ".json" else _yaml(text, file)
+
+
+def _nothing_declared(found: TwFile, file: str) -> NoReturn:
+    name = found.defs[-1] if found.defs else "NAME"
+    hint = f"a .tw file is Python with declarations: write function: {name}"
+    if not found.defs:
+        hint += " and its def NAME(data): above it"
+    reject([Problem("there is no spec in this file", hint, Location(file, 1, 1))])
 
 
 class _Beside:

@@ -51,10 +51,11 @@ _F_STRINGS = {"FSTRING_START": 1, "FSTRING_END": -1, "TSTRING_START": 1, "TSTRIN
 
 @dataclass(frozen=True, slots=True)
 class TwFile:
-    """The Python of a `.tw` file, its lines where they were, and the specs it declares."""
+    """The Python of a `.tw` file, its lines where they were, its defs, the specs it declares."""
 
     source: str
     placed: list[Placed]
+    defs: tuple[str, ...] = ()
 
     @property
     def specs(self) -> list[Spec]:
@@ -113,7 +114,7 @@ def parse_tw(text: str, file: str = "main.tw", beside: Container[str] = ()) -> T
     placed = collect(documents, file, problems)
     if problems:
         reject(problems)
-    return TwFile(source, placed)
+    return TwFile(source, placed, tuple(sorted(names.defs)) if names is not None else ())
 
 
 def _declarations(lines: list[str]) -> Iterator[_Declaration]:

@@ -166,6 +166,21 @@ def test_read_faults(tmp_path: Path) -> None:
     assert (caught.value.where.line, caught.value.where.column) == (2, 8)
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("", "write function: NAME and its def NAME(data): above it"),
+        ("def clean(x):\n    return x\n", "write function: clean"),
+    ],
+)
+def test_a_tw_file_that_declares_nothing(tmp_path: Path, text: str, hint: str) -> None:
+    (tmp_path / "a.tw").write_text(text)
+    with pytest.raises(InvalidSpec, match="there is no spec in this file") as raised:
+        read(tmp_path / "a.tw")
+    assert raised.value.hint == f"a .tw file is Python with declarations: {hint}"
+    assert raised.value.where is not None and raised.value.where.line == 1
+
+
 def test_documents_have_fields_but_no_lines() -> None:
     with pytest.raises(InvalidSpec) as caught:
         from_document({"kind": "pool", "name": "a", "capacity": {"cpu": 0}}, file="wire")
