@@ -16,7 +16,7 @@ from tradewind.base.units import format_duration, format_money
 from tradewind.compiler import availability, refusals
 from tradewind.compiler.quote import Objective
 from tradewind.compiler.quote import quote as quote_of
-from tradewind.control import bill, lessons, probing
+from tradewind.control import bill, family, lessons, probing
 from tradewind.control.gather import Batch
 from tradewind.control.places import Places
 from tradewind.records import pinned
@@ -161,6 +161,9 @@ class Planner:
     def worth(self, run: Run, plan: Plan, spec: Spec) -> str:
         """What its people are asked before it costs more than they said that it is worth."""
         value = spec.value if isinstance(spec, Workload) else None
+        left = run.memory.get(family.WORTH)
+        if value is None and left is not None:
+            return self._worth_to_pipeline(run, plan, left)
         if value is None or plan.price is None or plan.price.p90 <= value or run.quote:
             return ""
         if "ask" in run.memory or self.store.settings.get(APPROVED + run.id):
@@ -170,6 +173,21 @@ class Planner:
             f"expected to cost {format_money(round(plan.price.p50))} to "
             f"{format_money(round(plan.price.p90))}{paid}, and worth {format_money(value)}: "
             f"`tw approve {run.id}` lets it run, `tw stop {run.id}` does not"
+        )
+
+    def _worth_to_pipeline(self, run: Run, plan: Plan, left: int) -> str:
+        """The same of a step, by what its pipeline is worth and has not spent yet."""
+        if (left > 0 and plan.price is None) or (plan.price and plan.price.p90 <= left):
+            return ""
+        if self.store.settings.get(APPROVED + run.id):
+            return ""
+        cost = "a price that is not known"
+        if plan.price is not None:
+            cost = f"up to {format_money(round(plan.price.p90))}"
+        rest = f"{format_money(max(0, left))} are left of what its pipeline is worth"
+        return (
+            f"expected to cost {cost}, and {rest}: `tw approve {run.id}` lets it run, "
+            f"`tw stop {run.id}` does not"
         )
 
     def may_share(self, run: Run, plan: Plan) -> None:

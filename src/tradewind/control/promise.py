@@ -20,7 +20,7 @@ from tradewind.base.errors import Refused
 from tradewind.base.units import format_money
 from tradewind.compiler import price
 from tradewind.compiler.facts import PoolFacts
-from tradewind.control import bill, late, probing
+from tradewind.control import bill, family, late, probing
 from tradewind.control.draft import Draft
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.states import AttemptState
@@ -57,10 +57,11 @@ def watch(
     said of their progress."""
     spec = from_document(draft.run.spec)
     assert isinstance(spec, Workload)
-    if spec.budget:
-        _within(draft, placement, pool, spec.budget)
+    most = family.budget(draft.run) or 0
+    if most:
+        _within(draft, placement, pool, most)
     if spec.performance and isinstance(placement.task.roles[0].shape, Array):
-        keep = _Keeping(draft, placement, pool, free, spec.performance, spec.budget or 0)
+        keep = _Keeping(draft, placement, pool, free, spec.performance, most)
         return keep.in_time(view, told())
     return None
 
@@ -70,8 +71,10 @@ def _within(draft: Draft, placement: Placement, pool: PoolFacts, budget: int) ->
     if spent >= budget and probing.is_probe(placement):
         raise probing.spent(draft.run, placement.task, pool, spent, budget)
     if spent >= budget:
+        left = draft.run.memory.get(family.ALLOWED) == budget
+        whose = "what was left of its pipeline's" if left else "its"
         raise Refused(
-            f"ended at {format_money(spent)}: its budget of {format_money(budget)} is spent",
+            f"ended at {format_money(spent)}: {whose} budget of {format_money(budget)} is spent",
             hint="raise `budget`, or give it less to do; `tw quote` says what it takes",
         )
     each = price.cost(

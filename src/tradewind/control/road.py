@@ -26,6 +26,7 @@ from tradewind.base.ids import new_id
 from tradewind.control import (
     bill,
     explain,
+    family,
     late,
     lessons,
     places,
@@ -251,6 +252,8 @@ class Road:
             memory = {**run.memory, "question": True}
             draft.set(waiting=question, wake=draft.now + GUARD_SECONDS, memory=memory)
             return
+        if plan is not None:
+            family.afford(run, plan)
         promised = bill.promise(draft, quote, plan, spec)
         if promised is not None:
             draft.promises.append(promised)
@@ -411,7 +414,14 @@ class Road:
             if ended and "spent" in draft.run.memory and draft.run.state is RunState.RUNNING:
                 raise from_json(draft.run.memory["spent"])
         view = probing.without(replace(view, run=draft.run))
-        for decision in kinds.load(draft.run.kind).steer.next(view, draft.now):
+        decisions = kinds.load(draft.run.kind).steer.next(view, draft.now)
+        goes_on = not any(isinstance(each, Finish) for each in decisions)
+        if view.placement is None and draft.run.state is not RunState.STOPPING:
+            if goes_on or "spent" in draft.run.memory:
+                family.watch(draft, view, self.store, self.places.facts)
+            if "spent" in draft.run.memory:
+                return
+        for decision in decisions:
             self._carry_out(draft, view, decision)
 
     def _follow(self, draft: Draft, view: View, placement: Placement) -> None:
@@ -434,7 +444,7 @@ class Road:
     def _keep(self, draft: Draft, view: View, placement: Placement) -> None:
         """Its budget and its deadline, while it works."""
         pool = self.places.facts.get(placement.pool)
-        if pool is None or not (draft.run.spec.get("budget") or draft.run.spec.get("performance")):
+        if pool is None or not (family.budget(draft.run) or draft.run.spec.get("performance")):
             return
         if (held := bill.demand(draft.run, placement)) != placement.demand:
             self.machine.feed([Widened(run=draft.run.id, demand=held)])  # also after a restart
@@ -493,18 +503,21 @@ class Road:
         document = self.part(run, spec)
         self.places.notice(str(document.get("pool") or ""))
         child = self.accept(document, now=draft.now, user=run.user, key=key, parent=run)
-        draft.children.append(replace(child, queue=run.queue))
+        money = family.bequeath(self.store, self.places.facts, run, draft.now)
+        draft.children.append(replace(child, queue=run.queue, memory=money))
         body = {"kind": child.kind, "name": child.name, "parent": run.id, "key": key}
         draft.note("run.accepted", child.id, of=child.id, **body)
 
     @staticmethod
     def part(run: Run, spec: dict[str, Any]) -> dict[str, Any]:
-        """A child's document, with its parent's project, code and pool. Raises InvalidSpec."""
+        """A child's document, with its parent's project, code, pool and what it is to survive.
+        Raises InvalidSpec."""
         document = {"project": run.project, **spec}
         if run.spec.get("bundle") and document["kind"] in WITH_CODE:
             document.setdefault("bundle", run.spec["bundle"])
-        if run.spec.get("pool") and "pool" in KINDS[document["kind"]].model_fields:
-            document.setdefault("pool", run.spec["pool"])
+        for name in ("pool", "availability", "consistency"):
+            if run.spec.get(name) and name in KINDS[document["kind"]].model_fields:
+                document.setdefault(name, run.spec[name])
         return to_document(from_document(document))
 
     def _finish(self, draft: Draft, view: View, decision: Finish) -> None:
