@@ -54,6 +54,7 @@ def of(store: Store, machines: Sequence[Machine], run: Run, why: Why) -> dict[st
         "price": store.ledger.bill_of_tree(run.id).nanodollars or run.price,
         "promise": _promise(store, run),
         "price_elsewhere": _elsewhere(store, machines, run),
+        "not_given": _not_given(store, children),
         "notes": list(run.memory.get("notes", ())),
         "changed": list(run.memory.get("changed", ())),
         "explain": list(run.memory.get("explain", ())),
@@ -66,6 +67,21 @@ def _promise(store: Store, run: Run) -> dict[str, Any]:
     if made is None:
         return {}
     return {"seconds": made.seconds, "price": made.price, "outcome": made.outcome}
+
+
+def _not_given(store: Store, children: Sequence[RunLine], above: str = "") -> list[str]:
+    """What the pools cannot give of what a run with steps promises: by step, at any depth."""
+    found = []
+    plans = {
+        run.id: run.plan for run in store.runs.get_many([each.id for each in children]).values()
+    }
+    for line in children:
+        key = f"{above}{line.key}"
+        if lacking := plans[line.id].get("not_given"):
+            found.append(f"{key}: {lacking}")
+        if line.kind == "pipeline":
+            found += _not_given(store, store.runs.children([line.id])[line.id], f"{key}/")
+    return found
 
 
 def _attempts(told: Iterable[tuple[Attempt, bool]]) -> Iterator[dict[str, Any]]:

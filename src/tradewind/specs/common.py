@@ -105,12 +105,15 @@ class Objective(Frozen):
     budget: Money | None = Field(
         default=None, description="The most a run may cost: $2. In nanodollars."
     )
-    availability: Availability = Field(
-        default="process",
-        description="Whose loss the work survives: process, node, zone or region.",
+    availability: Availability | None = Field(
+        default=None,
+        description="Whose loss the work survives: process, node, zone or region. Left out: "
+        "process; of a pipeline's step, what the pipeline says.",
     )
-    consistency: Consistency = Field(
-        default="strong", description="strong: readers see the last write; soft: they will."
+    consistency: Consistency | None = Field(
+        default=None,
+        description="strong: readers see the last write; soft: they will. Left out: strong; of a "
+        "pipeline's step, what the pipeline says.",
     )
 
 

@@ -77,6 +77,14 @@ def test_caching_is_on_for_steps_unless_somebody_says_no() -> None:
     assert [step.cached for step in spec.steps] == [True, False, True, False]
 
 
+@pytest.mark.parametrize("said", [{"availability": "process"}, {"consistency": "strong"}])
+def test_what_a_step_says_of_its_own_is_kept_where_it_is_what_others_mean(said: Any) -> None:
+    uses = {"kind": "function", "sql": "select 1", **said}
+    flow = {"kind": "pipeline", "name": "p", "steps": [{"name": "a", "uses": uses}]}
+    [step] = to_document(from_document(flow))["steps"]
+    assert said.items() <= step["uses"].items()
+
+
 def test_a_cycle_is_named() -> None:
     field, message, _ = one(
         {"name": "x", "uses": F, "after": ["b"]},

@@ -76,6 +76,7 @@ def _run(body: Json, out: Out) -> None:
             ("time", lasted(body)),
             ("price", paid(body)),
             ("promise", _promise(body.get("promise") or {})),
+            ("not given", "\n".join(body.get("not_given") or ())),
             ("elsewhere", _elsewhere(body)),
             ("parent", body.get("parent")),
             ("from the cache of", body.get("cached_from")),

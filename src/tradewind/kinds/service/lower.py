@@ -40,7 +40,7 @@ def options(pinned: Pinned) -> Sequence[Option]:
     return [
         Option(
             backend="python",
-            width=max(LEVELS[spec.availability].replicas, spec.replicas.min),
+            width=max(LEVELS[spec.availability or "process"].replicas, spec.replicas.min),
             resources=sizing.resources(spec, CPU),
         )
     ]
