@@ -97,6 +97,22 @@ def test_rows_that_are_left_out_are_told_wherever_the_result_is(home: Home) -> N
     assert "left out" not in home.good("describe", "dataset/picky").out
 
 
+def test_what_is_wrong_with_a_field_is_said_where_it_stands(home: Home) -> None:
+    lost = "def f(data):\n    return data\n\nfunction: f\n    input: {data: nope}\n"
+    query = "function: g\n    sql: select 1 from\n"
+    folder = home.write({"f.tw": lost, "g.tw": query, "numbers.csv": NUMBERS}, "where")
+    for verb in ("run", "quote", "plan"):
+        said = home.tw(verb, folder / "f.tw").err
+        assert "f.tw:5:19 (input.data): " in said and "nope" in said
+    assert "error: input.data: " in home.tw("run", folder / "f.tw", "--data", "noep").err
+    home.write({"p.tw": lost.replace("data: nope}", "data: numbers.csv}\n    pool: nope")}, "where")
+    for verb in ("run", "quote"):
+        assert "p.tw:6:11 (pool): " in (said := home.tw(verb, folder / "p.tw").err)
+        assert "there is no pool named 'nope'" in said and "pools: local" in said
+    said = home.tw("run", folder / "g.tw", "--data", folder / "numbers.csv").err
+    assert "sql: syntax error at end of input" in said
+
+
 def test_sql_over_a_dataset_and_a_path(home: Home) -> None:
     home.write({"more.csv": "name,bonus\none,10\ntwo,20\n", "numbers.csv": NUMBERS}, "sql")
     text = (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tradewind.base.errors import UserError
+from tradewind.base.errors import Location, TradewindError, UserError
 from tradewind.cli.parsing import literal, pairs
 from tradewind.sdk import binding, loading
 
@@ -35,6 +37,33 @@ def work_of(args: argparse.Namespace, client: Client) -> Work:
 def document(args: argparse.Namespace, client: Client, work: Work) -> Json:
     """The document to send: the spec with what the command line says, its code sent."""
     return loading.finish(client, work, changes(args, work))
+
+
+def in_file(work: Work, sent: Json, where: Location | None) -> Location | None:
+    """Where in its file a field stands of which the server knows the name only."""
+    if where is None or where.file or where.line or not where.field:
+        return where
+    at = tuple(where.field.split("."))
+    ours, value = _at(work.document, at), _at(sent, at)
+    # Another value, or none, in the file: it was given on the command line.
+    return work.where(at) or where if ours is not None and ours == value else where
+
+
+def _at(document: Json, at: tuple[str, ...]) -> Any:
+    value: Any = document
+    for part in at:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+@contextlib.contextmanager
+def located(work: Work, sent: Json) -> Iterator[None]:
+    """Errors raised in here say where in the file of `work` the field stands that they name."""
+    try:
+        yield
+    except TradewindError as error:
+        error.where = in_file(work, sent, error.where)
+        raise
 
 
 def changes(args: argparse.Namespace, work: Work) -> Json:

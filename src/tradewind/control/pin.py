@@ -14,7 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from tradewind.base.errors import InvalidData, NotFound, TradewindError, UserError, from_json
+from tradewind.base.errors import (
+    InvalidData,
+    Location,
+    NotFound,
+    TradewindError,
+    UserError,
+    from_json,
+)
 from tradewind.base.ids import digest_json
 from tradewind.blobs.base import Blobs
 from tradewind.control import code, sources
@@ -156,9 +163,13 @@ class Pinner:
         bound = dict(run.spec.get("input") or {})
         if run.kind == "service" and run.spec.get("model"):
             bound["model"] = f"model:{run.spec['model']}"
-        made = {
-            name: self._input(run, name, value, children) for name, value in sorted(bound.items())
-        }
+        made = {}
+        for name, value in sorted(bound.items()):
+            try:
+                made[name] = self._input(run, name, value, children)
+            except UserError as error:
+                error.where = error.where or Location(field=f"input.{name}")
+                raise
         if run.spec.get("source") and run.kind == "dataset":
             made["source"] = self._source(run)
         return made

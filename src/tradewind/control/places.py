@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tradewind.base.clock import Clock
-from tradewind.base.errors import Conflict, TradewindError, TryAgain, Unreachable
+from tradewind.base.errors import (
+    Conflict,
+    Location,
+    Refused,
+    TradewindError,
+    TryAgain,
+    Unreachable,
+)
 from tradewind.base.ids import digest_json
 from tradewind.compiler.facts import PoolFacts
 from tradewind.control.neighbours import Neighbours
@@ -129,11 +136,18 @@ class Places:
 
     def choice(self, pool: str) -> tuple[PoolFacts, ...]:
         """The pools that a run may be planned for: the one it names, or those served here, or where
-        none is, all that are known. Raises NoPlace while nothing can be said about them."""
+        none is, all that are known. Raises NoPlace while nothing can be said about them, Refused
+        for a pool that nobody knows."""
         if pool:
             if pool not in self.facts and (pool in self.specs or self.holder(pool)):
                 raise NoPlace(self.why(pool))
-            if pool in self.facts and _empty(self.facts[pool]):
+            if pool not in self.facts:
+                raise Refused(
+                    f"there is no pool named {pool!r}",
+                    hint=f"pools: {', '.join(self.facts) or 'none'}",
+                    where=Location(field="pool"),
+                )
+            if _empty(self.facts[pool]):
                 raise NoPlace(f"pool {pool!r} has no machine that takes work now")
             return tuple(self.facts.values())
         able = [

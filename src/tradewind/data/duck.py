@@ -120,6 +120,7 @@ def fault(error: Exception, query: str, above: int = 0) -> errors.TradewindError
     if kind in users_words and not query:
         return errors.Bug(f"a query of ours is wrong: {message}")
     if kind in users_words:
+        where = where or errors.Location(field="sql")
         return errors.InvalidSpec(message, hint=hint, where=where)
     if kind in ("InternalException", "FatalException"):
         return errors.Bug(f"DuckDB failed inside: {message}")

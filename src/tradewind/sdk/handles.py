@@ -185,9 +185,11 @@ def failure(body: Json) -> TradewindError:
     if error.get("type"):
         message = f"{error['type']}: {message}"
     hint = str(error.get("hint") or f"`tw logs {run}` shows what it said")
-    return RunFailed(
+    failed = RunFailed(
         f"{name} failed ({run}): {message}",
         hint=hint,
         traceback=error.get("traceback", ""),
         cause=error,
     )
+    failed.where = errors.from_json(error).where if error.get("where") else None
+    return failed

@@ -30,7 +30,9 @@ def main(args: argparse.Namespace, out: Out) -> None:
             plan = client.runs.get(args.target).get("plan") or {}
         else:
             work = target.work_of(args, client)
-            plan = client.quotes.ask(target.document(args, client, work))["plans"][0]
+            document = target.document(args, client, work)
+            with target.located(work, document):
+                plan = client.quotes.ask(document)["plans"][0]
     if not out.text:
         out.value(plan)
     elif not plan:

@@ -54,7 +54,8 @@ def main(args: argparse.Namespace, out: Out) -> None:
         work = target.work_of(args, client)
         document = target.document(args, client, work)
         against = earlier(client, work, document, args.against) if args.against else None
-        quote = client.quotes.ask(document, rows, deadlines, against)
+        with target.located(work, document):
+            quote = client.quotes.ask(document, rows, deadlines, against)
     if not out.text:
         out.value(quote)
         return

@@ -11,8 +11,10 @@ says that the run failed.
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
+from tradewind.base.errors import from_json
 from tradewind.cli import follow, target
 from tradewind.cli.parsing import target_arguments
 from tradewind.cli.show import Out
@@ -41,10 +43,20 @@ def main(args: argparse.Namespace, out: Out) -> int:
                 return follow.INTERRUPTED
             if ended["state"] != "succeeded":
                 return follow.finish(client, ended, out)
-        return _run(client, document, args, out)
+        with target.located(work, document):
+            body = _run(client, document, args, out)
+        if not isinstance(body, dict):
+            return body
+        if error := body.get("error"):
+            where = target.in_file(work, document, from_json(error).where)
+            body["error"] = {**error, **({"where": asdict(where)} if where else {})}
+        return follow.finish(client, body, out)
 
 
-def _run(client: Client, document: dict[str, Any], args: argparse.Namespace, out: Out) -> int:
+def _run(
+    client: Client, document: dict[str, Any], args: argparse.Namespace, out: Out
+) -> int | dict[str, Any]:
+    """The run as it ended; the exit status where nobody waits for that."""
     order: dict[str, Any] = {"spec": document}
     if args.quote:
         order["quote"] = args.quote
@@ -66,7 +78,7 @@ def _run(client: Client, document: dict[str, Any], args: argparse.Namespace, out
                 out.note(f"  if step {steps} {most}, it waits for `tw approve`; {which}")
         return 0
     ended = follow.to_end(client, body, out)
-    return follow.INTERRUPTED if ended is None else follow.finish(client, ended, out)
+    return follow.INTERRUPTED if ended is None else ended
 
 
 def _valued(client: Client, document: dict[str, Any]) -> list[str]:
