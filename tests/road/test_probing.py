@@ -411,3 +411,31 @@ def test_where_this_machine_takes_no_work_another_pool_is_measured(tmp_path: Pat
             await town.down()
 
     asyncio.run(story())
+
+
+@in_town
+async def test_a_probe_that_somebody_kills_is_made_again(town: Town) -> None:
+    dead = failure("ended by SIGKILL", reason="signal", signal="SIGKILL")
+    tried: list[int] = []
+
+    def act(_request: Any, role: Any, *_: Any) -> Outcome:
+        if not role["entry"]["call"].get("probe"):
+            return table(ROWS)
+        tried.append(1)
+        return dead if len(tried) < 4 else measured(1e-6)
+
+    town.act("one", act)
+    run = await town.result(batch(performance="10m"))
+    assert (run.state, len(tried), run.losses) == (RunState.SUCCEEDED, 4, 3), run.error
+    acts(town, dead, table(ROWS))
+    run = await town.result(batch(performance="10m", params={"k": 1}))
+    assert run.error["message"] == "its probe failed: ended by SIGKILL"
+    assert len(town.placements(run.id)) == 4, "it may be its own fault"
+
+
+@in_town
+async def test_an_import_that_somebody_kills_is_begun_again(town: Town) -> None:
+    dead = failure("ended by SIGKILL", reason="signal", signal="SIGKILL")
+    town.act("import_table", lambda request, *_: dead if request["number"] < 3 else table(4))
+    run = await town.result({"kind": "dataset", "name": "rows", "source": {"path": __file__}})
+    assert (run.state, run.losses) == (RunState.SUCCEEDED, 2), run.error

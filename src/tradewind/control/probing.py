@@ -19,6 +19,7 @@ from tradewind.compiler.facts import Call, PoolFacts, Probed
 from tradewind.compiler.quote import QUOTE_SECONDS
 from tradewind.compiler.refusals import writable_money
 from tradewind.kinds.one_task import MOST_LOSSES, error_of
+from tradewind.kinds.sizing import DEATHS
 from tradewind.records import codec
 from tradewind.records.load import Load
 from tradewind.records.pinned import Pinned
@@ -97,7 +98,8 @@ def without(view: View) -> View:
 
 
 def found(view: View, placement: Placement) -> dict[str, Any] | None:
-    """What an ended probe measured; None when its processes were lost and it is to be made again.
+    """What an ended probe measured; None when its processes were lost, or somebody killed one, and
+    it is to be made again.
 
     Raises what its failure was, or that the budget was spent: nothing else of the run has been
     paid for.
@@ -111,6 +113,8 @@ def found(view: View, placement: Placement) -> dict[str, Any] | None:
             )
             return dict(ended.outputs["output"]["value"])
         case PlacementState.FAILED:
+            if placement.reason.get("signal") == "SIGKILL" and view.run.losses < DEATHS:
+                return None
             body = error_of(placement.reason)
             raise UserError(
                 f"its probe failed: {body.get('message', '')}",

@@ -9,7 +9,7 @@ from tradewind.base.errors import Refused
 from tradewind.kinds import sizing
 from tradewind.records.pinned import Pinned
 from tradewind.records.plans import Option, Plan
-from tradewind.records.tasks import Entry, Gang, Output, Role, Task
+from tradewind.records.tasks import Entry, Gang, Output, Restart, Role, Task
 from tradewind.specs import DatasetSpec, from_document
 
 # Reading and writing Parquet keeps one core busy.
@@ -42,5 +42,6 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
         # Files that the task can see itself are only named; their bytes come where it cannot.
         inputs={name: each for name, each in pinned.inputs.items() if each.kind == "folder"},
         outputs={"output": Output(target=pinned.name, project=pinned.project)},
+        restart=Restart(deaths=sizing.DEATHS),
     )
     return [Task(name="main", roles=(role,), environment=pinned.environment)]
