@@ -59,6 +59,16 @@ async def test_one_that_fails_among_those_that_answer_is_told_until_it_answers(t
 
 
 @in_town
+async def test_what_its_pool_cannot_give_is_told_of_the_service(town: Town) -> None:
+    town.act("serve", Outcome(seconds=None, ready_after=0.0))
+    run = await town.submit({**web(town), "availability": "region"})
+    await town.until(run, RunState.RUNNING)
+    [service] = town.here.services.all()
+    assert service["not_given"].startswith("availability: region, since")
+    assert town.run(run).plan["not_given"] == service["not_given"]
+
+
+@in_town
 async def test_those_that_only_start_are_counted(town: Town) -> None:
     town.act("serve", Outcome(seconds=None, ready_after=20.0))
     run = await town.submit(web(town))

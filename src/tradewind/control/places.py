@@ -214,7 +214,7 @@ class Places:
         if facts is not None:
             body |= codec.to_json(self.now(facts))
         elif spec is not None:
-            body |= {"engine": spec.engine}
+            body |= {"engine": spec.engine, "production": spec.production}
         served = name in self.leases
         holder = "" if served else self.holder(name)
         if served and error is None:

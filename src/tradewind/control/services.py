@@ -80,7 +80,16 @@ class Services:
 
     def all(self, project: str = "") -> list[dict[str, Any]]:
         """Each service that runs: name, run, model, state, addresses of its ready replicas, how
-        many there are to be and `why` there are not."""
+        many there are to be and `why` there are not, and what of its objective is `not_given`."""
+        found = self._running(project)
+        plans = [self._store.runs.get(each["run"]).plan for each in found]
+        return [
+            {**each, "not_given": str(plan.get("not_given") or "")}
+            for each, plan in zip(found, plans, strict=True)
+        ]
+
+    def _running(self, project: str = "") -> list[dict[str, Any]]:
+        """The same without what only people ask."""
         where = RunFilter(project=project, kind="service", states=LIVE)
         newest: dict[str, RunLine] = {}
         for line in self._store.runs.page(where, 1000).runs:
@@ -116,9 +125,9 @@ class Services:
         Raises NotFound for a service that does not run, TryAgain while none of its replicas is
         ready.
         """
-        found = next((each for each in self.all() if each["name"] == name), None)
+        found = next((each for each in self._running() if each["name"] == name), None)
         if found is None:
-            names = ", ".join(sorted(each["name"] for each in self.all())) or "none"
+            names = ", ".join(sorted(each["name"] for each in self._running())) or "none"
             raise NotFound(f"no service {name!r} runs", hint=f"services: {names}")
         ready = [
             str(each["address"])

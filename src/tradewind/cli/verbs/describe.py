@@ -279,7 +279,8 @@ def _versions(body: Json, out: Out) -> None:
 def _stored(body: Json, out: Out) -> None:
     document = body.get("document")
     if document is None:
-        out.facts([(key, value if isinstance(value, str | int | float) else _short(value))
+        plain = (str, int, float)
+        out.facts([(key.replace("_", " "), value if isinstance(value, plain) else _short(value))
                    for key, value in body.items()])  # fmt: skip
         return
     out.facts(
@@ -295,6 +296,9 @@ def _stored(body: Json, out: Out) -> None:
     out.line(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
 
 
+_PRODUCTION = "yes: what it cannot give is refused, and a change of it asks first"
+
+
 def _pool(body: Json, out: Out) -> None:
     error = body.get("error") or {}
     price = hourly(body)
@@ -303,6 +307,7 @@ def _pool(body: Json, out: Out) -> None:
             ("pool", body["name"]),
             ("engine", body.get("engine")),
             ("state", state_of(body)),
+            ("production", _PRODUCTION if body.get("production") else ""),
             ("error", error.get("message")),
             ("hint", error.get("hint")),
             ("holds", amount(body["capacity"]) if body.get("capacity") else ""),

@@ -119,16 +119,19 @@ def _service(item: Json) -> list[Any]:
     replicas = item.get("replicas") or ()
     ready = sum(each.get("state") == "ready" for each in replicas)
     wanted = item.get("width") or len(replicas)
+    lacking = f"not given: {item['not_given']}" if item.get("not_given") else ""
     return [item["name"], item.get("state"), f"{ready} of {wanted}", item.get("model") or "",
-            item.get("url") or "", item.get("why") or ""]  # fmt: skip
+            item.get("url") or "", "; ".join(filter(None, (item.get("why"), lacking)))]  # fmt: skip
 
 
 def _pool(item: Json) -> list[Any]:
     price = hourly(item)
+    wrong = (item.get("error") or {}).get("message")
+    notes = ("production" if item.get("production") else "", wrong)
     return [item["name"], item.get("engine"), state_of(item), item.get("machines"),
             amount(item.get("capacity")), amount(item.get("used")),
             f"{price}/h" if price else "-",
-            (item.get("error") or {}).get("message", "")]  # fmt: skip
+            "; ".join(filter(None, notes))]  # fmt: skip
 
 
 def state_of(pool: Json) -> str:

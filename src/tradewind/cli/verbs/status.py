@@ -57,6 +57,7 @@ def _pool(pool: dict[str, Any]) -> str:
     parts = [
         str(pool.get("engine") or ""),
         state_of(pool),
+        "production" if pool.get("production") else "",
         f"{machines} machines" if machines > 1 else "",
         amount(pool["capacity"]) if pool.get("capacity") else "",
         f"{amount(used)} in use" if used else "",
