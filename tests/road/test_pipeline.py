@@ -641,6 +641,20 @@ async def test_a_pipeline_within_its_budget_is_left_alone(town: Town) -> None:
 
 
 @in_town
+async def test_an_import_is_on_the_budget_of_whom_it_is_for(town: Town) -> None:
+    costly(town, "a")
+    town.act("import_table", value(1, seconds=100.0))
+    money = f"${3 * SECOND / 1e9:f}"
+    for document in (
+        function("a", input={"data": __file__}, budget=money),
+        pipeline(paid("a", input={"data": __file__}), budget=money),
+    ):
+        run = await town.result(document)
+        assert "is spent" in run.error["message"]
+        assert 3 * SECOND <= spent(town, run.id) <= 4 * SECOND
+
+
+@in_town
 async def test_a_step_that_is_known_to_cost_more_than_is_left_does_not_begin(town: Town) -> None:
     costly(town, "a", "b")
     await town.result(function("b", resources={"cpu": 1}, cache=False))
