@@ -644,10 +644,11 @@ async def test_a_pipeline_within_its_budget_is_left_alone(town: Town) -> None:
 async def test_an_import_is_on_the_budget_of_whom_it_is_for(town: Town) -> None:
     costly(town, "a")
     town.act("import_table", value(1, seconds=100.0))
-    money = f"${3 * SECOND / 1e9:f}"
+    money, path = f"${3 * SECOND / 1e9:f}", town.here.settings.data / "flights.csv"
+    path.write_text("x\n1\n")
     for document in (
-        function("a", input={"data": __file__}, budget=money),
-        pipeline(paid("a", input={"data": __file__}), budget=money),
+        function("a", input={"data": str(path)}, budget=money),
+        pipeline(paid("a", input={"data": str(path)}), budget=money),
     ):
         run = await town.result(document)
         assert "is spent" in run.error["message"]
