@@ -72,6 +72,14 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
         return dict(getattr(function, "__annotations__", {}))
 
 
+def takes(function: Callable[..., Any]) -> tuple[list[str], bool]:
+    """The names of its parameters in their order, and whether it takes any other name too."""
+    try:
+        return _parameters(inspect.signature(function))
+    except (TypeError, ValueError):  # a builtin without a signature
+        return [], True
+
+
 def _parameters(signature: inspect.Signature) -> tuple[list[str], bool]:
     kinds = inspect.Parameter
     named = [

@@ -302,8 +302,10 @@ def streamed(function: Callable[..., Any], start: dict[str, Any]) -> str:
             f"a function of the style {style!r} reads a table, and the run has none",
             "bind one: input: {data: NAME}, or --data NAME=DATASET",
         )
-    named = [name for name in _positional(function) if name in found]
-    return (named or found)[0]
+    names, anything = inputs.takes(function)
+    if inputs.NAMELESS in found and inputs.NAMELESS not in names and not anything:
+        return inputs.NAMELESS  # it is the first parameter (see `inputs.bind`)
+    return next((name for name in names if name in found), found[0])
 
 
 def _positional(function: Callable[..., Any]) -> list[str]:

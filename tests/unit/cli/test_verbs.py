@@ -229,28 +229,6 @@ def test_a_pool_shows_its_state_and_what_is_wrong(tw: Tw, monkeypatch: pytest.Mo
     assert "no answer" in said and "look at the network" in said
 
 
-def test_what_only_some_pools_and_services_are_is_shown_of_those(
-    tw: Tw, fake: Fake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pools = [{"name": "a", "state": "ready", "production": True}, {"name": "b", "state": "ready"}]
-    monkeypatch.setattr(Fake, "_pools", lambda *_: pools)
-    monkeypatch.setattr(Fake, "_status", lambda *_: {"pools": pools})
-    for words in (("get", "pools"), ("status",)):
-        found = [line for line in tw(*words).out.splitlines() if "production" in line]
-        assert len(found) == 1 and "a" in found[0].split("production")[0].split("pools")[-1]
-    assert "production  yes: what it cannot give" in tw("describe", "pool/a").out
-    assert "production" not in tw("describe", "pool/b").out
-    lacking = "availability: region, since pool 'local' has one machine"
-    fake.services = [
-        {"name": "web", "state": "running", "replicas": [], "why": "late", "not_given": lacking},
-        {"name": "well", "state": "running", "replicas": [], "why": "", "not_given": ""},
-    ]
-    assert f"late; not given: {lacking}" in (said := tw("get", "services").out)
-    assert said.count("not given") == 1
-    assert f"not given  {lacking}" in tw("describe", "service/web").out
-    assert "not given" not in tw("describe", "service/well").out
-
-
 def test_nothing_is_a_price_and_what_is_not_known_is_none(
     tw: Tw, fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

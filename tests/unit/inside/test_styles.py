@@ -461,6 +461,27 @@ def test_what_cannot_be_called(tmp_path: Path) -> None:
         styles.carry_out(none, start, {})
 
 
+def test_an_input_without_a_name_streams_as_the_first_parameter(tmp_path: Path) -> None:
+    def joined(rows: pa.RecordBatch, ref: pa.Table) -> pa.Table:
+        return pa.table({"i": rows["i"]})
+
+    def rest(rows: pa.RecordBatch, **more: pa.Table) -> pa.Table:
+        return pa.table({"i": rows["i"]})
+
+    files = numbers(tmp_path)
+    slot = {"kind": "table", "files": files}
+    for function, others, streams in (
+        (joined, ["data", "ref"], "data"),
+        (joined, ["rows", "ref"], "rows"),
+        (rest, ["data", "rows"], "rows"),
+    ):
+        start = ways.start(files, tmp_path / "out", "batch")
+        start["inputs"] = dict.fromkeys(others, slot)
+        assert styles.streamed(function, start) == streams
+        told = styles.carry_out(function, start, {})["output"]
+        assert told["rows"] == sum(group.rows for group in groups.listed(files))
+
+
 def test_a_table_without_rows_is_tried_once(tmp_path: Path) -> None:
     files = written(pa.table({"i": pa.array([], pa.int64())}), tmp_path)
 
