@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.road.test_pipeline import pipeline, step
 from tests.road.town import Document, Town, function, in_town, value
 from tradewind.records.states import ENDED, RunState
