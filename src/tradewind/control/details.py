@@ -8,7 +8,7 @@ from typing import Any
 
 from tradewind.compiler import catalogue, price
 from tradewind.compiler.facts import Machine
-from tradewind.control import late
+from tradewind.control import family, late
 from tradewind.inside import profiling
 from tradewind.records import codec
 from tradewind.records.placements import Attempt, Placement
@@ -48,10 +48,14 @@ def of(store: Store, machines: Sequence[Machine], run: Run, why: Why) -> dict[st
             },
         },
         "children": [
-            {**codec.to_json(each), "waiting": late.beside(each.waiting, waits.get(each.id, ""))}
+            {
+                **codec.to_json(each),
+                "waiting": late.beside(each.waiting, waits.get(each.id, "")),
+                "price": _price(store, each),
+            }
             for each in children
         ],
-        "price": store.ledger.bill_of_tree(run.id).nanodollars or run.price,
+        "price": _price(store, run),
         "promise": _promise(store, run),
         "price_elsewhere": _elsewhere(store, machines, run),
         "not_given": _not_given(store, children),
@@ -67,6 +71,14 @@ def _promise(store: Store, run: Run) -> dict[str, Any]:
     if made is None:
         return {}
     return {"seconds": made.seconds, "price": made.price, "outcome": made.outcome}
+
+
+def _price(store: Store, run: Run | RunLine) -> int:
+    """Of it and of everything below it."""
+    if not run.parent:
+        return store.ledger.bill_of_tree(run.id).nanodollars or run.price
+    below = family.below(store, run.id) if run.kind == "pipeline" else ()
+    return run.price + sum(each.price for each in below)
 
 
 def _not_given(store: Store, children: Sequence[RunLine], above: str = "") -> list[str]:

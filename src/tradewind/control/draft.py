@@ -45,6 +45,8 @@ class Draft:
     usage: list[Usage] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
     pokes: list[str] = field(default_factory=list)
+    # What each child that begins in this pass remembers of the money, once that is known.
+    money: dict[str, int] | None = None
 
     @classmethod
     def of(cls, claim: Claim, now: float) -> Draft:

@@ -16,7 +16,7 @@ from typing import Any
 from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, NotFound, TradewindError, TryAgain, UserError
 from tradewind.blobs.base import Blobs
-from tradewind.control import costs, details, late, versions
+from tradewind.control import costs, details, family, late, versions
 from tradewind.control.planning import APPROVED
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
@@ -245,10 +245,14 @@ class Front:
             return run, "it has ended"
         if await asyncio.to_thread(self._store.settings.get, key):
             return run, "it was approved before"
-        if run.state not in _MAY_ASK:
+        asking = [run.id] if run.state in _MAY_ASK else []
+        if run.kind == "pipeline" and run.spec.get("value"):
+            lines = await asyncio.to_thread(lambda: list(family.below(self._store, run.id)))
+            asking += [run.id, *(line.id for line in lines if line.state in _MAY_ASK)]
+        if not asking:
             return run, "it goes on without"
         await asyncio.to_thread(self._store.settings.put, key, user)
-        await asyncio.to_thread(self._store.runs.poke, [run.id])
+        await asyncio.to_thread(self._store.runs.poke, asking)
         self._loop.wake()
         return await asyncio.to_thread(self._store.runs.get, run.id), ""
 

@@ -29,6 +29,9 @@ class Batch:
     _machines: tuple[Machine, ...]
     _history: dict[tuple[str, str, str], list[Run]] = field(default_factory=dict)
     _facts: dict[tuple[str, str, str], Facts] = field(default_factory=dict)
+    # Of the runs that were planned in this pass, and are not stored as such yet: nanodollars that
+    # they are expected to cost.
+    begun: dict[str, int] = field(default_factory=dict)
 
     def history(self, run: Run) -> list[Run]:
         """Earlier ended runs of the same name, newest first; read once a batch for each name."""

@@ -7,6 +7,7 @@ may take, what an accepted quote said, and what the result is worth.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
 from tradewind import kinds
@@ -103,11 +104,15 @@ class Planner:
     ) -> Quote | ProbesWanted | None:
         """The quote for a run that is to begin. Where its people were asked whether it may, its
         deadline goes on: a refusal says that it waited for them."""
+        spec = from_document(made.spec)
+        asked = spec.performance if isinstance(spec, Workload) else None
         try:
-            return self.quote(made, batch, run, now)
+            answer = self.quote(made, batch, run, now)
+            waits = answer is None and asked is not None and run.memory.get("question")
+            if waits and asked is not None and now >= run.created + asked:
+                raise Refused("its deadline is over")  # no plan of its own says so
+            return answer
         except Refused as error:
-            spec = from_document(made.spec)
-            asked = spec.performance if isinstance(spec, Workload) else None
             if asked is None or not run.memory.get("question"):
                 raise
             waited = f"it waited for `tw approve {run.id}` until its deadline"
@@ -158,16 +163,14 @@ class Planner:
             )
         return quote
 
-    def worth(self, run: Run, plan: Plan, spec: Spec) -> str:
-        """What its people are asked before it costs more than they said that it is worth."""
+    def worth(self, run: Run, plan: Plan, spec: Spec, batch: Batch, now: float) -> str:
+        """What its people are asked before it costs more than they said that it is worth, or makes
+        a pipeline above it cost more than that is."""
+        if "ask" in run.memory or self._approved(run):
+            return ""
         value = spec.value if isinstance(spec, Workload) else None
-        left = run.memory.get(family.WORTH)
-        if value is None and left is not None:
-            return self._worth_to_pipeline(run, plan, left)
         if value is None or plan.price is None or plan.price.p90 <= value or run.quote:
-            return ""
-        if "ask" in run.memory or self.store.settings.get(APPROVED + run.id):
-            return ""
+            return self._worth_to_pipelines(run, plan, batch, now)
         paid = f" besides the {format_money(run.price)} of its samples" if run.price else ""
         return (
             f"expected to cost {format_money(round(plan.price.p50))} to "
@@ -175,20 +178,42 @@ class Planner:
             f"`tw approve {run.id}` lets it run, `tw stop {run.id}` does not"
         )
 
-    def _worth_to_pipeline(self, run: Run, plan: Plan, left: int) -> str:
-        """The same of a step, by what its pipeline is worth and has not spent yet."""
-        if (left > 0 and plan.price is None) or (plan.price and plan.price.p90 <= left):
+    def _worth_to_pipelines(self, run: Run, plan: Plan, batch: Batch, now: float) -> str:
+        known = plan.price is not None and run.kind != "service"
+        cost = plan.price.p90 if plan.price is not None and known else 0.0
+        for above in family.ancestors(self.store, run):
+            value = family.said(above, "value")
+            if value is None or self._approved(above):
+                continue
+            total = family.summed(self.store, self.places.facts, above, now, batch.begun)
+            left = value - total.gone - total.expected
+            if cost <= left and (known or left > 0):
+                continue
+            price = f"up to {format_money(round(cost))}" if known else "a price that is not known"
+            return (
+                f"expected to cost {price}, and {format_money(max(0, left))} are left of what its "
+                f"pipeline is worth: `tw approve {run.id}` lets this step run, `tw approve "
+                f"{above.id}` the whole pipeline, `tw stop {above.id}` does not"
+            )
+        return ""
+
+    def worth_of_all(self, made: Pinned, batch: Batch, run: Run) -> str:
+        """The same of a run that only steers others, by what its earlier runs cost in whole."""
+        value = family.said(run, "value")
+        if value is None or "ask" in run.memory or self._approved(run):
             return ""
-        if self.store.settings.get(APPROVED + run.id):
+        bills = family.bills(self.store, made, run, batch.history(run))
+        if not bills or max(bills) <= value:
             return ""
-        cost = "a price that is not known"
-        if plan.price is not None:
-            cost = f"up to {format_money(round(plan.price.p90))}"
-        rest = f"{format_money(max(0, left))} are left of what its pipeline is worth"
+        runs = "its last run" if len(bills) == 1 else f"its last {len(bills)} runs"
         return (
-            f"expected to cost {cost}, and {rest}: `tw approve {run.id}` lets it run, "
-            f"`tw stop {run.id}` does not"
+            f"expected to cost {format_money(round(median(bills)))} to {format_money(max(bills))} "
+            f"as {runs} did, and worth {format_money(value)}: "
+            f"`tw approve {run.id}` lets it run, `tw stop {run.id}` does not"
         )
+
+    def _approved(self, run: Run) -> bool:
+        return bool(self.store.settings.get(APPROVED + run.id))
 
     def may_share(self, run: Run, plan: Plan) -> None:
         """Processes of one machine's user can read each other: such a pool has one project, the

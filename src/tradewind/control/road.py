@@ -248,12 +248,18 @@ class Road:
             quote = versions.answered(planner, blobs, made, batch, run, quote, draft.now)
         spec = from_document(run.spec)
         plan = None if quote is None else quote.plans[int(run.memory.get("plan", 0))]
-        if plan is not None and (question := self.planner.worth(run, plan, spec)):
+        if plan is not None:
+            pools = self.places.facts
+            family.afford(self.store, pools, run, plan, draft.now, batch.begun)
+            question = self.planner.worth(run, plan, spec, batch, draft.now)
+        else:
+            question = self.planner.worth_of_all(made, batch, run)
+        if question:
             memory = {**run.memory, "question": True}
             draft.set(waiting=question, wake=draft.now + GUARD_SECONDS, memory=memory)
             return
-        if plan is not None:
-            family.afford(run, plan)
+        if plan is not None and plan.price is not None:
+            batch.begun[run.id] = round(plan.price.p50)
         promised = bill.promise(draft, quote, plan, spec)
         if promised is not None:
             draft.promises.append(promised)
@@ -503,8 +509,9 @@ class Road:
         document = self.part(run, spec)
         self.places.notice(str(document.get("pool") or ""))
         child = self.accept(document, now=draft.now, user=run.user, key=key, parent=run)
-        money = family.bequeath(self.store, self.places.facts, run, draft.now)
-        draft.children.append(replace(child, queue=run.queue, memory=money))
+        if draft.money is None:
+            draft.money = family.bequeath(self.store, self.places.facts, run, draft.now)
+        draft.children.append(replace(child, queue=run.queue, memory=draft.money))
         body = {"kind": child.kind, "name": child.name, "parent": run.id, "key": key}
         draft.note("run.accepted", child.id, of=child.id, **body)
 
@@ -546,7 +553,8 @@ class Road:
         if made is None and bill.promised(run):
             made = self.store.ledger.promise(run.id)
         if made is not None and not made.settled:
-            below = 0 if run.plan else self.store.ledger.bill_of_tree(run.id).nanodollars
+            lines = () if run.plan else family.below(self.store, run.id)
+            below = sum(each.price for each in lines)
             draft.promises[:] = [bill.settled(made, run, run.price + below, draft.now)]
         self.parts.forget(run.id)
         if run.state is RunState.SUCCEEDED:
