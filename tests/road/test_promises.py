@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.road.town import Town, failure, far, function, in_town, value
+from tests.road.test_probing import ROWS, acts, batch, measured
+from tests.road.town import Town, failure, far, function, in_town, table, value
 from tradewind.records.runs import Run
 from tradewind.records.states import RunState
 
@@ -306,3 +307,13 @@ async def test_a_plan_without_parts_says_that_soft_is_not_given(town: Town) -> N
     run = await carried_out(town, items(2, consistency="soft"))
     assert "consistency: soft, since one process writes the whole result" in run.plan["not_given"]
     assert not (await carried_out(town, items(3))).plan["not_given"]
+
+
+@in_town
+async def test_soft_takes_a_plan_with_parts_where_one_keeps_to_the_objective(town: Town) -> None:
+    acts(town, measured(1e-6), table(ROWS))
+    run = await town.result(batch(performance="10m", consistency="soft"))
+    assert (run.plan["option"]["backend"], run.plan["not_given"]) == ("partitions", "")
+    assert run.plan["option"]["parts"] > 1
+    plain = await town.result(batch(performance="10m"))
+    assert plain.plan["option"]["backend"] == "duckdb"

@@ -6,6 +6,8 @@ may take, what an accepted quote said, and what the result is worth.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -22,7 +24,7 @@ from tradewind.control.gather import Batch
 from tradewind.control.places import Places
 from tradewind.records import pinned
 from tradewind.records.pinned import Pinned
-from tradewind.records.plans import Plan, ProbesWanted, Quote
+from tradewind.records.plans import Option, Plan, ProbesWanted, Quote
 from tradewind.records.runs import Run
 from tradewind.specs import from_document
 from tradewind.specs.common import Spec, Workload
@@ -73,9 +75,11 @@ class Planner:
         if found is not None:
             known, facts = found, replace(facts, history=())
         rows = int(asked.get("rows", 0))
-        answer = quote_of(
+        soft = made.kind == "function" and made.spec.get("consistency") == "soft"
+        answer = _asked(
             options,
-            replace(
+            soft and bool(objective.said or asked),
+            facts=replace(
                 facts,
                 pools=tuple(self.places.now(each) for each in pools),
                 probed=probing.facts(known) if known else None,
@@ -94,10 +98,8 @@ class Planner:
         )
         if isinstance(answer, ProbesWanted):
             return answer
-        answer = replace(answer, of=_of(made.spec), rows=rows)
-        if made.spec.get("consistency") == "soft" and made.kind == "function":
-            answer = availability.softly(answer)
-        return availability.told(answer, level, pools)
+        answer = availability.told(replace(answer, of=_of(made.spec), rows=rows), level, pools)
+        return availability.softly(answer) if soft else answer
 
     def in_time(
         self, made: Pinned, batch: Batch, run: Run, now: float
@@ -238,6 +240,16 @@ class Planner:
 def _of(spec: dict[str, Any]) -> str:
     """What a quote of this spec is made for, in words."""
     return f"{spec['kind']} {pinned.output(str(spec['name']), spec)}"
+
+
+def _asked(options: Sequence[Option], parts: bool, **more: Any) -> Quote | ProbesWanted:
+    """The quote; with `parts` that of what has parts, which can appear one by one, if anything of
+    it keeps to the objective."""
+    several = [each for each in options if each.backend == "partitions"] if parts else []
+    if several:
+        with contextlib.suppress(Refused):
+            return quote_of(several, **more)
+    return quote_of(options, **more)
 
 
 def _objective(made: Pinned, run: Run, now: float) -> Objective:
