@@ -132,6 +132,18 @@ async def test_the_bill_of_a_pipeline_in_a_pipeline_is_that_of_its_steps(town: T
 
 
 @in_town
+async def test_the_price_of_a_step_has_that_of_its_import(town: Town) -> None:
+    town.act("import_table", value(1, seconds=10.0))
+    path = town.here.settings.data / "flights.csv"
+    path.write_text("x\n1\n")
+    run = await town.result(pipeline(paid("a", input={"data": str(path)})))
+    [child] = shown(town, run.id)["children"]
+    [brought] = town.children(child["id"]).values()
+    assert brought.price > 0 and child["price"] == shown(town, run.id)["price"]
+    assert shown(town, child["id"])["price"] == child["price"]
+
+
+@in_town
 async def test_the_budget_of_a_pipeline_holds_for_the_steps_of_one_inside_it(town: Town) -> None:
     town.act("a", value(1, seconds=10.0))
     town.act("b", value(1, seconds=10.0))
@@ -193,12 +205,14 @@ async def test_who_approves_a_pipeline_is_asked_for_none_of_its_steps(town: Town
     await known(town, "a", "b", "c")
     flow = pipeline(paid("a"), paid("b", "a"), paid("c", "b"), value=dollars(25))
     run = await town.submit(flow)
-    await town.settle(60.0)
+    await town.settle(11.0)  # less than its own look at whether somebody answered
     second = town.children(run)["b"]
     assert not town.placements(second.id) and f"`tw approve {run}`" in second.waiting
+    assert town.run(run).waiting == f"step 'b': {second.waiting}"
     assert (await town.here.front.approve(run, "me"))[1] == ""
     await town.settle(1.0)
     assert town.placements(second.id), "it begins at once"
+    assert not town.run(run).waiting
     await town.settle(60.0)
     assert town.run(run).state is RunState.SUCCEEDED
 
@@ -207,10 +221,14 @@ async def test_who_approves_a_pipeline_is_asked_for_none_of_its_steps(town: Town
 async def test_a_step_with_a_value_of_its_own_asks_for_its_pipeline_too(town: Town) -> None:
     await known(town, "a", "b")
     steps = paid("a"), paid("b", "a", value=dollars(100))
-    run = await town.submit(pipeline(*steps, value=dollars(25)))
-    await town.settle(60.0)
-    waiting = town.children(run)["b"].waiting
+    inner = {**pipeline(*steps), "name": "sub"}
+    town.here.shelf.apply([inner], "me", False)
+    run = await town.submit(pipeline({"name": "s", "uses": "pipeline/sub"}, value=dollars(25)))
+    await town.settle(11.0)
+    sub = town.children(run)["s"].id
+    waiting = town.children(sub)["b"].waiting
     assert "$0.0075 are left of what its pipeline is worth" in waiting
+    assert town.run(run).waiting == f"step 's': 'b': {waiting}"
 
 
 @in_town

@@ -8,7 +8,7 @@ from typing import Any
 
 from tradewind.compiler import catalogue, price
 from tradewind.compiler.facts import Machine
-from tradewind.control import family, late
+from tradewind.control import late
 from tradewind.inside import profiling
 from tradewind.records import codec
 from tradewind.records.placements import Attempt, Placement
@@ -31,7 +31,7 @@ def of(store: Store, machines: Sequence[Machine], run: Run, why: Why) -> dict[st
     before = _before_work(run, placements, [each for each, _ in told], phases)
     last = store.reports.last_metrics([run.id])[run.id]
     children = store.runs.children([run.id])[run.id]
-    waits = why(children)
+    waits, prices = why(children), _prices(store, children)
     return {
         **codec.to_json(run),
         "attempts": list(_attempts(told)),
@@ -51,11 +51,11 @@ def of(store: Store, machines: Sequence[Machine], run: Run, why: Why) -> dict[st
             {
                 **codec.to_json(each),
                 "waiting": late.beside(each.waiting, waits.get(each.id, "")),
-                "price": _price(store, each),
+                "price": prices[each.id],
             }
             for each in children
         ],
-        "price": _price(store, run),
+        "price": store.ledger.bill_of_tree(run.id).nanodollars or _prices(store, [run])[run.id],
         "promise": _promise(store, run),
         "price_elsewhere": _elsewhere(store, machines, run),
         "not_given": _not_given(store, children),
@@ -73,12 +73,17 @@ def _promise(store: Store, run: Run) -> dict[str, Any]:
     return {"seconds": made.seconds, "price": made.price, "outcome": made.outcome}
 
 
-def _price(store: Store, run: Run | RunLine) -> int:
-    """Of it and of everything below it."""
-    if not run.parent:
-        return store.ledger.bill_of_tree(run.id).nanodollars or run.price
-    below = family.below(store, run.id) if run.kind == "pipeline" else ()
-    return run.price + sum(each.price for each in below)
+def _prices(store: Store, runs: Sequence[Run | RunLine]) -> dict[str, int]:
+    """Of each and of everything below it: its imports, its steps."""
+    prices = {each.id: each.price for each in runs}
+    top = {each: each for each in prices}
+    while top:
+        level: dict[str, str] = {}
+        for parent, lines in store.runs.children(list(top)).items():
+            prices[top[parent]] += sum(line.price for line in lines)
+            level |= {line.id: top[parent] for line in lines}
+        top = level
+    return prices
 
 
 def _not_given(store: Store, children: Sequence[RunLine], above: str = "") -> list[str]:

@@ -31,6 +31,8 @@ from tradewind.store.rows import RunLine
 # What a run remembers of its parent's budget and value when it was submitted, in nanodollars.
 ALLOWED, WORTH = "allowed", "worth"
 
+_STEP = "step "
+
 Pools = Mapping[str, PoolFacts]
 
 
@@ -89,6 +91,19 @@ def watch(draft: Draft, view: View, store: Store, pools: Pools) -> None:
     if not live:
         raise from_json(draft.run.memory["spent"])
     draft.stops += live
+
+
+def tell_question(draft: Draft, view: View) -> None:
+    """A step that waits for its people is what its pipeline waits for."""
+    asking = (
+        f"{_STEP}{each.key!r}: {each.waiting.removeprefix(_STEP)}"
+        for each in view.children
+        if not each.ended and "`tw approve " in each.waiting
+    )
+    question = next(asking, "")
+    if question != draft.run.waiting and (question or draft.run.waiting.startswith(_STEP)):
+        draft.set(waiting=question)
+        draft.pokes += [draft.run.parent] if draft.run.parent else []
 
 
 def afford(

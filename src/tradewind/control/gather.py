@@ -118,4 +118,5 @@ def _child(line: RunLine) -> Child:
         cached_from=line.cached_from,
         ended=line.ended,
         ready=bool(line.result),
+        waiting=line.waiting,
     )

@@ -254,6 +254,8 @@ class Road:
             question = self.planner.worth(run, plan, spec, batch, draft.now)
         else:
             question = self.planner.worth_of_all(made, batch, run)
+        if run.parent and (question or run.memory.get("question")):
+            draft.pokes.append(run.parent)  # what it waits for is shown with its pipeline
         if question:
             memory = {**run.memory, "question": True}
             draft.set(waiting=question, wake=draft.now + GUARD_SECONDS, memory=memory)
@@ -429,6 +431,8 @@ class Road:
                 return
         for decision in decisions:
             self._carry_out(draft, view, decision)
+        if view.placement is None and draft.run.state is RunState.RUNNING:
+            family.tell_question(draft, view)
 
     def _follow(self, draft: Draft, view: View, placement: Placement) -> None:
         """What the newest placement's state means for the run, before the kind decides."""

@@ -28,6 +28,7 @@ class Child:
     cached_from: str = ""
     ended: float = 0.0
     ready: bool = False
+    waiting: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
