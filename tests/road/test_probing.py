@@ -429,8 +429,33 @@ async def test_a_probe_that_somebody_kills_is_made_again(town: Town) -> None:
     assert (run.state, len(tried), run.losses) == (RunState.SUCCEEDED, 4, 3), run.error
     acts(town, dead, table(ROWS))
     run = await town.result(batch(performance="10m", params={"k": 1}))
-    assert run.error["message"] == "its probe failed: ended by SIGKILL"
+    assert run.error["message"] == "its probe failed: ended by SIGKILL, for the 4th time"
     assert len(town.placements(run.id)) == 4, "it may be its own fault"
+
+
+@in_town
+async def test_deaths_are_counted_of_the_probe_and_of_the_work_and_losses_of_neither(
+    town: Town,
+) -> None:
+    dead = failure("ended by SIGKILL", reason="signal", signal="SIGKILL")
+    lost = failure("its processes were lost", reason="lost")
+    ends = {"probe": [lost] * 3 + [dead] * 3 + [measured(1e-6)], "main": [dead] * 3 + [table(ROWS)]}
+
+    def act(_request: Any, role: Any, *_: Any) -> Outcome:
+        return ends["probe" if role["entry"]["call"].get("probe") else "main"].pop(0)
+
+    town.act("one", act)
+    run = await town.result(batch(performance="10m", backend="duckdb"))
+    assert (run.state, run.tries, run.losses) == (RunState.SUCCEEDED, 0, 9), run.error
+    assert not any(ends.values())
+
+
+@in_town
+async def test_a_probe_that_ran_out_of_memory_is_not_made_again(town: Town) -> None:
+    acts(town, failure("used 2 GiB of its 1 GiB", reason="memory"), table(ROWS))
+    run = await town.result(batch(performance="10m"))
+    assert run.error["message"] == "its probe failed: used 2 GiB of its 1 GiB"
+    assert len(town.placements(run.id)) == 1
 
 
 @in_town

@@ -262,6 +262,7 @@ async def test_a_process_that_is_killed_again_and_again_fails(town: Town) -> Non
     run = await town.result(function("one"))
     assert run.state is RunState.FAILED
     assert len(town.placements(run.id)) == 4
+    assert run.error["message"] == "ended by SIGKILL, for the 4th time"
 
 
 @in_town

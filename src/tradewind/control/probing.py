@@ -18,7 +18,7 @@ from tradewind.compiler import price
 from tradewind.compiler.facts import Call, PoolFacts, Probed
 from tradewind.compiler.quote import QUOTE_SECONDS
 from tradewind.compiler.refusals import writable_money
-from tradewind.kinds.one_task import MOST_LOSSES, error_of
+from tradewind.kinds.one_task import MOST_LOSSES, deaths, error_of, told
 from tradewind.kinds.sizing import DEATHS
 from tradewind.records import codec
 from tradewind.records.load import Load
@@ -112,10 +112,8 @@ def found(view: View, placement: Placement) -> dict[str, Any] | None:
                 if each.placement == placement.id and each.state is AttemptState.SUCCEEDED
             )
             return dict(ended.outputs["output"]["value"])
-        case PlacementState.FAILED:
-            if placement.reason.get("signal") == "SIGKILL" and view.run.losses < DEATHS:
-                return None
-            body = error_of(placement.reason)
+        case PlacementState.FAILED if not 0 < (times := deaths(view, placement)) <= DEATHS:
+            body = error_of(told(placement.reason, times))
             raise UserError(
                 f"its probe failed: {body.get('message', '')}",
                 hint=str(body.get("hint") or "nothing but the probe was paid for"),

@@ -53,8 +53,8 @@ def _failed(view: View, placement: Placement, now: float) -> Sequence[Decision]:
         return [Finish(state=RunState.STOPPED)]
     role = placement.task.roles[0]
     reason = placement.reason
-    killed = reason.get("signal") == "SIGKILL" and view.run.losses < role.restart.deaths
-    if isinstance(role.shape, Gang) and killed:
+    times = deaths(view, placement) if isinstance(role.shape, Gang) else 0
+    if 0 < times <= role.restart.deaths:
         return [Launch(at=now + LOSS_DELAY, counted=False, why="its process was killed")]
     again = (
         isinstance(role.shape, Gang)
@@ -66,7 +66,26 @@ def _failed(view: View, placement: Placement, now: float) -> Sequence[Decision]:
         delay = role.restart.delay(tries)
         why = f"try {tries} of {role.restart.most + 1} failed: {reason.get('message', '')}"
         return [Launch(at=now + delay, why=why)]
-    return [Finish(state=RunState.FAILED, error=error_of(reason))]
+    return [Finish(state=RunState.FAILED, error=error_of(told(reason, times)))]
+
+
+def deaths(view: View, placement: Placement) -> int:
+    """How often a process of this task was killed by somebody else, the last time with this end; 0
+    when it ended in another way."""
+    if placement.reason.get("signal") != "SIGKILL":
+        return 0
+    return sum(
+        each.state is PlacementState.FAILED and each.reason.get("signal") == "SIGKILL"
+        for each in view.placements
+        if each.task.name == placement.task.name
+    )
+
+
+def told(reason: dict[str, Any], times: int) -> dict[str, Any]:
+    """How a process ended, with how often it was killed."""
+    if times < 2:
+        return reason
+    return {**reason, "message": f"{reason.get('message', '')}, for the {times}th time"}
 
 
 def _lost(view: View, placement: Placement, now: float) -> Sequence[Decision]:
