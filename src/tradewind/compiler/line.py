@@ -163,13 +163,17 @@ def _waited(
 
 def _parted(few: Call, many: Call, took: Sequence[float]) -> tuple[float, float]:
     """What a call of the function takes whatever its rows, and what a row takes, by two samples.
-    Where a call has as many rows in both, as it then has in a run, all of it is of the call."""
+    Where a call has as many rows in both, as it then has in a run, all of it is of the call. Where
+    the smaller one took more, it met cold caches, and the rows' time cannot be told from the
+    call's: then it is taken for the rows', of which a run has more."""
     if not few.times or not many.times:
         return 0.0, 0.0
     least, most = few.rows / few.times, many.rows / many.times
     small, large = took[0] / few.times, took[1] / many.times
     if abs(most - least) < UNLIKE * max(most, least):
         return large, 0.0
+    if large < small:
+        return 0.0, large / most
     row = min(max(0.0, (large - small) / (most - least)), large / most)
     return max(0.0, large - row * most), row
 
