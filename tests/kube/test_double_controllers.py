@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tests.kube.double import Double
+from tests.kube.double.clock import Clock
 from tests.kube.double.compare.objects import deployment, job, pod
 from tests.kube.double.compare.side import Side
 from tests.kube.double.compare.workloads import bound, ends, finished, node, runs
+from tests.kube.double.controllers.loop import Loop
 from tests.kube.double.fixtures import MAPS, PODS, double, side, until
+from tests.kube.double.storage import Storage
 
 Json = Any
 __all__ = ["double", "side"]
@@ -232,3 +236,21 @@ def test_controllers_stand_still_while_they_are_paused(double: Double, side: Sid
     assert side.get(f"{side.jobs}/j")["status"] == {}
     double.pause(False)
     side.until_at(f"{side.jobs}/j", lambda one: one["status"].get("active"))
+
+
+async def _ended_as_it_is_woken() -> bool:
+    """Whether the loop ends that is cancelled in the moment in which something wakes it."""
+    loop = Loop(Storage(10), Clock(), [])
+    loop._later = [(loop.clock.now() + 60.0, 0, (0, "nobody"))]
+    task = asyncio.create_task(loop.run())
+    await asyncio.sleep(0.01)
+    loop.poke()
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=5.0)
+    task.cancel()
+    return bool(done)
+
+
+def test_a_loop_that_is_woken_as_it_is_cancelled_ends() -> None:
+    assert asyncio.run(_ended_as_it_is_woken())

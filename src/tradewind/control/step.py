@@ -313,7 +313,9 @@ class Loop:
         most = SHARED_SECONDS if self._places.shared else IDLE_SECONDS
         pause = most if due is None else min(most, max(0.0, due - now))
         try:
-            await asyncio.wait_for(self._wake.wait(), pause)
+            # Not wait_for: in Python 3.11 it may swallow the cancelling of this task.
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
         except TimeoutError:
             return
 

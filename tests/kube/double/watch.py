@@ -92,7 +92,9 @@ class Watches:
         if wanted.bookmarks:
             wait = min(self.bookmark_seconds, left) if left is not None else self.bookmark_seconds
         try:
-            return await asyncio.wait_for(queue.get(), wait)
+            # Not wait_for: in Python 3.11 it may swallow the cancelling of this task.
+            async with asyncio.timeout(wait):
+                return await queue.get()
         except TimeoutError:
             if not queue.empty():
                 # It came while the wait ended; a bookmark may not overtake it.

@@ -70,7 +70,9 @@ class Loop:
                     self._sync(*next(iter(self._dirty)))
                     await asyncio.sleep(0)
             try:
-                await asyncio.wait_for(self._wake.wait(), self._wait())
+                # Not wait_for: in Python 3.11 it may swallow the cancelling of this task.
+                async with asyncio.timeout(self._wait()):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
