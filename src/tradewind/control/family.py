@@ -28,7 +28,8 @@ from tradewind.specs import PipelineSpec, from_document
 from tradewind.store.base import Store
 from tradewind.store.rows import RunLine
 
-# What a run remembers of its parent's budget and value when it was submitted, in nanodollars.
+# What a run remembers of the money of those above it: the nanodollars of their budget that were
+# left when it was submitted, and that one of them has a value.
 ALLOWED, WORTH = "allowed", "worth"
 
 _STEP = "step "
@@ -60,15 +61,14 @@ def said(run: Run, name: str) -> int | None:
 
 def bequeath(store: Store, pools: Pools, run: Run, now: float) -> dict[str, int]:
     """What a child that begins now remembers of the money. Raises Refused when none is left."""
-    most, value = budget(run), said(run, "value")
-    value = run.memory.get(WORTH) if value is None else value
-    if most is None and value is None:
-        return {}
+    most, valued = budget(run), said(run, "value") is not None or WORTH in run.memory
+    told = {WORTH: 1} if valued else {}
+    if most is None:
+        return told
     gone = summed(store, pools, run, now).gone
-    if most is not None and gone >= most:
+    if gone >= most:
         raise _over(run, gone, most)
-    left = {} if most is None else {ALLOWED: most - gone}
-    return left if value is None else {**left, WORTH: value - gone}
+    return {ALLOWED: most - gone, **told}
 
 
 def watch(draft: Draft, view: View, store: Store, pools: Pools) -> None:
