@@ -49,6 +49,13 @@ async def gate(desk: TheDesk, whose: Whose, pod: str) -> Any:
     return {"open": await desk.gate(whose, pod)}
 
 
+@router.post("/falls", status_code=204)
+async def falls(desk: TheDesk, whose: Whose, pod: Annotated[str, Body(embed=True)]) -> None:
+    """The gang ends with this member: the cluster will end the others. Answers when their logs are
+    being read, which takes a second at most."""
+    await desk.falls(whose, pod)
+
+
 @router.post("/facts", status_code=204)
 async def facts(
     desk: TheDesk,

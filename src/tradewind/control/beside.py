@@ -35,6 +35,9 @@ class Beside:
     async def gate(self, placement: Placement, pod: str) -> bool:
         return bool((await self._ask(placement, "GET", "/gate", params={"pod": pod}))["open"])
 
+    async def falls(self, placement: Placement, pod: str) -> None:
+        await self._ask(placement, "POST", "/falls", json={"pod": pod})
+
     async def hear(self, placement: Placement, pod: str, facts: Sequence[Fact]) -> None:
         await self._ask(placement, "POST", "/facts", json={"pod": pod, "facts": list(facts)})
 

@@ -33,6 +33,10 @@ class Host(Protocol):
         """Whether user code of this member of a gang may begin: all members are set up. Answers
         when they are, or after a short while. Raises Gone, TryAgain."""
 
+    async def falls(self, placement: Placement, pod: str) -> None:
+        """A gang is about to end with this member; returns when the others' logs are being read.
+        Raises Gone, TryAgain."""
+
     async def hear(self, placement: Placement, pod: str, facts: Sequence[Fact]) -> None:
         """Take facts; returns when they are stored. Raises Gone, TryAgain."""
 
@@ -109,6 +113,10 @@ class Desk:
     async def gate(self, placement: Placement, pod: str) -> bool:
         """Whether the pod's user code may begin; asked again until it may."""
         return await self._host(placement).gate(placement, pod)
+
+    async def falls(self, placement: Placement, pod: str) -> None:
+        """The gang ends with this member."""
+        await self._host(placement).falls(placement, pod)
 
     async def hear(self, placement: Placement, pod: str, facts: Sequence[Fact]) -> None:
         """Facts from a pod; returns when they are stored."""

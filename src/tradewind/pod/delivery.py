@@ -34,14 +34,21 @@ class Delivery(threading.Thread):
     """Follows a journal to its end; `ending` is set when it is over, and `wake` gets a byte."""
 
     def __init__(
-        self, place: Place, path: str, before: int, wake: int, last: Callable[[], None]
+        self,
+        place: Place,
+        path: str,
+        before: int,
+        wake: int,
+        last: Callable[[], None],
+        others: bool,
     ) -> None:
-        """`last` returns when all else that the unit left is where it belongs."""
+        """`last` returns when all else that the unit left is where it belongs; `others` says that
+        it is one member of several."""
         super().__init__(daemon=True)
         self.ending: ending.Ending | None = None
         self.end: journal.Report | None = None
         self._place, self._path, self._before, self._wake = place, path, before, wake
-        self._last = last
+        self._last, self._others = last, others
         self._offset = int(place.recall(POSTED, 0))
         self._missing = ending.made("lost", "lost", "the process beside the task was killed")
         self._more = threading.Event()
@@ -142,6 +149,8 @@ class Delivery(threading.Thread):
             ended = {"reason": "output", "message": str(error), "hint": error.hint}
             made |= {"state": "failed", "exit": ended, "outputs": {}}
         self._last()
+        if self._others and made["state"] in ("failed", "lost"):
+            desk.falls()
         if ending.fits(made):
             return made
         data = ending.encode(made)

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 # How long a server may be away, in seconds, and the pauses between two questions.
 PATIENCE, FIRST, LONGEST = 600.0, 0.2, 5.0
+# How long, in seconds, the end of a gang's member waits for an answer that it can do without.
+FALLS = 3.0
 # Many small files take as long as their answers; few large ones take the line.
 AT_ONCE = 4
 # How often bytes may come wrong before that is said.
@@ -135,6 +137,12 @@ class Desk:
         its patience with us has no end, ours with one that is away has."""
         while not self._ask("GET", f"{ROOT}/gate", params={"pod": self.pod}).json()["open"]:
             self._sleep(FIRST)
+
+    def falls(self) -> None:
+        """Tell that the gang ends with this member: the cluster will end the others, and the server
+        begins to read their logs before it answers. Asked once: our own end waits for it."""
+        with contextlib.suppress(httpx.HTTPError):
+            self._http.post(f"{ROOT}/falls", json={"pod": self.pod}, timeout=FALLS)
 
     def post(self, facts: list[dict[str, Any]]) -> None:
         """Tell facts; they are stored when this returns."""

@@ -97,7 +97,8 @@ class _Watch:
         seq = _mend(journal)
         self._link, self._supervisor = self._fork(work, folder, seq, wake)
         self._keeping = Keeping(place, work)
-        self._delivery = Delivery(place, journal, seq, wake[1], self._keeping.join)
+        others = alone.has_others(work)
+        self._delivery = Delivery(place, journal, seq, wake[1], self._keeping.join, others)
 
     def _fork(
         self, work: dict[str, Any], folder: str, seq: int, wake: tuple[int, int]

@@ -108,6 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
             known = {fact["seq"] for fact in desk.facts}
             desk.facts += [fact for fact in told["facts"] if fact["seq"] not in known]
             self._answer(204)
+        elif what == "POST falls":
+            assert json.loads(body) == {"pod": "pod-1"}
+            self._answer(204)
         elif what == "POST claim":
             self._answer(200, json.dumps({"files": desk.checkpoint, "damaged": False}).encode())
         elif what == "POST checkpoint":

@@ -66,3 +66,23 @@ def test_who_is_alone_asks_nobody(tmp_path: Path, server: Server) -> None:
     server.open = False
     assert member(tmp_path, server, width=1).run().status == 0
     assert "GET gate" not in server.asked
+
+
+def test_who_falls_tells_before_it_ends(tmp_path: Path, server: Server) -> None:
+    """Once, and for whatever answer: the others' logs are read, its own end is as it was."""
+    for name, trouble in (("had", None), ("busy", 503), ("away", "down")):
+        (folder := tmp_path / name).mkdir()
+        server.asked.clear()
+        server.down = {"POST falls"} if trouble == "down" else set()
+        server.answers = {"POST falls": 503} if trouble == 503 else {}
+        pod = Pod(folder, server, "def f():\n    return 1 / 0\n", rank=1, width=2)
+        pod.role["shape"] = {"shape": "gang", "least": 2, "most": 2}
+        assert pod.stage().status == 0
+        ended = pod.run()
+        assert (ended.status, ended.told["state"]) == (1, "failed")
+        assert server.asked.count("POST falls") == 1
+
+
+def test_who_does_its_work_or_is_stopped_says_nothing(tmp_path: Path, server: Server) -> None:
+    assert member(tmp_path, server).run().status == 0
+    assert "POST falls" not in server.asked

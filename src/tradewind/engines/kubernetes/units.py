@@ -113,6 +113,11 @@ class Units:
                 raise TryAgain(f"nothing is known of {pod} yet", after=0.5)
             await asyncio.sleep(EVERY / 2)
 
+    async def falls(self, placement: Placement, pod: str) -> None:
+        track, fell = await self._meet(placement, pod)
+        others = [each for each in track.pods.values() if each.role == fell.role]
+        await asyncio.gather(*(self.ahead(track, each) for each in others if each is not fell))
+
     # -- what it tells -------------------------------------------------------------------------
 
     async def hear(self, placement: Placement, pod: str, facts: Sequence[Fact]) -> None:
