@@ -37,14 +37,16 @@ class Array(Role):
         last: dict[int, tuple[int, End]] = {}
         live = False
         behind: set[int] = set()
-        for pod in sorted(view.pods, key=lambda pod: (pod.tries, pod.created)):
+        # The clock of the cluster knows whole seconds; of one that was put in another's place, that
+        # other has ended.
+        for pod in sorted(view.pods, key=lambda pod: (pod.tries, pod.created, _lives(pod, view))):
             if not 0 <= pod.index < len(self.todo):
                 continue
             item, attempt = self.todo[pod.index], self.attempt(pod)
             if item in behind:  # first comes the end of the try before
                 live = True
                 continue
-            if unsettled(pod, view):
+            if _lives(pod, view) or unsettled(pod, view):
                 behind.add(item)
             given_up = self._waits(view, pod.why, item, attempt)
             if given_up is not None:  # what holds for one of them holds for all
@@ -125,3 +127,9 @@ class Array(Role):
         text = f"{len(failed)} of {self.count} items failed; item {item}: {why}"
         told = {**exit, "message": text, "items": sorted(failed)[:1000]}
         self._finish("failed", told, self.at or view.now)
+
+
+def _lives(pod: Seen, view: View) -> bool:
+    """Whether it has not ended, as far as we were told: of one that is gone that is told when its
+    log is kept."""
+    return pod.end is None and pod.uid not in view.gone

@@ -71,6 +71,17 @@ def test_a_try_follows_the_end_of_the_one_before() -> None:
     assert [(e.attempt, e.body["state"]) for e in second.reports] == [(1, "failed"), (2, "running")]
 
 
+def test_a_try_follows_one_whose_going_is_not_told_yet() -> None:
+    """That it is gone is told when its log is kept, and its substitute may run by then."""
+    track, work = array(1)
+    first = pod(work, "b", 0, **running(5))
+    track.take_pod(first, gone=False)
+    track.take_pod(pod(work, "a", 0, **running(9)), gone=False)
+    assert told(look(track)) == [("main/0/1", "running")]
+    track.take_pod(first, gone=True)
+    assert told(look(track)) == [("main/0/1", "lost"), ("main/0/2", "running")]
+
+
 def test_what_the_cluster_took_away_is_no_try_of_its_own() -> None:
     track, work = array(1)
     track.take_pod(pod(work, "a", 0, **over(75)), gone=False)
