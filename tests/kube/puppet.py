@@ -152,7 +152,8 @@ class Puppet:
             obj["status"]["phase"] = "Failed" if plan.code else "Succeeded"
             set_condition(obj, {"type": "Ready", "status": "False"}, now)
             over = {"exitCode": plan.code, "reason": plan.reason or "Completed"}
-            over |= {"startedAt": stamp(now), "finishedAt": stamp(now), "message": message}
+            began = obj["metadata"].get("annotations", {}).get("test/began", now)
+            over |= {"startedAt": stamp(float(began)), "finishedAt": stamp(now), "message": message}
             row = {"name": "main", "state": {"terminated": over}, "restartCount": 0, "ready": False}
             obj["status"]["containerStatuses"] = [row]
 

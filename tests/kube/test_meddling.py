@@ -75,7 +75,7 @@ def test_an_items_pod_is_deleted_and_that_is_no_try_of_its_own(here: Site) -> No
         here.puppet.plan = lambda _: ENDS
         told = await session.end("p1")
         assert told.ends() == {"p1": "succeeded"}
-        assert [state for _, state in told.states()] == ["running", "lost", "running", "succeeded"]
+        assert told.states() == [(1, "running"), (1, "lost"), (2, "running"), (2, "succeeded")]
 
     here.sit(test)
     here.empty()
