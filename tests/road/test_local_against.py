@@ -77,6 +77,44 @@ def test_a_change_is_told_with_its_line_and_both_prices(repository: Home) -> Non
     assert repository.json("quote", "f.tw", "--data", "p.parquet")["against"] == {}
 
 
+SEEN = """\
+import os
+import time
+
+import pyarrow
+
+
+def f(data: pyarrow.Table, log: str):
+    began, cores = time.monotonic(), len(os.sched_getaffinity(0))
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+    with open(log, "a") as file:
+        file.write(f"{os.getpid()} {data.num_rows} {cores} {began} {time.monotonic()}\\n")
+    return data
+
+function: f
+    style: table
+"""
+
+
+def test_both_are_called_at_the_same_time_on_one_core(repository: Home, tmp_path: Path) -> None:
+    """Then whatever else the machine does meets them alike."""
+    log = tmp_path / "calls"
+    commit(repository, SEEN, "s.tw")
+    repository.write({"s.tw": SEEN.replace("return data", "return data.slice(0)")})
+    quote = repository.json(
+        "quote", "s.tw", "--data", "p.parquet", "--param", f"log={log}", "--against", "HEAD"
+    )
+    assert quote["against"]["verdict"] == "same"
+    calls = [[float(word) for word in line.split()] for line in log.read_text().splitlines()]
+    last: dict[float, list[float]] = {call[0]: call for call in calls}
+    (_, rows, cores, began, ended), (_, others, core, start, end) = last.values()
+    assert rows == others and cores == core == 1
+    assert max(began, start) < min(ended, end)
+    assert not all(call[2] == 1 for call in calls), "those before were called alone"
+
+
 def test_against_a_run_and_with_other_parameters(repository: Home) -> None:
     run = repository.json("run", "f.tw", "--data", "p.parquet")
     found = asked(repository, run["id"])["against"]

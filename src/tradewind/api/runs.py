@@ -252,8 +252,8 @@ async def quote(
     the cheapest estimate, or null; `nearest` is the fastest of `plans`. Where something must be
     measured or imported first, `{"run": ID}`: a run that ends at its plan, with the quote's id as
     its result. `against` is an earlier version of the function, `{"run": ID}` or `{"spec": …,
-    "name": …}`: both are measured in turns, and the quote's `against` says what the change did, and
-    which line."""
+    "name": …}`: both are measured side by side, and the quote's `against` says what the change did,
+    and which line."""
     if against is not None:
         earlier = await asyncio.to_thread(here.offers.against, spec, against)
         order = {"spec": spec, "ask": {**ask(rows, deadlines), "against": earlier}}

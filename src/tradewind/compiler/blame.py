@@ -2,8 +2,9 @@
 
 Lines are matched through a difference of the texts; lines that were changed together are one place.
 A difference is said only where it is larger than what two equal runs differ by: by the clock of the
-machine, which repeats show and an assumption stands for where there are none, and by how often was
-looked. Where that is too much to see `NOTABLE`, the verdict is `unclear` and not `same`.
+machine, which repeats side by side show and an assumption stands for where there are none, and by
+how often was looked. Where that is too much to see `NOTABLE`, the verdict is `unclear` and not
+`same`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ TAIL = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One version of the code as it was run: the work of each run (core-seconds and waiting, which
-    do not depend on the neighbours), seconds by line over all of them, how often was looked."""
+    """One version of the code as it was run: the work of each run (core-seconds and waiting; as
+    many as of the other version, the n-th of both side by side), seconds by line over all of them,
+    how often was looked."""
 
     works: Sequence[float]
     lines: Mapping[Line, float]
@@ -67,10 +69,11 @@ def blame(before: Side, now: Side, least: float = 0.0, repeat: float = REPEAT) -
     """What the change did. Works of less than `least` seconds say nothing; `repeat` is what two
     equal works differ by, until they say otherwise."""
     old, new = (median(each.works) if each.works else 0.0 for each in (before, now))
-    if min(old, new) <= 0 or max(old, new) < least:
+    if min((*before.works, *now.works), default=0.0) <= 0 or max(old, new) < least:
         return Blame(verdict="unclear", change=0.0, noise=math.inf, lines=())
-    change = new / old - 1.0
-    noise = max(LEAST, TAIL * _error(before.works, now.works, repeat))
+    ratios = [math.log(b / a) for a, b in zip(before.works, now.works, strict=True)]
+    change = math.expm1(median(ratios))
+    noise = max(LEAST, TAIL * _error(ratios, repeat))
     verdict: Verdict = "dearer" if math.log1p(change) > 0 else "cheaper"
     if abs(math.log1p(change)) <= noise:
         verdict = "same" if noise <= NOTABLE else "unclear"
@@ -85,18 +88,13 @@ def blame(before: Side, now: Side, least: float = 0.0, repeat: float = REPEAT) -
     return Blame(verdict=verdict, change=change, noise=noise, lines=tuple(told[:5]))
 
 
-def _error(one: Sequence[float], other: Sequence[float], repeat: float) -> float:
-    """The standard error of the difference of two medians of logarithms. Few repeats say little, so
-    the assumption counts as two of them."""
-    squares, count = 2 * repeat**2, 2.0
-    for works in (one, other):
-        middle = sum(map(math.log, works)) / len(works)
-        squares += sum((math.log(work) - middle) ** 2 for work in works)
-        count += len(works) - 1
-    spread = math.sqrt(squares / count)
+def _error(ratios: Sequence[float], repeat: float) -> float:
+    """The standard error of their median. Few repeats say little, so the assumption counts as two
+    of them."""
+    middle, count = sum(ratios) / len(ratios), len(ratios)
+    squares = 2 * 2 * repeat**2 + sum((each - middle) ** 2 for each in ratios)
     # A median of three and more is a little less sharp than a mean.
-    parts = [(1.0 if len(works) < 3 else 1.35) / len(works) for works in (one, other)]
-    return spread * math.sqrt(sum(parts))
+    return math.sqrt(squares / (2 + count - 1) * (1.0 if count < 3 else 1.35) / count)
 
 
 def _shares(before: Side, now: Side, old: float, new: float) -> list[tuple[float, Share]]:

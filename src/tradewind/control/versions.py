@@ -261,9 +261,10 @@ def _change(blobs: Blobs, made: Pinned, old: Pinned, run: Run, found: Json) -> J
             ("now", found["samples"]["now"], made.bundle),
         )
     )
-    # The more cores neighbours keep busy, the less alike are the CPU seconds of equal calls.
+    # The more cores neighbours keep busy, the less alike are the CPU seconds of equal calls, though
+    # they are made side by side (`inside.versions`).
     load = max(float(each.get("load", 0.0)) for each in bodies.values())
-    change = blame.blame(before, now, LEAST, blame.REPEAT * (1.0 + load))
+    change = blame.blame(before, now, LEAST, blame.REPEAT * (1.0 + load / 4))
     return costs.told(change, before, now)
 
 

@@ -51,6 +51,21 @@ def die_with_parent(parent: int) -> None:
         os._exit(70)
 
 
+def a_core() -> int:
+    """The number of a core that this process may use."""
+    try:
+        return max(os.sched_getaffinity(0))
+    except AttributeError:
+        return 0
+
+
+def only_on(core: int) -> None:
+    """From now on this process, with the threads that it has, uses no other core."""
+    with contextlib.suppress(AttributeError, OSError):
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(thread), {core})
+
+
 def children(pid: int) -> list[int]:
     """Pids of the living and dead children of a single-threaded process."""
     try:

@@ -39,8 +39,8 @@ class Probes(Lower, Protocol):
         self, pinned: Pinned, seconds: float, share: float, before: Pinned | None = None
     ) -> Task:
         """The task that measures: calls on at most this share of the input, for at most these
-        seconds together. `before` is an earlier version that is measured in turns with it, for as
-        long, and whose bundle is in that of `pinned`."""
+        seconds together. `before` is an earlier version that is measured beside it, for as long,
+        and whose bundle is in that of `pinned`."""
 
 
 class Steer(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +85,15 @@ def test_what_is_too_short_or_beside_neighbours_says_nothing() -> None:
     assert blame(one, other).verdict == "dearer"
     assert blame(one, other, least=100.0).verdict == "unclear"
     assert blame(one, other, repeat=0.06).verdict == "unclear"
+
+
+def test_what_the_machine_did_to_both_alike_is_no_difference() -> None:
+    """The second runs of both met a neighbour, and took twice as long."""
+    one, other = side([0, 3, 3, 4, 0]), side([0, 3, 4.2, 4, 0])
+    before, now = (replace(each, works=[each.works[0], 2 * each.works[0]]) for each in (one, other))
+    found = blame(before, now)
+    assert found.verdict == "dearer" and math.isclose(found.change, 0.12)
+    assert blame(before, before).verdict == "same"
 
 
 @given(st.lists(st.floats(0.001, 1e4), min_size=5, max_size=5), st.floats(0.5, 2.0))

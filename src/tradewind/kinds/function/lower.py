@@ -115,7 +115,7 @@ def tasks(pinned: Pinned, plan: Plan) -> Sequence[Task]:
 def probe(pinned: Pinned, seconds: float, share: float, before: Pinned | None = None) -> Task:
     """Measure calls on samples: at most the share `share` of the input's row groups, for at most
     about so many seconds. What is found is the output `output`, JSON (see `inside.probing`; with an
-    earlier version `before` in turns, `inside.versions`)."""
+    earlier version `before` side by side, `inside.versions`)."""
     spec = _spec(pinned)
     style = _style(spec)
     backend = matrix.able(style)[0]
