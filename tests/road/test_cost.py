@@ -6,7 +6,10 @@ from typing import Any
 
 from tests.road.test_pipeline import pipeline, step
 from tests.road.town import Town, failure, function, in_town, value
+from tradewind.compiler import learning
+from tradewind.compiler.facts import Outcome
 from tradewind.inside.profiling import MARK
+from tradewind.records import codec
 from tradewind.records.states import RunState
 
 HOUR = 3600.0
@@ -153,6 +156,11 @@ async def test_two_versions_are_compared_by_their_work(town: Town) -> None:
     same = cost(town, ids[0], against=ids[0])["against"]
     assert (same["verdict"], same["lines"]) == ("same", [])
     assert found["notes"] == same["notes"] == []
+    # Where equal runs differ by a third, twice the work may be chance.
+    uneven = Outcome(backend="python", family="table", predicted=10.0, actual=14.0, seen=True)
+    kept = [codec.to_json(uneven)] * learning.FEW
+    town.here.store.settings.put("outcome:python:default/g", kept)
+    assert cost(town, ids[1], against=ids[0])["against"]["verdict"] == "unclear"
 
 
 @in_town

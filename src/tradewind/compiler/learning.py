@@ -23,7 +23,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, median
 
 from tradewind.compiler.algebra import Matrix, lower, solve
 from tradewind.compiler.facts import Outcome
@@ -32,6 +32,8 @@ from tradewind.records.plans import Plan
 COVER = 0.9
 # Outcomes of a family, and of all together, from which on their quantile is taken.
 ENOUGH = 20
+# Repeated runs from which on their differences say something.
+FEW = 5
 # How many functions a first figure weighs as much as: of both together, of a backend or family.
 PAIR, ALONE = 2.0, 4.0
 # Below this many CPU seconds a figure is "under 1 s": nothing is learned from its ratio.
@@ -125,6 +127,16 @@ def learn(outcomes: Sequence[Outcome]) -> Learned:
             spreads[key] = quantile(own)
     scale = quantile(scores) if len(scores) >= ENOUGH else 1.0
     return Learned(effects=effects, spreads=spreads, scale=scale)
+
+
+def repeat(outcomes: Iterable[Outcome]) -> float:
+    """What the work of runs differs by where nothing but the machine is another, as the standard
+    deviation of its logarithm: of those that earlier runs of their function foretold, by their
+    median distance, which a changed function does not spoil. 0 where these are too few."""
+    known = [each for each in outcomes if each.seen and _tells(each)]
+    if len(known) < FEW:
+        return 0.0
+    return 1.48 * median(abs(math.log(each.actual / each.predicted)) for each in known)
 
 
 def quantile(values: Iterable[float], cover: float = COVER) -> float:

@@ -8,10 +8,10 @@ from typing import Any
 
 from tradewind.base.errors import TradewindError
 from tradewind.blobs.base import Blobs
-from tradewind.compiler import blame, margin
+from tradewind.compiler import blame, learning, margin
 from tradewind.compiler.facts import PoolFacts
 from tradewind.compiler.margin import Cost, Place, Try
-from tradewind.control import bill, code
+from tradewind.control import bill, code, lessons
 from tradewind.inside import profiling
 from tradewind.records import codec
 from tradewind.records.placements import Attempt, Placement
@@ -74,7 +74,9 @@ class Costs:
 
     def _against(self, run: Run, before: Run, now: float) -> dict[str, Any]:
         sides = self.side([before]), self.side([run])
-        found = blame.blame(*sides)
+        # Two runs at two times: what the machine differs by between them is no change.
+        repeat = max(blame.REPEAT, learning.repeat(lessons.learned(self.store.settings)))
+        found = blame.blame(*sides, repeat=repeat)
         return {
             "run": before.id,
             "name": before.name,

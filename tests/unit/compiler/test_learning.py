@@ -162,3 +162,12 @@ def test_one_function_that_was_measured_wrongly_does_not_take_the_others_with_it
     wrong = outcome(1 / 60, "wrong", family="group")
     factor = learn([*right, wrong]).factor("duckdb", "stream")
     assert factor == pytest.approx(learn(right).factor("duckdb", "stream"), rel=0.1)
+
+
+def test_what_equal_runs_differ_by_is_of_those_that_were_foretold_by_runs() -> None:
+    rng = random.Random(3)
+    drawn = [outcome(math.exp(rng.gauss(0, 0.1)), f"f{n}", seen=True) for n in range(200)]
+    changed = [outcome(4.0, "changed", seen=True) for _ in range(20)]
+    first = [outcome(4.0, "new") for _ in range(500)]
+    assert learning.repeat([*drawn, *changed, *first]) == pytest.approx(0.1, rel=0.35)
+    assert learning.repeat(drawn[: learning.FEW - 1]) == 0.0

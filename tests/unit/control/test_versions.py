@@ -83,7 +83,8 @@ def test_a_change_is_told_with_both_texts(blobs: FolderBlobs) -> None:
 
 def test_what_the_clock_cannot_tell_is_not_told(blobs: FolderBlobs) -> None:
     assert told(blobs, [0.60, 0.61], [0.61, 0.60])["verdict"] == "same"
-    assert told(blobs, [0.60, 0.61], [0.65, 0.66], load=3.0)["verdict"] == "unclear"
+    assert told(blobs, [0.60, 0.61], [0.58, 0.70], load=3.0)["verdict"] == "unclear"
+    assert told(blobs, [0.60, 0.70], [0.66, 0.77], load=3.0)["verdict"] == "dearer"
     assert told(blobs, [0.06, 0.06], [0.09, 0.09])["verdict"] == "unclear"
     assert "too few calls" in told(blobs, [0.6], [0.9, 0.9])["words"]
 
