@@ -115,6 +115,28 @@ def test_both_are_called_at_the_same_time_on_one_core(repository: Home, tmp_path
     assert not all(call[2] == 1 for call in calls), "those before were called alone"
 
 
+LARGE = SEEN.replace("    began,", "    held = bytearray(b'1') * (300 << 20)\n    began,").replace(
+    "    style: table", "    style: table\n    resources:\n        memory: 800MiB"
+)
+
+
+def test_what_has_no_room_beside_the_other_is_called_after_it(
+    repository: Home, tmp_path: Path
+) -> None:
+    log = tmp_path / "calls"
+    commit(repository, LARGE, "s.tw")
+    repository.write({"s.tw": LARGE.replace("return data", "return data.slice(0)")})
+    quote = repository.json(
+        "quote", "s.tw", "--data", "p.parquet", "--param", f"log={log}", "--against", "HEAD"
+    )
+    found = quote["against"]
+    assert found["verdict"] in ("same", "unclear"), found
+    assert found["before"]["problems"] == found["now"]["problems"] == []
+    calls = [[float(word) for word in line.split()] for line in log.read_text().splitlines()]
+    *_, (one, _, _, _, ended), (other, _, _, start, _) = calls
+    assert one != other and ended <= start
+
+
 def test_against_a_run_and_with_other_parameters(repository: Home) -> None:
     run = repository.json("run", "f.tw", "--data", "p.parquet")
     found = asked(repository, run["id"])["against"]

@@ -70,11 +70,10 @@ def _compared(both: dict[str, Version]) -> dict[str, Any]:
     found = {name: told["sample"] for name, told in chosen.items() if told.get("sample")}
     if len(found) == len(both):
         sample = min(found.values(), key=_rows)
-        core = linux.a_core()
+        given = int(os.environ.get("TRADEWIND_MEMORY") or 0)
+        room = not given or sum(told["memory"] for told in chosen.values()) < given
         for _ in range(TURNS):
-            called = [each for each in both.values() if each.order("call", sample, core)]
-            told = [each.answer() for each in called]
-            if not all(each and each["came"] for each in told) or len(told) < len(both):
+            if not _called(list(both.values()), sample, room):
                 break
     else:
         for name, sample in found.items():
@@ -84,6 +83,16 @@ def _compared(both: dict[str, Version]) -> dict[str, Any]:
         raise Failure("error", ends["now"]["problems"][0]["message"])
     samples = {name: told.pop("samples", {}) for name, told in ends.items()}
     return {**ends["now"], "against": {**ends["before"], "samples": samples}}
+
+
+def _called(both: Sequence[Version], sample: Any, room: bool) -> bool:
+    """Call both with this sample, at the same time if the task has `room` for the memory of both;
+    whether they came back."""
+    core, told = linux.a_core(), []
+    for some in [both] if room else [[each] for each in both]:
+        ordered = [each for each in some if each.order("call", sample, core)]
+        told += [each.answer() for each in ordered]
+    return len(told) == len(both) and all(each and each["came"] for each in told)
 
 
 def _rows(sample: list[Any]) -> int:
@@ -234,7 +243,7 @@ def _obey(start: dict[str, Any], folder: str, hears: Any, says: Any) -> None:
         if order["do"] == "prepare":
             probe, problem = _loaded(start, folder)
             sample = probe.first() if probe is not None else None
-            told = {"sample": sample}
+            told = {"sample": sample, "memory": probe.peak() if probe is not None else 0}
         elif probe is None:
             told = {"problems": [problem], "calls": []}
         elif order["do"] == "tell":
@@ -304,6 +313,10 @@ class Watched(probing.Probe):
         if chosen is None and len(self.calls) == 1 and not self.tables:
             chosen = self._whole()
         return chosen
+
+    def peak(self) -> int:
+        """Bytes that it had in memory at most."""
+        return max((int(call["memory"]) for call in self.calls), default=0)
 
     def alone(self, sample: probing.Sample) -> None:
         """Calls with this sample, so often as there is time."""
