@@ -72,10 +72,11 @@ def blame(before: Side, now: Side, least: float = 0.0, repeat: float = REPEAT) -
     if min((*before.works, *now.works), default=0.0) <= 0 or max(old, new) < least:
         return Blame(verdict="unclear", change=0.0, noise=math.inf, lines=())
     ratios = [math.log(b / a) for a, b in zip(before.works, now.works, strict=True)]
-    change = math.expm1(median(ratios))
+    shift = median(ratios)
+    change = math.expm1(shift)
     noise = max(LEAST, TAIL * _error(ratios, repeat))
-    verdict: Verdict = "dearer" if math.log1p(change) > 0 else "cheaper"
-    if abs(math.log1p(change)) <= noise:
+    verdict: Verdict = "dearer" if shift > 0 else "cheaper"
+    if abs(shift) <= noise:
         verdict = "same" if noise <= NOTABLE else "unclear"
     shares = _shares(before, now, old, new)
     told = [

@@ -254,7 +254,7 @@ def _obey(start: dict[str, Any], folder: str, hears: Any, says: Any) -> None:
             if order["do"] == "call":
                 told = {"came": probe.beside(sample, order["core"])}
             else:
-                probe.alone(sample)
+                probe.repeat(sample)
         says.write(json.dumps(told).encode() + b"\n")
         says.flush()
         since = measure.busy()
@@ -317,10 +317,6 @@ class Watched(probing.Probe):
     def peak(self) -> int:
         """Bytes that it had in memory at most."""
         return max((int(call["memory"]) for call in self.calls), default=0)
-
-    def alone(self, sample: probing.Sample) -> None:
-        """Calls with this sample, so often as there is time."""
-        self.repeat(sample)
 
     def beside(self, sample: probing.Sample, core: int) -> bool:
         """A call with this sample, while the other version makes the same; whether it came back.
