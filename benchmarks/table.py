@@ -1,4 +1,4 @@
-"""Writes the newest results into README.md, between its two marks.
+"""Writes the newest results into README.md, between its two marks, in the place of older ones.
 
 .venv/bin/python benchmarks/table.py
 """
@@ -79,10 +79,19 @@ def _command(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    found = [RESULTS / f"{name}.json" for name in ORDER]
-    text = "\n".join(section(json.loads(path.read_text())) for path in found if path.exists())
     before, _, rest = README.read_text().partition(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}")
+    old, _, after = rest.partition(END)
+    # What was not measured on this machine stays as it was.
+    known = {text.partition("\n")[0]: text for text in old.strip().split("### ")[1:]}
+    found = []
+    for name in ORDER:
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            found.append(section(json.loads(path.read_text())))
+        elif name in known:
+            found.append(f"### {known[name].rstrip()}\n")
+    text = "\n".join(found)
+    README.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":
