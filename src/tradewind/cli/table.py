@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "open": ("open", "open the console in the browser, signed in"),
         "doctor": ("doctor", "check this machine and say what to mend"),
         "catalog": ("catalog", "what machines cost in clouds; import other prices"),
+        "simulate": ("simulate", "what a policy makes of a trace, in virtual time"),
         "prune": ("prune", "free what nothing needs"),
         "completion": ("completion", "completion for bash, zsh or fish"),
     },

@@ -1,0 +1,119 @@
+"""What the machine is told and what it decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tradewind.scheduler.nodes import WHOLE, Ask, Node, Spot
+
+# So many of one ask, all at the same time.
+Parts = tuple[tuple[Ask, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolChanged:
+    """A pool has these nodes from now on. `firm`: more than this it will not have; otherwise what
+    it lacks may come back, and is waited for."""
+
+    pool: str
+    nodes: tuple[Node, ...]
+    firm: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolGone:
+    """A pool can take nothing any more; `why` says so in words."""
+
+    pool: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A run wants a place for all its `parts` at once. `pool` is the pool of its plan; `stands`: it
+    goes on until it is stopped. `priority`: the higher, the sooner. `left` is the seconds it still
+    needs (None: nobody knows), `attained` those it has had, of which nothing is lost; `restart` the
+    seconds that beginning again takes. `keeps`: it may be interrupted, and its work is kept. Saying
+    it again changes nothing."""
+
+    run: str
+    pool: str
+    parts: Parts
+    since: float
+    stands: bool = False
+    priority: int = 0
+    left: float | None = None
+    attained: float = 0.0
+    restart: float = 0.0
+    keeps: bool = False
+
+    @property
+    def width(self) -> float:
+        """Devices, or without any cores."""
+        milli = sum(ask.milli * count for ask, count in self.parts)
+        return (milli or sum(ask.cpu * count for ask, count in self.parts)) / WHOLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """A run no longer waits (stopped, failed)."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupied:
+    """A run holds this much of a pool (told at start, from the store)."""
+
+    run: str
+    pool: str
+    parts: Parts
+    stands: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A run has given its place back. `ended`: its work is done."""
+
+    run: str
+    ended: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widened:
+    """A run holds this much of its pool from now on, in place of what it held."""
+
+    run: str
+    parts: Parts
+
+
+SchedulerEvent = PoolChanged | PoolGone | Waiting | Withdrawn | Occupied | Widened | Released
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """This run starts now, on this pool; its share is held from this decision on. `spots` are those
+    of its parts, one process after the other."""
+
+    run: str
+    pool: str
+    spots: tuple[Spot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preempt:
+    """This run gives its place to another one: stop it, then say `Released` and `Waiting`."""
+
+    run: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """This run can never start on its pool."""
+
+    run: str
+    why: str
+
+
+Decided = Place | Preempt | Reject

@@ -1,0 +1,203 @@
+"""The machines of a pool as arrays: what each has, what is free, who fits where.
+
+One row a node, one column a device of it. Quantities are whole numbers (thousandths of a core and
+of a device, bytes), so that what is taken and given back is exact for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradewind.base.units import format_bytes
+
+WHOLE = 1000
+
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+EVERY = slice(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One machine: `cpu` in thousandths of a core, `memory` in bytes, how many `devices` it has of
+    each model."""
+
+    name: str
+    cpu: int
+    memory: int = 0
+    devices: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What one process wants of one node: `devices` of them, of each `share` thousandths, all of
+    the models `models` (empty: any). Less than a whole device is asked of a single one. `others`
+    are whole devices of further models, by number: who wants such names all models, each once."""
+
+    cpu: int = 0
+    memory: int = 0
+    devices: int = 0
+    share: int = WHOLE
+    models: frozenset[str] = frozenset()
+    others: tuple[tuple[str, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for further devices where any would do as the first."""
+        named = [*self.models, *(model for model, _ in self.others)]
+        if self.others and (len(set(named)) < len(named) or bool(self.devices) > bool(self.models)):
+            raise ValueError(f"devices of several models, and not each is named once: {self}")
+
+    @property
+    def milli(self) -> int:
+        """Thousandths of devices in all."""
+        return self.devices * self.share + WHOLE * sum(count for _, count in self.others)
+
+    def __str__(self) -> str:
+        parts = [f"{self.cpu / WHOLE:g} CPU"] if self.cpu else []
+        parts += [format_bytes(self.memory)] if self.memory else []
+        if self.devices:
+            count = f"{self.share / WHOLE:g}" if self.partial else str(self.devices)
+            models = " or ".join(sorted(self.models)) or "device" + "s" * (count != "1")
+            parts.append(f"{count} {models}")
+        return ", ".join([*parts, *(f"{count} {model}" for model, count in self.others)])
+
+    @property
+    def partial(self) -> bool:
+        """Whether it shares its device with others."""
+        return self.devices == 1 and self.share < WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place on one node: its row, the columns of the devices, those of `Ask.others` last."""
+
+    node: int
+    devices: tuple[int, ...] = ()
+
+
+class Nodes:
+    """What is free. `devices[n, d]` is what nobody holds of a device; a column without one has 0,
+    and so takes nothing. `kind[n, d]` is the number of its model. What is held beyond what there is
+    (a node was found smaller than it was) stands below zero."""
+
+    __slots__ = ("_allowed", "_one", "_rows", "cpu", "devices", "has", "idle", "kind", "kinds",
+                 "memory", "nodes")  # fmt: skip
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = tuple(nodes)
+        self._rows = {node.name: row for row, node in enumerate(nodes)}
+        self.kinds = tuple(sorted({model for node in nodes for model, _ in node.devices}))
+        self.cpu: Ints = np.array([node.cpu for node in nodes], dtype=np.int64)
+        self.memory: Ints = np.array([node.memory for node in nodes], dtype=np.int64)
+        counts = [sum(count for _, count in node.devices) for node in nodes]
+        self.has: Ints = np.array(counts, dtype=np.int64)
+        # How many devices of a node nobody holds anything of.
+        self.idle: Ints = self.has.copy()
+        shape = (len(nodes), max([1, *counts]))
+        self.devices: Ints = np.zeros(shape, dtype=np.int64)
+        self.kind: Ints = np.full(shape, len(self.kinds), dtype=np.int64)
+        for row, node in enumerate(nodes):
+            models = [model for model, count in node.devices for _ in range(count)]
+            self.devices[row, : len(models)] = WHOLE
+            self.kind[row, : len(models)] = [self.kinds.index(model) for model in models]
+        self._one = bool((self.kind[:, :1] == self.kind)[self.devices > 0].all())
+        self._allowed: dict[frozenset[str], Mask] = {}
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def copy(self) -> Self:
+        """The same, which changes by itself."""
+        twin = object.__new__(type(self))
+        for name in ("nodes", "has", "kind", "kinds", "_rows", "_one", "_allowed"):
+            setattr(twin, name, getattr(self, name))
+        for name in ("cpu", "memory", "devices", "idle"):
+            setattr(twin, name, getattr(self, name).copy())
+        return twin
+
+    def row(self, name: str) -> int:
+        """Where a node stands; -1 where there is none of that name."""
+        return self._rows.get(name, -1)
+
+    def fit(self, ask: Ask, rows: Ints | slice = EVERY) -> Mask:
+        """On which of these nodes (left out: of all) it finds all it wants now."""
+        found: Mask = (self.cpu[rows] >= ask.cpu) & (self.memory[rows] >= ask.memory)
+        if ask.devices:
+            if ask.models and self._one:
+                found &= self.allowed(ask.models)[self.kind[rows, 0]]
+            if ask.models and not self._one:
+                left = self.left(ask.models, rows)
+                idle = (left == WHOLE).sum(axis=1)
+            else:
+                left, idle = self.devices[rows], self.idle[rows]
+            found &= idle >= ask.devices if ask.share == WHOLE else left.max(axis=1) >= ask.share
+        for model, count in ask.others:
+            found &= (self.left(frozenset({model}), rows) == WHOLE).sum(axis=1) >= count
+        return found
+
+    def allowed(self, models: frozenset[str]) -> Mask:
+        """By number of a model, and of none, whether it is among these (empty: any is)."""
+        known = self._allowed.get(models)
+        if known is None:
+            known = np.array([*(not models or kind in models for kind in self.kinds), False])
+            self._allowed[models] = known
+        return known
+
+    def left(self, models: frozenset[str], rows: Ints | slice = EVERY) -> Ints:
+        """What is free of the devices of these models (empty: of all), 0 of the others."""
+        found = self.devices[rows]
+        return np.where(self.allowed(models)[self.kind[rows]], found, 0) if models else found
+
+    def at(self, row: int, ask: Ask, device: int = -1) -> Spot:
+        """A place on a node that fits: the first whole devices; of a shared one `device`, or the
+        one with the least left."""
+        left = self.left(ask.models, np.array([row]))[0]
+        if ask.partial:
+            tightest = int(np.argmin(np.where(left >= ask.share, left, WHOLE + 1)))
+            found = [device if device >= 0 else tightest]
+        else:
+            found = np.flatnonzero(left == WHOLE)[: ask.devices].tolist()
+        for model, count in ask.others:
+            also = self.left(frozenset({model}), np.array([row]))[0] == WHOLE
+            found += [one for one in np.flatnonzero(also).tolist() if one not in found][:count]
+        return Spot(row, tuple(found))
+
+    def take(self, spot: Spot, ask: Ask) -> None:
+        """Hold it there."""
+        self._change(spot, ask, -1)
+
+    def give(self, spot: Spot, ask: Ask) -> None:
+        """Give it back."""
+        self._change(spot, ask, +1)
+
+    def _change(self, spot: Spot, ask: Ask, sign: int) -> None:
+        row = spot.node
+        self.cpu[row] += sign * ask.cpu
+        self.memory[row] += sign * ask.memory
+        for at, device in enumerate(spot.devices):
+            before = int(self.devices[row, device])
+            after = before + sign * (ask.share if at < ask.devices else WHOLE)
+            self.devices[row, device] = after
+            self.idle[row] += (after == WHOLE) - (before == WHOLE)
+
+    def room(self, ask: Ask) -> int:
+        """How many of these fit at the same time, none spread over nodes; of what wants nothing,
+        more than anybody asks for."""
+        counts = [np.full(len(self), 1 << 40)]
+        for need, have in ((ask.cpu, self.cpu), (ask.memory, self.memory)):
+            if need:
+                counts.append(have // need)
+        if ask.devices:
+            left = self.left(ask.models)
+            if ask.share == WHOLE:
+                counts.append((left == WHOLE).sum(axis=1) // ask.devices)
+            else:
+                counts.append((left // ask.share).sum(axis=1))
+        for model, count in ask.others:
+            counts.append((self.left(frozenset({model})) == WHOLE).sum(axis=1) // count)
+        return int(np.clip(np.min(counts, axis=0), 0, None).sum()) if len(self) else 0

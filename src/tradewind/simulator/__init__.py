@@ -1,0 +1,1 @@
+"""Virtual time over the real scheduler: traces, peers' policies, tables and pictures."""

@@ -1,0 +1,127 @@
+"""Runs that come over time, work and end, in virtual time over the real scheduler."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tradewind.scheduler.cluster import Cluster
+from tradewind.scheduler.events import (
+    Parts,
+    Place,
+    Preempt,
+    Reject,
+    Released,
+    SchedulerEvent,
+    Waiting,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run of a trace: comes at `at` (seconds), works for `seconds`; `restart` is what beginning
+    takes, each time."""
+
+    name: str
+    at: float
+    seconds: float
+    parts: Parts
+    owner: str = ""
+    restart: float = 0.0
+    priority: int = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a job: when it first began and when it ended (-1: never), how often it was
+    interrupted and how many seconds of work were lost by that."""
+
+    job: Job
+    began: float = -1.0
+    ended: float = -1.0
+    interrupted: int = 0
+    lost: float = 0.0
+
+
+@dataclass(slots=True)
+class Replay:
+    """One trace, carried out. `known`: the scheduler is told how long each takes."""
+
+    machine: Cluster
+    pool: str
+    jobs: Sequence[Job]
+    known: bool = True
+    now: float = 0.0
+    events: int = 0
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _running: dict[str, tuple[float, Waiting, int]] = field(default_factory=dict)
+    _ends: list[tuple[float, int, str]] = field(default_factory=list)
+    _number: int = 0
+    _attained: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> list[Outcome]:
+        """Until nothing is left; what can never start is left out of the account."""
+        self.outcomes = {job.name: Outcome(job) for job in self.jobs}
+        coming = sorted(self.jobs, key=lambda job: job.at)
+        at = 0
+        while at < len(coming) or self._ends:
+            end = self._ends[0][0] if self._ends else float("inf")
+            self.now = min(end, coming[at].at if at < len(coming) else end)
+            told: list[SchedulerEvent] = []
+            while self._ends and self._ends[0][0] <= self.now:
+                told += self._ended(*heapq.heappop(self._ends))
+            while at < len(coming) and coming[at].at <= self.now:
+                told.append(self._asks(coming[at], 0.0))
+                at += 1
+            self.events += len(told)
+            while told:
+                self.machine.feed(told, self.now)
+                told = [event for each in self.machine.decide(self.now) for event in self._do(each)]
+        return [each for each in self.outcomes.values() if each.ended >= 0]
+
+    def _asks(self, job: Job, attained: float) -> Waiting:
+        return Waiting(
+            run=job.name,
+            pool=self.pool,
+            parts=job.parts,
+            since=job.at,
+            priority=job.priority,
+            left=job.seconds - attained if self.known else None,
+            attained=attained,
+            restart=job.restart,
+            keeps=True,
+        )
+
+    def _ended(self, at: float, number: int, name: str) -> list[SchedulerEvent]:
+        if name not in self._running or self._running[name][2] != number:
+            return []  # it was interrupted since
+        del self._running[name]
+        self.outcomes[name].ended = at
+        return [Released(run=name)]
+
+    def _do(self, decision: Place | Preempt | Reject) -> list[SchedulerEvent]:
+        self.events += 1
+        outcome = self.outcomes[decision.run]
+        if isinstance(decision, Place):
+            if outcome.began < 0:
+                outcome.began = self.now
+            self._start(outcome)
+            return []
+        if isinstance(decision, Reject):
+            return []
+        began, asked, _ = self._running.pop(decision.run)
+        worked = max(0.0, self.now - began - asked.restart)
+        outcome.interrupted += 1
+        outcome.lost += min(self.now - began, asked.restart)
+        self._attained[decision.run] = asked.attained + worked
+        back = self._asks(outcome.job, asked.attained + worked)
+        return [Released(run=decision.run, ended=False), back]
+
+    def _start(self, outcome: Outcome) -> None:
+        job = outcome.job
+        asked = self._asks(job, self._attained.pop(job.name, 0.0))
+        self._number += 1
+        self._running[job.name] = (self.now, asked, self._number)
+        end = self.now + job.restart + job.seconds - asked.attained
+        heapq.heappush(self._ends, (end, self._number, job.name))

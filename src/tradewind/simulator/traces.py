@@ -1,0 +1,181 @@
+"""Public traces of clusters, as tables: processes that come to stay, and jobs that come and end.
+
+- openb: Alibaba's cluster-trace-gpu-v2023 (Weng et al., USENIX ATC 2023), nodes and pods
+- muri: jobs of Zhao et al., "Multi-Resource Interleaving for Deep Learning Training" (SIGCOMM 2022)
+- philly: Microsoft's log (Jeon et al., USENIX ATC 2019)
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from tradewind.base.errors import InvalidData, Location, NotFound
+from tradewind.scheduler.events import Parts
+from tradewind.scheduler.nodes import WHOLE, Ask, Node
+from tradewind.simulator.replay import Job
+
+MIB = 1 << 20
+PODS = ("name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
+MURI = ("job_id", "num_gpu", "submit_time", "iterations", "model_name", "iteration_time")
+PHILLY = ("timestamp", "duration", "num_gpus", "cluster")
+NODES = ("sn", "cpu_milli", "memory_mib", "gpu")
+# A job of Muri runs a little longer than its iterations say, and begins anew in so many seconds,
+# by its model: the middle of what was published.
+SLOWER = 1.015
+RESTARTS = {"a2c": 42.0, "bert": 10.0, "gpt2": 10.0, "vgg16": 8.5, "vgg19": 8.5, "dqn": 6.5,
+            "resnet18": 5.5, "shufflenet_v2_x1_0": 6.0}  # fmt: skip
+# More of anything is a mistake.
+MOST = 1 << 40
+Rows = list[tuple[Location, dict[str, str]]]
+
+
+def nodes(text: str) -> list[Node]:
+    """`8x4` (8 machines of 4 devices), or a table of machines."""
+    found = re.fullmatch(r"(\d{1,6})x(\d{1,3})", text)
+    if found:
+        count, devices = int(found[1]), int(found[2])
+        if not count or not devices:
+            raise InvalidData(f"{text}: a cluster of nothing", hint="for example 8x4")
+        return [Node(name=f"n{at}", cpu=0, devices=(("", devices),)) for at in range(count)]
+    _, rows = table(Path(text), (NODES,))
+    return [
+        Node(
+            name=row["sn"],
+            cpu=whole(row, "cpu_milli", place),
+            memory=whole(row, "memory_mib", place) * MIB,
+            devices=((row.get("model") or "", whole(row, "gpu", place, most=64)),),
+        )
+        for place, row in rows
+    ]
+
+
+def table(path: Path, kinds: Sequence[tuple[str, ...]]) -> tuple[int, Rows]:
+    """Which of these headers a table has, and its rows with their places."""
+    if not path.is_file():
+        raise NotFound(f"there is no file {str(path)!r}")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            head = set(reader.fieldnames or ())
+            kind = next((at for at, names in enumerate(kinds) if head.issuperset(names)), -1)
+            if kind < 0:
+                wanted = " or ".join(", ".join(names) for names in kinds)
+                raise InvalidData(
+                    "these columns are not those of a trace that is known here",
+                    hint=f"wanted: {wanted}",
+                    where=Location(file=str(path), line=1),
+                )
+            rows = list(_rows(reader, kinds[kind], str(path)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidData(f"not a table: {error}", where=Location(file=str(path))) from None
+    if not rows:
+        raise InvalidData("a table without rows", where=Location(file=str(path)))
+    return kind, rows
+
+
+def _rows(
+    reader: csv.DictReader[str], names: tuple[str, ...], file: str
+) -> Iterator[tuple[Location, dict[str, str]]]:
+    for row in reader:
+        place = Location(file=file, line=reader.line_num)
+        lacking = [name for name in names if row[name] is None]
+        if lacking:
+            raise InvalidData(f"the row ends before {lacking[0]}", where=place)
+        yield place, row
+
+
+def number(row: dict[str, str], name: str, place: Location) -> float:
+    """A quantity that is finite and not below zero."""
+    try:
+        value = float(row[name])
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= MOST:
+        raise InvalidData(f"{name}: not a number from 0 to {MOST:g}: {row[name]!r}", where=place)
+    return value
+
+
+def whole(row: dict[str, str], name: str, place: Location, most: int = MOST) -> int:
+    """A whole one."""
+    value = number(row, name, place)
+    if value != int(value) or value > most:
+        raise InvalidData(f"{name}: not a whole number to {most}: {row[name]!r}", where=place)
+    return int(value)
+
+
+def pods(rows: Rows) -> list[Ask]:
+    """What each process of openb asks for, in the order of their names."""
+    found = []
+    for place, row in rows:
+        devices = whole(row, "num_gpu", place, most=64)
+        share = whole(row, "gpu_milli", place, most=WHOLE) if devices else WHOLE
+        if not share or (devices > 1 and share < WHOLE):
+            raise InvalidData(
+                f"{devices} devices of {share} thousandths each: less than a whole one is asked "
+                "of a single device",
+                where=place,
+            )
+        ask = Ask(
+            cpu=whole(row, "cpu_milli", place),
+            memory=whole(row, "memory_mib", place) * MIB,
+            devices=devices,
+            share=share,
+            models=frozenset(filter(None, (row.get("gpu_spec") or "").split("|"))),
+        )
+        found.append((row["name"], ask))
+    return [ask for _, ask in sorted(found, key=lambda each: each[0])]
+
+
+def muri(rows: Rows, size: int) -> list[Job]:
+    """The jobs of Muri, on machines of `size` devices."""
+    return [
+        Job(
+            name=row["job_id"],
+            at=number(row, "submit_time", place) / 1000,
+            seconds=number(row, "iterations", place)
+            * number(row, "iteration_time", place)
+            * SLOWER
+            / 1000,
+            parts=gang(whole(row, "num_gpu", place), size, place),
+            restart=RESTARTS.get(row["model_name"], 10.0),
+        )
+        for place, row in rows
+    ]
+
+
+def philly(rows: Rows, size: int) -> list[Job]:
+    """Those of Philly; times count from the first."""
+    times = [_moment(row["timestamp"], place) for place, row in rows]
+    first = min(times)
+    return [
+        Job(
+            name=str(at),
+            at=times[at] - first,
+            seconds=number(row, "duration", place),
+            parts=gang(whole(row, "num_gpus", place), size, place),
+            owner=row["cluster"],
+        )
+        for at, (place, row) in enumerate(rows)
+    ]
+
+
+def gang(devices: int, size: int, place: Location) -> Parts:
+    """On one machine, or where that is too small on as few as will do, as many on each."""
+    if not devices:
+        raise InvalidData("a job without devices", where=place)
+    count = -(-devices // size)
+    while devices % count:
+        count += 1
+    return ((Ask(devices=devices // count), count),)
+
+
+def _moment(text: str, place: Location) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise InvalidData(f"timestamp: not a moment: {text!r}", where=place) from None
