@@ -27,6 +27,8 @@ ORDER = (
     "choice",
     "deadlines",
     "overhead",
+    "openb",
+    "muri",
     "kubernetes",
     "kubernetes-real",
 )

@@ -221,7 +221,11 @@ class Cluster:
         for file in list(self._line.files.values()):
             if file.kind[0] in self._pools:
                 self._push(front, file)
-        latest = self._latest()
+        dues = self._dues() if front else {}
+        latest: dict[str, Key] = {}
+        for run, due in dues.items():
+            name = self._held[run].asked.pool
+            latest[name] = max(due, latest.get(name, due))
         while front:
             key, _, file = heapq.heappop(front)
             pool, waiting = self._pools[file.kind[0]], self._line.front(file)
@@ -229,10 +233,11 @@ class Cluster:
                 self._push(front, file)
                 continue
             file.tried = pool.turn
-            if key < latest.get(file.kind[0], ()) and self._interrupt(
-                pool, waiting, key, decisions
-            ):
-                self._push(front, file)
+            if key < latest.get(waiting.pool, ()):
+                leaving = self._interrupt(pool, waiting, self._victims(waiting, key, dues))
+                decisions += [Preempt(run=run, by=waiting.run) for run in leaving]
+                if leaving:
+                    self._push(front, file)
         return decisions
 
     def _push(self, front: list[tuple[Key, int, File]], file: File) -> None:
@@ -284,57 +289,56 @@ class Cluster:
             return True
         return False
 
-    def _latest(self) -> dict[str, Key]:
-        """By pool, the key of whoever is due last of those that may be interrupted."""
+    def _dues(self) -> dict[str, Key]:
+        """Of those that may be interrupted, the key that each would have if it waited; for another
+        one of the same priority only those go that are due later. Whoever began at this very moment
+        stays: so a moment comes to an end."""
         found: dict[str, Key] = {}
-        for held in self._held.values() if self._order is not None else ():
-            key = self._held_key(held)
-            if key > found.get(held.asked.pool, ()):
-                found[held.asked.pool] = key
-        return found
-
-    def _held_key(self, held: Held) -> Key:
-        """What it would have if it waited; with it nobody is interrupted who is not due later."""
-        asked = held.asked
-        # Whoever began at this very moment stays: so a moment comes to an end.
-        if held.by or asked.stands or held.began == self.now or self._order is None:
-            return ()
-        index = self._order.index(asked.width, held.attained(self.now), held.left(self.now))
-        sooner = SOONER if asked.left is None else 1.0
-        again = asked.restart * asked.width
-        return (-float(asked.priority), index * sooner - again if asked.keeps else 0.0)
-
-    def _interrupt(self, pool: Pool, waiting: Waiting, key: Key, decisions: list[Decided]) -> bool:
-        """Whether others make room for it."""
-        found = None
-        victims = self._victims(waiting, key)
-        stay = [victim for victim in victims if not victim.moves]
-        among = pool.open()
-        if stay:
-            found = room.make(pool.nodes, waiting.parts, stay, among)
-        if found is None and len(stay) < len(victims):
-            found = room.make(pool.nodes, waiting.parts, victims, among)
-        if found is None:
-            return False
-        self._line.leave(waiting.run)
-        self._due[waiting.run] = Due(waiting, found.rows, {*found.leaving}, [])
-        pool.close(found.rows, 1)
-        for run in sorted(found.leaving):
-            self._held[run].by = waiting.run
-            decisions.append(Preempt(run=run, by=waiting.run))
-        return True
-
-    def _victims(self, waiting: Waiting, key: Key) -> list[room.Victim]:
-        found = []
-        costs = waiting.restart * waiting.width
+        order = self._order
+        if order is None:
+            return found
         for run, held in self._held.items():
             asked = held.asked
-            theirs = self._held_key(held) if asked.pool == waiting.pool else ()
-            if not theirs or theirs[0] < key[0]:
+            if held.by or asked.stands or held.began == self.now:
                 continue
-            moves = theirs[0] == key[0] and (not asked.keeps or theirs[1] <= key[1] + costs)
+            first, due = -float(asked.priority), 0.0
+            if asked.keeps:
+                left = held.left(self.now)
+                index = order.index(asked.width, held.attained(self.now), left)
+                sooner = SOONER if left is None else 1.0
+                due = index * sooner - asked.restart * asked.width
+            found[run] = (first, due)
+        return found
+
+    def _victims(self, waiting: Waiting, key: Key, dues: dict[str, Key]) -> list[room.Victim]:
+        found = []
+        costs = waiting.restart * waiting.width
+        for run, (first, due) in dues.items():
+            held = self._held[run]
+            asked = held.asked
+            if held.by or asked.pool != waiting.pool or first < key[0]:
+                continue
+            moves = first == key[0] and (not asked.keeps or due <= key[1] + costs)
             if moves and not (asked.keeps and asked.restart * asked.width <= MOVES * key[1]):
                 continue
             loss = held.unsaved(self.now)
-            found.append(room.Victim(run, asked.parts, held.spots, loss, theirs[1], moves))
+            found.append(room.Victim(run, asked.parts, held.spots, loss, due, moves))
         return found
+
+    def _interrupt(self, pool: Pool, waiting: Waiting, victims: list[room.Victim]) -> list[str]:
+        """Who makes room for it; nobody where that does not help."""
+        stay = [victim for victim in victims if not victim.moves]
+        if not room.enough(pool.nodes, waiting.parts, stay):
+            return []  # nor would it help if others moved: they need as much elsewhere
+        among = pool.open()
+        found = room.make(pool.nodes, waiting.parts, stay, among) if stay else None
+        if found is None and len(stay) < len(victims):
+            found = room.make(pool.nodes, waiting.parts, victims, among)
+        if found is None:
+            return []
+        self._line.leave(waiting.run)
+        self._due[waiting.run] = Due(waiting, found.rows, {*found.leaving}, [])
+        pool.close(found.rows, 1)
+        for run in found.leaving:
+            self._held[run].by = waiting.run
+        return sorted(found.leaving)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tradewind.scheduler.nodes import WHOLE, Ask, Node, Spot
 
@@ -46,12 +46,13 @@ class Waiting:
     attained: float = 0.0
     restart: float = 0.0
     keeps: bool = False
+    width: float = field(init=False)
 
-    @property
-    def width(self) -> float:
-        """Devices, or without any cores."""
+    def __post_init__(self) -> None:
+        """`width` is devices, or without any cores."""
         milli = sum(ask.milli * count for ask, count in self.parts)
-        return (milli or sum(ask.cpu * count for ask, count in self.parts)) / WHOLE
+        cpu = sum(ask.cpu * count for ask, count in self.parts)
+        object.__setattr__(self, "width", (milli or cpu) / WHOLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,23 @@ class Room:
     rows: tuple[int, ...] = ()
 
 
+def enough(nodes: Nodes, parts: Parts, victims: Iterable[Victim]) -> bool:
+    """Whether what is free and what they hold is as much as is asked for, wherever it is."""
+    cpu, milli = _total(parts)
+    cpu -= int(nodes.cpu.sum())
+    milli -= int(nodes.devices.sum())
+    for victim in victims:
+        theirs = _total(victim.parts)
+        cpu, milli = cpu - theirs[0], milli - theirs[1]
+    return cpu <= 0 and milli <= 0
+
+
+def _total(parts: Parts) -> tuple[int, int]:
+    return sum(ask.cpu * count for ask, count in parts), sum(
+        ask.milli * count for ask, count in parts
+    )
+
+
 def make(
     nodes: Nodes, parts: Parts, victims: Iterable[Victim], among: Mask | None = None
 ) -> Room | None:
