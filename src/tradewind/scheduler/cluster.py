@@ -113,6 +113,7 @@ class Cluster:
                 case PoolChanged():
                     self._change(event)
                 case PoolGone():
+                    self._stand_back(event.pool)
                     self._pools.pop(event.pool, None)
                     self._gone[event.pool] = event.why
                 case Waiting():
@@ -178,7 +179,14 @@ class Cluster:
             going += [(each.asked.width, each.attained(self.now)) for each in self._held.values()]
             self._order.learn(going)
 
+    def _stand_back(self, pool: str) -> None:
+        """Its nodes are not what they were: who was to get room there joins the line again."""
+        for run in [run for run, due in self._due.items() if due.asked.pool == pool]:
+            asked = self._give_up(run)
+            self._line.join(asked, self._key(asked))
+
     def _change(self, event: PoolChanged) -> None:
+        self._stand_back(event.pool)
         self._gone.pop(event.pool, None)
         nodes = Nodes(event.nodes)
         pool = Pool(nodes, self._make(nodes), event.firm)

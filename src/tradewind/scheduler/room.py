@@ -49,7 +49,7 @@ def enough(nodes: Nodes, parts: Parts, victims: Iterable[Victim]) -> bool:
     for victim in victims:
         theirs = _total(victim.parts)
         cpu, milli = cpu - theirs[0], milli - theirs[1]
-    return cpu <= 0 and milli <= 0
+    return len(nodes) > 0 and cpu <= 0 and milli <= 0
 
 
 def _total(parts: Parts) -> tuple[int, int]:

@@ -260,6 +260,22 @@ def test_a_lost_node_keeps_what_it_held_on_the_books_and_takes_nothing() -> None
     assert started(cluster.decide()) == ["c"]
 
 
+def test_nodes_that_change_while_room_is_made_on_them() -> None:
+    for left in (NODES[1:2], ()):
+        change = PoolChanged(pool="one", nodes=left, firm=False)
+        cluster = a_cluster(Shortest())
+        cluster.feed([asks("a", 4), asks("b", 4)])
+        cluster.decide(0.0)
+        cluster.feed([asks("urgent", 4, priority=1, keeps=True)], 1.0)
+        [preempt] = cluster.decide(1.0)
+        cluster.feed([change, Released(run=preempt.run, ended=False)], 2.0)
+        cluster.feed([asks("nothing", 0, priority=2)], 2.0)
+        before = started(cluster.decide(2.0))
+        cluster.feed([PoolChanged(pool="one", nodes=NODES[:2]), Released(run="a")], 3.0)
+        cluster.feed([Released(run="b")], 3.0)
+        assert "urgent" in {*before, *started(cluster.decide(3.0))}
+
+
 def test_what_is_known_to_be_there_is_held() -> None:
     cluster = a_cluster()
     cluster.feed([Occupied(run="a", pool="one", parts=((Ask(devices=4), 1),)), asks("b", 4, 2)])
