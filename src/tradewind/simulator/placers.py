@@ -158,7 +158,7 @@ class Gradient:
         self._share = np.array([ask.share if ask.devices else WHOLE + 1 for ask in asks])
         self._count = np.array([ask.devices for ask in asks])
         self._able = np.array([nodes.allowed(ask.models) & bool(ask.devices) for ask in asks])
-        self._rows = Rows(nodes, self._score)
+        self._rows = Rows(nodes, lambda ask, rows: -self._scored(ask, rows)[0])
 
     def arrived(self, ask: Ask, count: int = 1) -> None:
         """It knows the trace from the start."""
@@ -176,39 +176,41 @@ class Gradient:
         found: Scores = np.where(fits, lost, left[..., None]) @ self._weight
         return found
 
-    def _after(self, ask: Ask, rows: Ints) -> tuple[Scores, Ints]:
-        """By node the fragmentation then, on the device where that is least, and that device."""
+    def _scored(self, ask: Ask, rows: Ints) -> tuple[Scores, Ints]:
+        """By node the score of the device that has the best, the first of equals, and that one."""
         nodes = self._nodes
-        cpu, devices, model = nodes.cpu[rows] - ask.cpu, nodes.devices[rows], nodes.kind[rows, 0]
+        cpu, devices, model = nodes.cpu[rows], nodes.devices[rows], nodes.kind[rows, 0]
+        before = self.fragmentation(cpu, devices, model)
         if not ask.partial:
             taken = (devices == WHOLE) & (np.cumsum(devices == WHOLE, axis=1) <= ask.devices)
             after = np.where(taken, 0, devices) if ask.devices else devices
-            return self.fragmentation(cpu, after, model), np.zeros(len(rows), dtype=np.int64)
+            less = before - self.fragmentation(cpu - ask.cpu, after, model)
+            return _score(less), np.zeros(len(rows), dtype=np.int64)
         # One state for each device that may take it.
         at, device = np.nonzero(devices >= ask.share)
         after = devices[at]
         after[np.arange(len(at)), device] -= ask.share
-        found = self.fragmentation(cpu[at], after, model[at])
-        table = np.full(devices.shape, np.inf)
-        table[at, device] = found
-        best = table.argmin(axis=1)
+        table = np.full(devices.shape, -np.inf)
+        less = before[at] - self.fragmentation(cpu[at] - ask.cpu, after, model[at])
+        table[at, device] = _score(less)
+        best = table.argmax(axis=1)
         return table[np.arange(len(rows)), best], best
-
-    def _score(self, ask: Ask, rows: Ints) -> Scores:
-        nodes = self._nodes
-        before = self.fragmentation(nodes.cpu[rows], nodes.devices[rows], nodes.kind[rows, 0])
-        less = before - self._after(ask, rows)[0]
-        return -np.floor(100 / (1 + np.exp(-less / 1000)))
 
     def choose(self, ask: Ask, among: Mask | None = None) -> Spot | None:
         row = self._rows.best(ask, among)
         if row < 0:
             return None
-        device = int(self._after(ask, np.array([row]))[1][0]) if ask.partial else -1
+        device = int(self._scored(ask, np.array([row]))[1][0]) if ask.partial else -1
         return self._nodes.at(row, ask, device)
 
     def on(self, nodes: Nodes) -> Gradient:
         return Gradient(nodes, self._typical)
+
+
+def _score(less: Scores) -> Scores:
+    """From 0 to 100, by how much less fragmentation there is."""
+    found: Scores = np.floor(100 / (1 + np.exp(-less / 1000)))
+    return found
 
 
 def typical(asks: Iterable[Ask]) -> list[tuple[Ask, float]]:
