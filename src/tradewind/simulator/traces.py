@@ -133,6 +133,11 @@ def pods(rows: Rows) -> list[Ask]:
 
 def muri(rows: Rows, size: int) -> list[Job]:
     """The jobs of Muri, on machines of `size` devices."""
+    seen: set[str] = set()
+    for place, row in rows:
+        if row["job_id"] in seen:
+            raise InvalidData(f"a second job {row['job_id']!r}", where=place)
+        seen.add(row["job_id"])
     return [
         Job(
             name=row["job_id"],

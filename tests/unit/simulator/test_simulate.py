@@ -81,6 +81,7 @@ def test_the_verb_shows_and_tells(folder: Path, capsys: pytest.CaptureFixture[st
         (PODS + "x,1,1,2,500,\n", "a single device"),
         (PODS + "x,1\n", "the row ends before memory_mib"),
         (MURI + "d,0,1,1,bert,1,1\n", "a job without devices"),
+        (MURI + "a,1,1,1,bert,1,1\n", "a second job 'a'"),
         ("timestamp,duration,num_gpus,cluster\nyesterday,1,1,a\n", "not a moment"),
         ("\0\xff", "these columns"),
     ],
