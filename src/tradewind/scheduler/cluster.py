@@ -229,11 +229,8 @@ class Cluster:
         for file in list(self._line.files.values()):
             if file.kind[0] in self._pools:
                 self._push(front, file)
-        dues = self._dues() if front else {}
+        dues: dict[str, Key] | None = None
         latest: dict[str, Key] = {}
-        for run, due in dues.items():
-            name = self._held[run].asked.pool
-            latest[name] = max(due, latest.get(name, due))
         while front:
             key, _, file = heapq.heappop(front)
             pool, waiting = self._pools[file.kind[0]], self._line.front(file)
@@ -241,6 +238,9 @@ class Cluster:
                 self._push(front, file)
                 continue
             file.tried = pool.turn
+            if dues is None:
+                dues = self._dues()
+                latest = self._latest(dues)
             if key < latest.get(waiting.pool, ()):
                 leaving = self._interrupt(pool, waiting, self._victims(waiting, key, dues))
                 decisions += [Preempt(run=run, by=waiting.run) for run in leaving]
@@ -316,6 +316,14 @@ class Cluster:
                 sooner = SOONER if left is None else 1.0
                 due = index * sooner - asked.restart * asked.width
             found[run] = (first, due)
+        return found
+
+    def _latest(self, dues: dict[str, Key]) -> dict[str, Key]:
+        """The last of them, by pool: whoever is due later still interrupts nobody."""
+        found: dict[str, Key] = {}
+        for run, due in dues.items():
+            pool = self._held[run].asked.pool
+            found[pool] = max(due, found.get(pool, due))
         return found
 
     def _victims(self, waiting: Waiting, key: Key, dues: dict[str, Key]) -> list[room.Victim]:
