@@ -53,12 +53,9 @@ class Held:
 
     def left(self, now: float) -> float | None:
         """Seconds it still needs, if that is known."""
-        asked = self.asked
-        return (
-            None
-            if asked.left is None
-            else max(0.0, asked.left + asked.attained - self.attained(now))
-        )
+        if self.asked.left is None:
+            return None
+        return max(0.0, self.asked.left + self.asked.attained - self.attained(now))
 
     def unsaved(self, now: float) -> float:
         """The work that is lost when it is interrupted, in devices times seconds."""

@@ -5,7 +5,7 @@ them finds no place, none of them does, and nobody looks at the rest.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tradewind.scheduler.events import Parts, Waiting
@@ -80,12 +80,3 @@ class Line:
             file.heap.append((key(waiting), self._number[run]))
         for file in self.files.values():
             heapq.heapify(file.heap)
-
-    def ordered(self) -> Iterator[Waiting]:
-        """All, first in line first. From a snapshot: others may ask while it changes."""
-        entries = sorted(entry for file in list(self.files.values()) for entry in list(file.heap))
-        for _, number in entries:
-            run = self._run.get(number)
-            found = self.waiting.get(run) if run is not None else None
-            if found is not None:
-                yield found

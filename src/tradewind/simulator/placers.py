@@ -72,11 +72,6 @@ class Scored:
         return Scored(nodes, self._score)
 
 
-def first_fit(nodes: Nodes, ask: Ask, rows: Ints) -> Scores:
-    """All are equal."""
-    return np.zeros(len(rows))
-
-
 def best_fit(nodes: Nodes, ask: Ask, rows: Ints) -> Scores:
     """Least left over of CPU and devices, in equal parts."""
     cpu = (nodes.cpu[rows] - ask.cpu) / MOST_CPU
@@ -131,16 +126,17 @@ class Clustering(Scored):
             return 75 if len(+held) == 1 else 50
         return 0 if +held else 25
 
-    def held(self, row: int, ask: Ask, count: int) -> None:
-        """So many more of this are on that node."""
-        if ask.devices:
-            self._sorts[row][_sort(ask)] += count
-
     def choose(self, ask: Ask, among: Mask | None = None) -> Spot | None:
+        """What it has chosen is taken to stay: nothing leaves where this is used."""
         spot = super().choose(ask, among)
-        if spot is not None:
-            self.held(spot.node, ask, 1)
+        if spot is not None and ask.devices:
+            self._sorts[spot.node][_sort(ask)] += 1
         return spot
+
+    def on(self, nodes: Nodes) -> Clustering:
+        twin = Clustering(nodes)
+        twin._sorts = [Counter(held) for held in self._sorts]
+        return twin
 
 
 def _sort(ask: Ask) -> int:
