@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from tradewind.scheduler import room
+from tradewind.scheduler import amounts, room
+from tradewind.scheduler.amounts import Amounts, Parts
 from tradewind.scheduler.events import (
     Decided,
     Occupied,
@@ -19,6 +20,7 @@ from tradewind.scheduler.events import (
     PoolChanged,
     PoolGone,
     Preempt,
+    QueuesChanged,
     Reject,
     Released,
     SchedulerEvent,
@@ -26,25 +28,29 @@ from tradewind.scheduler.events import (
     Widened,
     Withdrawn,
 )
-from tradewind.scheduler.line import File, Key, Line
-from tradewind.scheduler.nodes import Nodes, Spot
+from tradewind.scheduler.line import File, Front, Key, Line
+from tradewind.scheduler.nodes import Mask, Nodes, Spot
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Make, Pool
+from tradewind.scheduler.queues import Branch, Queues
 
 # A run that works is interrupted for one that is due so much sooner.
 SOONER = 0.8
 # It is moved for one that waits if that loses no more than such a part of what the other takes.
 MOVES = 0.01
+# What goes on until it is stopped gives its place back last of all.
+PRECIOUS = 1e18
 
 
 @dataclass(slots=True)
 class Held:
-    """A run that has a place. `asked` is what it waited with, `began` when it got it, `by` the run
-    that gets its place next."""
+    """A run that has a place. `asked` is what it waited with, `began` when it got it, `amounts` what
+    it holds of its queues, `by` the run that gets its place next."""
 
     asked: Waiting
     spots: tuple[Spot, ...]
     began: float
+    amounts: Amounts
     by: str = ""
 
     def attained(self, now: float) -> float:
@@ -59,17 +65,26 @@ class Held:
 
     def unsaved(self, now: float) -> float:
         """The work that is lost when it is interrupted, in devices times seconds."""
+        if self.asked.stands:
+            return PRECIOUS
         return 0.0 if self.asked.keeps else (now - self.began) * self.asked.width
 
 
 @dataclass(slots=True)
 class Due:
-    """A run for which others make room on the nodes `rows`: who has not gone yet, and who has."""
+    """A run for which others make room on the nodes `rows`, of its queues too: who has not gone
+    yet, and who has."""
 
     asked: Waiting
+    amounts: Amounts
     rows: tuple[int, ...]
     staying: set[str]
     gone: list[Held]
+
+
+# By pool, by project of a queue, by run: those that may be interrupted, each with the key that it
+# would have if it waited.
+Rivals = dict[str, dict[Branch, dict[str, Key]]]
 
 
 class Cluster:
@@ -79,17 +94,20 @@ class Cluster:
         """`make` gives whoever chooses among the nodes of a pool; without an `order` first come is
         first."""
         self._make, self._order = make, order
+        self._queues = Queues()
         self._pools: dict[str, Pool] = {}
         self._gone: dict[str, str] = {}
         self._line = Line()
         self._held: dict[str, Held] = {}
         self._due: dict[str, Due] = {}
         self._known = 0
+        self._turn = 0
         self.now = 0.0
 
     def copy(self) -> Self:
         """An independent one in the same state."""
         twin = type(self)(self._make, self._order and self._order.copy())
+        twin._queues = self._queues.copy()
         twin._pools = {name: pool.copy() for name, pool in self._pools.items()}
         twin._gone, twin._line = {**self._gone}, self._line.copy()
         twin._held = {run: replace(held) for run, held in self._held.items()}
@@ -97,7 +115,7 @@ class Cluster:
             run: replace(due, staying={*due.staying}, gone=[*due.gone])
             for run, due in self._due.items()
         }
-        twin._known, twin.now = self._known, self.now
+        twin._known, twin._turn, twin.now = self._known, self._turn, self.now
         return twin
 
     # --- what happens ------------------------------------------------------------------------
@@ -113,6 +131,9 @@ class Cluster:
                     self._stand_back(event.pool)
                     self._pools.pop(event.pool, None)
                     self._gone[event.pool] = event.why
+                    self._measure()
+                case QueuesChanged():
+                    self._divide(event)
                 case Waiting():
                     self._wait(event)
                 case Withdrawn():
@@ -141,10 +162,12 @@ class Cluster:
     def _give_up(self, run: str) -> Waiting:
         """Nobody makes room for it any more; who has gone meanwhile leaves the place free."""
         due = self._due.pop(run)
+        self._turn += 1
         for held in due.gone:
             self._free(held)
         for name in due.staying:
             self._held[name].by = ""
+        self._queues.hold(self._leaf(due.asked), due.amounts, -1)
         if due.asked.pool in self._pools:
             self._pools[due.asked.pool].close(due.rows, -1)
         return due.asked
@@ -154,6 +177,8 @@ class Cluster:
         held = self._held.pop(event.run, None)
         if held is None:
             return
+        self._queues.hold(self._leaf(held.asked), held.amounts, -1)
+        self._turn += 1
         if event.ended and self._order is not None:
             self._learn(held)
         if held.by in self._due:
@@ -167,7 +192,6 @@ class Cluster:
         pool = self._pools.get(held.asked.pool)
         if pool is not None:
             pool.free(held.asked.parts, held.spots)
-            pool.turn += 1
 
     def _learn(self, ended: Held) -> None:
         assert self._order is not None
@@ -192,16 +216,46 @@ class Cluster:
         for held in self._held.values():
             if held.asked.pool == event.pool:
                 held.spots = pool.again(held.asked.parts, held.spots, known)
-        pool.turn = known.turn + 1 if known else 0
+                self._count(held)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Nodes or queues are not what they were."""
+        self._turn += 1
+        whole: dict[str, int] = {}
+        for pool in self._pools.values():
+            for name, amount in amounts.whole(pool.nodes).items():
+                whole[name] = whole.get(name, 0) + amount
+        self._queues.capacity(whole)
+
+    def _divide(self, event: QueuesChanged) -> None:
+        self._queues = Queues(event.queues)
+        self._measure()
+        for held in self._held.values():
+            self._queues.hold(self._leaf(held.asked), held.amounts)
+        for due in self._due.values():
+            self._queues.hold(self._leaf(due.asked), due.amounts)
+
+    def _leaf(self, asked: Waiting) -> Branch:
+        return self._queues.leaf(asked.queue, asked.project)
+
+    def _count(self, held: Held) -> None:
+        """What it holds of its queues anew."""
+        leaf, pool = self._leaf(held.asked), self._pools.get(held.asked.pool)
+        self._queues.hold(leaf, held.amounts, -1)
+        if pool is not None:
+            held.amounts = amounts.held(held.asked.parts, held.spots, pool.nodes)
+        self._queues.hold(leaf, held.amounts)
 
     def _occupy(self, event: Occupied) -> None:
         self._line.leave(event.run)
         if event.run not in self._held:
             asked = Waiting(run=event.run, pool=event.pool, parts=event.parts, since=self.now,
-                            stands=event.stands)  # fmt: skip
+                            queue=event.queue, project=event.project, stands=event.stands)  # fmt: skip
             pool = self._pools.get(event.pool)
             spots = pool.force(event.parts) if pool else ()
-            self._held[event.run] = Held(asked, spots, self.now)
+            self._held[event.run] = held = Held(asked, spots, self.now, {})
+            self._count(held)
 
     def _widen(self, event: Widened) -> None:
         held = self._held.get(event.run)
@@ -211,8 +265,9 @@ class Cluster:
         if pool is not None:
             pool.free(held.asked.parts, held.spots)
             held.spots = pool.force(event.parts)
-            pool.turn += 1
         held.asked = replace(held.asked, parts=event.parts)
+        self._count(held)
+        self._turn += 1
 
     # --- what is decided ---------------------------------------------------------------------
 
@@ -222,33 +277,29 @@ class Cluster:
         decisions: list[Decided] = []
         self._settle(decisions)
         self._sort()
-        front: list[tuple[Key, int, File]] = []
+        front = Front(self._queues)
         for file in list(self._line.files.values()):
-            if file.kind[0] in self._pools:
+            if file.pool in self._pools:
                 self._push(front, file)
-        dues: dict[str, Key] | None = None
-        latest: dict[str, Key] = {}
-        while front:
-            key, _, file = heapq.heappop(front)
-            pool, waiting = self._pools[file.kind[0]], self._line.front(file)
-            if file.tried != pool.turn and self._place(pool, waiting, decisions):
+        rivals: Rivals | None = None
+        while (found := front.pop()) is not None:
+            key, file = found
+            pool, waiting = self._pools[file.pool], self._line.front(file)
+            if file.tried != self._turn and self._place(pool, waiting, decisions):
                 self._push(front, file)
                 continue
-            file.tried = pool.turn
-            if dues is None:
-                dues = self._dues()
-                latest = self._latest(dues)
-            if key < latest.get(waiting.pool, ()):
-                leaving = self._interrupt(pool, waiting, self._victims(waiting, key, dues))
-                decisions += [Preempt(run=run, by=waiting.run) for run in leaving]
-                if leaving:
-                    self._push(front, file)
+            file.tried = self._turn
+            rivals = rivals or self._rivals()
+            leaving = self._interrupt(pool, waiting, self._victims(waiting, key, rivals))
+            decisions += [Preempt(run=run, by=waiting.run) for run in leaving]
+            if leaving:
+                self._push(front, file)
         return decisions
 
-    def _push(self, front: list[tuple[Key, int, File]], file: File) -> None:
+    def _push(self, front: Front, file: File) -> None:
         found = self._line.first(file)
         if found is not None:
-            heapq.heappush(front, (*found, file))
+            front.push(file, found)
 
     def _settle(self, decisions: list[Decided]) -> None:
         """Those for whom all have made room."""
@@ -256,15 +307,38 @@ class Cluster:
             rows = self._due[run].rows
             asked = self._give_up(run)
             pool = self._pools.get(asked.pool)
-            spots = pool.lay(asked.parts, pool.only(rows)) if pool else None
-            if spots is None:
+            if pool is None or not self._lay(pool, asked, pool.only(rows), decisions):
                 self._line.join(asked, self._key(asked))  # the pool is not what it was
-            else:
-                self._hold(asked, spots, decisions)
 
-    def _hold(self, asked: Waiting, spots: tuple[Spot, ...], decisions: list[Decided]) -> None:
-        self._held[asked.run] = Held(asked, spots, self.now)
+    def _lay(self, pool: Pool, asked: Waiting, among: Mask | None, decisions: list[Decided]) -> bool:
+        """Give it a place on nodes of these, where its queues allow it."""
+        leaf = self._leaf(asked)
+        parts = self._allowed(pool, asked, leaf)
+        spots = pool.lay(parts, among) if parts is not None else None
+        if spots is None:
+            return False
+        found = amounts.held(asked.parts, spots, pool.nodes)
+        if self._queues.full(leaf, found):  # on the models that it got
+            pool.free(asked.parts, spots)
+            return False
+        self._held[asked.run] = Held(asked, spots, self.now, found)
+        self._queues.hold(leaf, found)
         decisions.append(Place(run=asked.run, pool=asked.pool, spots=spots))
+        return True
+
+    def _allowed(self, pool: Pool, asked: Waiting, leaf: Branch) -> Parts | None:
+        """What it wants, with devices of those models only of which its queues allow so many; None
+        where they do not."""
+        wants, open_ = amounts.asked(asked.parts, pool.nodes.kinds)
+        if not self._queues.limited:
+            return asked.parts
+        if not open_:
+            return None if self._queues.full(leaf, wants) else asked.parts
+        kinds = pool.nodes.kinds
+        each = ((kind, amounts.narrowed(asked.parts, frozenset({kind}))) for kind in kinds)
+        found = [kind for kind, parts in each
+                 if not self._queues.full(leaf, amounts.asked(parts, kinds)[0])]  # fmt: skip
+        return amounts.narrowed(asked.parts, frozenset(found)) if found else None
 
     def _key(self, waiting: Waiting) -> Key:
         first = -float(waiting.priority)
@@ -282,75 +356,100 @@ class Cluster:
 
     def _place(self, pool: Pool, waiting: Waiting, decisions: list[Decided]) -> bool:
         """Whether it has left the line: it starts, or never can."""
-        spots = pool.lay(waiting.parts, pool.open())
-        if spots is not None:
+        if self._lay(pool, waiting, pool.open(), decisions):
             self._line.leave(waiting.run)
-            self._hold(waiting, spots, decisions)
             return True
-        if pool.firm and not pool.could(waiting.parts):
+        why = self._never(pool, waiting)
+        if why:
             self._line.leave(waiting.run)
-            why = pool.never(waiting.pool, waiting.parts)
             decisions.append(Reject(run=waiting.run, why=why))
-            return True
-        return False
+        return bool(why)
 
-    def _dues(self) -> dict[str, Key]:
-        """Of those that may be interrupted, the key that each would have if it waited; for another
-        one of the same priority only those go that are due later. Whoever began at this very moment
-        stays: so a moment comes to an end."""
-        found: dict[str, Key] = {}
-        order = self._order
-        if order is None:
-            return found
+    def _never(self, pool: Pool, waiting: Waiting) -> str:
+        """Why it could not start even if nothing else were there, in words; empty where it could,
+        or more may come."""
+        if pool.firm and not pool.could(waiting.parts):
+            return pool.never(waiting.pool, waiting.parts)
+        wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
+        return self._queues.never(self._leaf(waiting), wants)
+
+    def _rivals(self) -> Rivals:
+        """Whoever began at this very moment stays: so a moment comes to an end."""
+        found: Rivals = {}
         for run, held in self._held.items():
-            asked = held.asked
-            if held.by or asked.stands or held.began == self.now:
+            if not held.by and held.began != self.now:
+                there = found.setdefault(held.asked.pool, {})
+                there.setdefault(self._leaf(held.asked), {})[run] = self._due_key(held)
+        return found
+
+    def _due_key(self, held: Held) -> Key:
+        """The key that it would have if it waited."""
+        asked = held.asked
+        first, due = -float(asked.priority), 0.0
+        if asked.keeps and self._order is not None:
+            left = held.left(self.now)
+            index = self._order.index(asked.width, held.attained(self.now), left)
+            due = index * (SOONER if left is None else 1.0) - asked.restart * asked.width
+        return (first, due)
+
+    def _victims(self, waiting: Waiting, key: Key, rivals: Rivals) -> list[room.Victim]:
+        """Of its own project those of lower priority, those that are due later, and those that can
+        move; of others in its queue those of lower priority; of everybody else who holds what it
+        may have (`Queues.takes`, which is asked in the end)."""
+        found: list[room.Victim] = []
+        mine = self._leaf(waiting)
+        for leaf, there in rivals.get(waiting.pool, {}).items():
+            if leaf is mine:
+                if key < max(there.values()):
+                    found += self._own(waiting, key, there)
                 continue
-            first, due = -float(asked.priority), 0.0
-            if asked.keeps:
-                left = held.left(self.now)
-                index = order.index(asked.width, held.attained(self.now), left)
-                sooner = SOONER if left is None else 1.0
-                due = index * sooner - asked.restart * asked.width
-            found[run] = (first, due)
+            near = leaf.parent is mine.parent
+            for run, (first, due) in there.items():
+                held = self._held[run]
+                if held.by or (near and first < key[0]):
+                    continue
+                lower = near and first > key[0] and not held.asked.stands
+                if lower or held.asked.keeps or not near:
+                    found.append(self._victim(held, due, foreign=not lower))
         return found
 
-    def _latest(self, dues: dict[str, Key]) -> dict[str, Key]:
-        """The last of them, by pool: whoever is due later still interrupts nobody."""
-        found: dict[str, Key] = {}
-        for run, due in dues.items():
-            pool = self._held[run].asked.pool
-            found[pool] = max(due, found.get(pool, due))
-        return found
-
-    def _victims(self, waiting: Waiting, key: Key, dues: dict[str, Key]) -> list[room.Victim]:
-        found = []
+    def _own(self, waiting: Waiting, key: Key, there: dict[str, Key]) -> list[room.Victim]:
         costs = waiting.restart * waiting.width
-        for run, (first, due) in dues.items():
+        found = []
+        for run, (first, due) in there.items():
             held = self._held[run]
             asked = held.asked
-            if held.by or asked.pool != waiting.pool or first < key[0]:
+            if asked.stands or held.by or first < key[0]:
                 continue
             moves = first == key[0] and (not asked.keeps or due <= key[1] + costs)
             if moves and not (asked.keeps and asked.restart * asked.width <= MOVES * key[1]):
                 continue
-            loss = held.unsaved(self.now)
-            found.append(room.Victim(run, asked.parts, held.spots, loss, due, moves))
+            found.append(self._victim(held, due, moves=moves))
         return found
+
+    def _victim(
+        self, held: Held, due: float, moves: bool = False, foreign: bool = False
+    ) -> room.Victim:
+        asked, loss = held.asked, held.unsaved(self.now)
+        return room.Victim(asked.run, asked.parts, held.spots, loss, due, self._leaf(asked),
+                           held.amounts, moves, foreign, asked.keeps)  # fmt: skip
 
     def _interrupt(self, pool: Pool, waiting: Waiting, victims: list[room.Victim]) -> list[str]:
         """Who makes room for it; nobody where that does not help."""
-        stay = [victim for victim in victims if not victim.moves]
-        if not room.enough(pool.nodes, waiting.parts, stay):
+        stay = [victim for victim in victims if not victim.moves and victim.run in self._held]
+        if not victims or not room.enough(pool.nodes, waiting.parts, stay):
             return []  # nor would it help if others moved: they need as much elsewhere
-        among = pool.open()
-        found = room.make(pool.nodes, waiting.parts, stay, among) if stay else None
-        if found is None and len(stay) < len(victims):
-            found = room.make(pool.nodes, waiting.parts, victims, among)
+        among, leaf = pool.open(), self._leaf(waiting)
+        wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
+        found = None
+        for able in (stay, victims) if len(stay) < len(victims) else (stay,):
+            with room.Claim(self._queues, leaf, wants) as claim:
+                found = found or room.make(pool.nodes, waiting.parts, able, claim, among)
         if found is None:
             return []
         self._line.leave(waiting.run)
-        self._due[waiting.run] = Due(waiting, found.rows, {*found.leaving}, [])
+        self._due[waiting.run] = Due(waiting, wants, found.rows, {*found.leaving}, [])
+        self._queues.hold(leaf, wants)
         pool.close(found.rows, 1)
         for run in found.leaving:
             self._held[run].by = waiting.run

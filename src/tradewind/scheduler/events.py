@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tradewind.scheduler.nodes import WHOLE, Ask, Node, Spot
-
-# So many of one ask, all at the same time.
-Parts = tuple[tuple[Ask, int], ...]
+from tradewind.scheduler.amounts import Parts
+from tradewind.scheduler.nodes import WHOLE, Node, Spot
+from tradewind.scheduler.queues import DEFAULT, Queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +28,14 @@ class PoolGone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueuesChanged:
+    """These are the queues from now on. Who waits or holds in one that is gone stays where it is,
+    and nothing is guaranteed to it."""
+
+    queues: tuple[Queue, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """A run wants a place for all its `parts` at once. `pool` is the pool of its plan; `stands`: it
     goes on until it is stopped. `priority`: the higher, the sooner. `left` is the seconds it still
@@ -40,6 +47,8 @@ class Waiting:
     pool: str
     parts: Parts
     since: float
+    queue: str = DEFAULT
+    project: str = DEFAULT
     stands: bool = False
     priority: int = 0
     left: float | None = None
@@ -69,6 +78,8 @@ class Occupied:
     run: str
     pool: str
     parts: Parts
+    queue: str = DEFAULT
+    project: str = DEFAULT
     stands: bool = False
 
 
@@ -88,7 +99,9 @@ class Widened:
     parts: Parts
 
 
-SchedulerEvent = PoolChanged | PoolGone | Waiting | Withdrawn | Occupied | Widened | Released
+SchedulerEvent = (
+    PoolChanged | PoolGone | QueuesChanged | Waiting | Withdrawn | Occupied | Widened | Released
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

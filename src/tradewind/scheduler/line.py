@@ -1,5 +1,5 @@
-"""Who waits, in order. Those of one pool that ask for the same stand in one file: when the first of
-them finds no place, none of them does, and nobody looks at the rest.
+"""Who waits, in order. Those of one project, queue and pool that ask for the same stand in one file:
+when the first of them finds no place, none of them does, and nobody looks at the rest.
 """
 
 from __future__ import annotations
@@ -8,20 +8,33 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tradewind.scheduler.events import Parts, Waiting
+from tradewind.scheduler.amounts import Parts
+from tradewind.scheduler.events import Waiting
+from tradewind.scheduler.queues import Branch, Queues
 
 Key = tuple[float, ...]
-Kind = tuple[str, Parts]
+# Queue, project, pool, and what is asked for.
+Kind = tuple[str, str, str, Parts]
+
+
+def kind(waiting: Waiting) -> Kind:
+    """In which file it stands."""
+    return waiting.queue, waiting.project, waiting.pool, waiting.parts
 
 
 @dataclass(slots=True)
 class File:
-    """Those who ask for the same, the first in front. `tried` is the turn of its pool in which its
-    first one found no place."""
+    """Those who ask for the same, the first in front. `tried` is the turn in which its first one
+    found no place."""
 
     kind: Kind
     heap: list[tuple[Key, int]] = field(default_factory=list)
     tried: int = -1
+
+    @property
+    def pool(self) -> str:
+        """The pool for which they wait."""
+        return self.kind[2]
 
 
 @dataclass(slots=True)
@@ -36,7 +49,7 @@ class Line:
 
     def copy(self) -> Line:
         """The same, which changes by itself."""
-        files = {kind: File(kind, [*each.heap], each.tried) for kind, each in self.files.items()}
+        files = {name: File(name, [*each.heap], each.tried) for name, each in self.files.items()}
         return Line(files, {**self.waiting}, {**self._number}, {**self._run}, self._next)
 
     def join(self, waiting: Waiting, key: Key) -> None:
@@ -45,10 +58,7 @@ class Line:
         self._next += 1
         self.waiting[waiting.run] = waiting
         self._number[waiting.run], self._run[number] = number, waiting.run
-        kind = (waiting.pool, waiting.parts)
-        file = self.files.get(kind)
-        if file is None:
-            file = self.files[kind] = File(kind)
+        file = self.files.setdefault(kind(waiting), File(kind(waiting)))
         heapq.heappush(file.heap, (key, number))
 
     def leave(self, run: str) -> Waiting | None:
@@ -75,8 +85,60 @@ class Line:
         """All anew."""
         self.files = {}
         for run, waiting in self.waiting.items():
-            kind = (waiting.pool, waiting.parts)
-            file = self.files.setdefault(kind, File(kind))
+            file = self.files.setdefault(kind(waiting), File(kind(waiting)))
             file.heap.append((key(waiting), self._number[run]))
         for file in self.files.values():
             heapq.heapify(file.heap)
+
+
+class Front:
+    """Whose turn it is: the first one of each file, by queues and projects. Of two queues that goes
+    first which has the lesser share, of two projects in a queue the one whose first has the higher
+    priority, then the one with the lesser share; within a project goes the lowest key."""
+
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+        self._heaps: dict[Branch, list[tuple[Key, int, File]]] = {}
+        self._able: dict[Branch, dict[Branch, None]] = {}
+
+    def push(self, file: File, first: tuple[Key, int]) -> None:
+        """The first one of a file, by its key and number."""
+        leaf = self._queues.leaf(file.kind[0], file.kind[1])
+        heap = self._heaps.get(leaf)
+        if heap is None:
+            heap = self._heaps[leaf] = []
+            for branch in leaf.path():
+                if branch.parent is not None:
+                    self._able.setdefault(branch.parent, {})[branch] = None
+        heapq.heappush(heap, (*first, file))
+
+    def pop(self) -> tuple[Key, File] | None:
+        """Whoever is next; None where nobody is left."""
+        if not self._heaps:
+            return None
+        branch = self._queues.root
+        while not branch.project:
+            able = self._able[branch]
+            branch = next(iter(able)) if len(able) == 1 else min(able, key=self._rank)
+        heap = self._heaps[branch]
+        key, _, file = heapq.heappop(heap)
+        if not heap:
+            del self._heaps[branch]
+            self._leave(branch)
+        return key, file
+
+    def _leave(self, branch: Branch) -> None:
+        above = branch.parent
+        if above is None or self._able.get(branch):
+            return
+        del self._able[above][branch]
+        self._leave(above)
+
+    def _rank(self, branch: Branch) -> tuple[float, float, Key, int]:
+        key, number = self._first(branch)
+        return (key[0] if branch.project else 0.0, branch.share, key, number)
+
+    def _first(self, branch: Branch) -> tuple[Key, int]:
+        if branch.project:
+            return self._heaps[branch][0][:2]
+        return min(self._first(each) for each in self._able[branch])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tradewind.scheduler.events import Parts
+from tradewind.scheduler.amounts import Parts, each
 from tradewind.scheduler.nodes import Ask, Mask, Nodes, Spot
 from tradewind.scheduler.rows import FirstFit, Placer
 
@@ -16,13 +16,12 @@ Make = Callable[[Nodes], Placer]
 
 @dataclass(slots=True)
 class Pool:
-    """`turn` rises whenever something may fit that did not before. `closed` counts by node for how
-    many runs room is being made there: nobody else is laid on it."""
+    """`closed` counts by node for how many runs room is being made there: nobody else is laid on
+    it."""
 
     nodes: Nodes
     placer: Placer
     firm: bool = True
-    turn: int = 0
     closed: dict[int, int] = field(default_factory=dict)
     _empty: Nodes | None = None
 
@@ -30,7 +29,7 @@ class Pool:
         """The same, which changes by itself."""
         nodes = self.nodes.copy()
         closed = {**self.closed}
-        return Pool(nodes, self.placer.on(nodes), self.firm, self.turn, closed, self._empty)
+        return Pool(nodes, self.placer.on(nodes), self.firm, closed, self._empty)
 
     def lay(self, parts: Parts, among: Mask | None = None) -> tuple[Spot, ...] | None:
         """Hold a place for each process, or for none. None: they do not fit together."""
@@ -135,9 +134,3 @@ class Pool:
             self._empty = Nodes(self.nodes.nodes)
         return self._empty
 
-
-def each(parts: Parts) -> Iterable[Ask]:
-    """One process after the other."""
-    for ask, count in parts:
-        for _ in range(count):
-            yield ask

@@ -6,9 +6,9 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
-    Parts,
     Place,
     Preempt,
     Reject,

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tradewind.base.errors import InvalidData, Location, NotFound
-from tradewind.scheduler.events import Parts
+from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.nodes import WHOLE, Ask, Node
 from tradewind.simulator.replay import Job
 

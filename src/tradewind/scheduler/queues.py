@@ -1,0 +1,270 @@
+"""Who may use how much: queues as a tree with quotas, and below a queue the projects that use it.
+
+A queue is guaranteed so much; it may borrow what others leave idle, and lends what it leaves idle
+itself, each within a limit. What is beyond their guarantees goes to whoever has least of it: by
+"dominant resource fairness" (Ghodsi et al., NSDI 2011) the share of a queue is the largest part
+that it has, beyond its guarantee, of any one resource, by its weight. Among the projects of a queue
+it is the same, and nothing is guaranteed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tradewind.base.errors import InvalidSpec, Location
+from tradewind.scheduler.amounts import Amounts, words
+
+ROOT = ""
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """Quotas are by resource: "cpu" in thousandths of a core, "memory" in bytes, a device class in
+    thousandths of devices. Of what `borrow` does not name it may borrow all, of what `lend` does
+    not name it lends all."""
+
+    name: str
+    parent: str = ROOT
+    weight: float = 1.0
+    guarantee: tuple[tuple[str, int], ...] = ()
+    borrow: tuple[tuple[str, int], ...] = ()
+    lend: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
+    """A queue, or a project in one (`project`: nothing is guaranteed to it, and nobody is below).
+    `used` is what all below hold; `load` the same with what those below keep for themselves."""
+
+    name: str
+    parent: Branch | None
+    project: bool = False
+    weight: float = 1.0
+    guarantee: dict[str, int] = field(default_factory=dict)
+    ceiling: dict[str, int] = field(default_factory=dict)
+    keep: dict[str, int] = field(default_factory=dict)
+    below: list[Branch] = field(default_factory=list)
+    used: dict[str, int] = field(default_factory=dict)
+    load: dict[str, int] = field(default_factory=dict)
+    share: float = 0.0
+
+    def path(self) -> Iterator[Branch]:
+        """This one, whoever it is below, and so on up to the root."""
+        branch: Branch | None = self
+        while branch is not None:
+            yield branch
+            branch = branch.parent
+
+    def over(self, resource: str) -> bool:
+        """Whether it holds more of this than is guaranteed to it."""
+        return self.used.get(resource, 0) > self.guarantee.get(resource, 0)
+
+
+class Queues:
+    """The tree, and who holds what of it."""
+
+    def __init__(self, queues: Iterable[Queue] = ()) -> None:
+        """Raises InvalidSpec for what is no tree, or guarantees more than its parent has."""
+        self.given = tuple(queues)
+        check(self.given)
+        self.root = Branch(ROOT, None)
+        self._queues: dict[str, Branch] = {ROOT: self.root}
+        self._leaves: dict[tuple[str, str], Branch] = {}
+        self._whole: dict[str, int] = {}
+        # The resources of which anything is guaranteed or limited.
+        self.limited = {name for each in self.given
+                        for name, _ in (*each.guarantee, *each.borrow, *each.lend)}  # fmt: skip
+        known = {each.name: each for each in self.given}
+        for each in self.given:
+            self._plant(each, known)
+
+    def _plant(self, queue: Queue, known: Mapping[str, Queue]) -> Branch:
+        found = self._queues.get(queue.name)
+        if found is not None:
+            return found
+        above = self._plant(known[queue.parent], known) if queue.parent else self.root
+        branch = Branch(queue.name, above, weight=queue.weight)
+        branch.guarantee = guaranteed(queue, known.values())
+        borrow = dict(queue.borrow)
+        branch.ceiling = {name: branch.guarantee.get(name, 0) + most for name, most in borrow.items()}
+        branch.keep = {name: max(0, branch.guarantee.get(name, 0) - most)
+                       for name, most in queue.lend}  # fmt: skip
+        above.below.append(branch)
+        self._queues[queue.name] = branch
+        for name, amount in branch.keep.items():
+            self._lift(above, name, amount)
+        return branch
+
+    def leaf(self, queue: str, project: str) -> Branch:
+        """Where the runs of a project in a queue stand."""
+        known = self._leaves.get((queue, project))
+        if known is None:
+            above = self._queues.get(queue)
+            if above is None:
+                above = self._queues[queue] = Branch(queue, self.root)
+                self.root.below.append(above)
+            known = self._leaves[queue, project] = Branch(project, above, project=True)
+            above.below.append(known)
+        return known
+
+    def copy(self) -> Queues:
+        """The same, which changes by itself."""
+        twin = Queues(self.given)
+        twin.capacity(self._whole)
+        for (queue, project), leaf in self._leaves.items():
+            twin.hold(twin.leaf(queue, project), leaf.used)
+        return twin
+
+    def capacity(self, whole: Amounts) -> None:
+        """There is so much of everything."""
+        self._whole = dict(whole)
+        self.root.ceiling = {name: whole.get(name, 0) for name in self.limited}
+        for branch in (*self._queues.values(), *self._leaves.values()):
+            branch.share = self._share(branch, branch.used)
+
+    # --- who holds what ----------------------------------------------------------------------
+
+    def hold(self, leaf: Branch, amounts: Amounts, sign: int = 1) -> None:
+        """So much more, or less."""
+        for name, amount in amounts.items():
+            self._lift(leaf, name, sign * amount)
+            for branch in leaf.path():
+                branch.used[name] = branch.used.get(name, 0) + sign * amount
+        for branch in leaf.path():
+            branch.share = self._share(branch, branch.used)
+
+    @staticmethod
+    def _lift(leaf: Branch, name: str, more: int) -> None:
+        """What a branch keeps for itself counts above it as if it were held."""
+        branch: Branch | None = leaf
+        while branch is not None and more:
+            before = branch.load.get(name, 0)
+            branch.load[name] = before + more
+            keep = branch.keep.get(name, 0)
+            more = max(before + more, keep) - max(before, keep)
+            branch = branch.parent
+
+    def _share(self, branch: Branch, used: Amounts) -> float:
+        most = 0.0
+        guarantee, whole = branch.guarantee, self._whole
+        for name, amount in used.items():
+            beyond = amount - guarantee.get(name, 0)
+            if beyond > 0:
+                most = max(most, beyond / whole[name] if whole.get(name) else math.inf)
+        return most / branch.weight
+
+    # --- who may take what -------------------------------------------------------------------
+
+    def full(self, leaf: Branch, more: Amounts) -> tuple[Branch, str] | None:
+        """Who may not hold so much more, and of what; None: all may."""
+        for name, amount in more.items():
+            if name not in self.limited:
+                continue
+            for branch in leaf.path():
+                load = branch.load.get(name, 0)
+                most = branch.ceiling.get(name)
+                if most is not None and load + amount > most:
+                    return branch, name
+                keep = branch.keep.get(name, 0)
+                amount = max(load + amount, keep) - max(load, keep)
+                if not amount:
+                    break
+        return None
+
+    def never(self, leaf: Branch, wants: Amounts) -> str:
+        """Why it may not hold so much even if nobody held anything, in words; empty where it may
+        (the whole that there is does not count: that may come back)."""
+        for branch in leaf.path():
+            for name, most in branch.ceiling.items() if branch.parent else ():
+                if wants.get(name, 0) > most:
+                    return (f"queue {branch.name!r} may use at most {words(name, most)} at the "
+                            f"same time, this needs {words(name, wants[name])}")  # fmt: skip
+        return ""
+
+    def takes(self, leaf: Branch, wants: Amounts, other: Branch, theirs: Amounts,
+              keeps: bool) -> bool:  # fmt: skip
+        """Whether one that waits and wants so much may have the place of a run of another branch:
+        where it is guaranteed to it and the other has only borrowed it, or else, if the other
+        `keeps` its work, where even then the other's share is not the lesser."""
+        mine, lender = apart(leaf, other)
+        if self._guaranteed(mine, wants) and all(
+            any(branch.over(name) for name in theirs if wants.get(name))
+            for branch in upto(other, lender)
+        ):
+            return True
+        then = dict(mine.used)
+        for name, amount in wants.items():
+            then[name] = then.get(name, 0) + amount
+        after = {name: amount - theirs.get(name, 0) for name, amount in lender.used.items()}
+        return keeps and self._share(lender, after) >= self._share(mine, then)
+
+    def _guaranteed(self, branch: Branch, more: Amounts) -> bool:
+        """Whether all of this that is limited at all is guaranteed to it beside what it holds."""
+        return not self.limited.isdisjoint(more) and all(
+            branch.used.get(name, 0) + amount <= branch.guarantee.get(name, 0)
+            for name, amount in more.items()
+            if name in self.limited
+        )
+
+
+def apart(one: Branch, other: Branch) -> tuple[Branch, Branch]:
+    """Where the paths of two go apart: the last branches that they do not share."""
+    above = {id(branch) for branch in one.path()}
+    theirs = next(each for each in other.path() if id(each.parent) in above)
+    mine = next(each for each in one.path() if each.parent is theirs.parent)
+    return mine, theirs
+
+
+def upto(branch: Branch, above: Branch) -> Iterator[Branch]:
+    """The path of a branch as far as one that it is below."""
+    for each in branch.path():
+        yield each
+        if each is above:
+            return
+
+
+def guaranteed(queue: Queue, queues: Iterable[Queue]) -> dict[str, int]:
+    """What is guaranteed to it; of what it does not name, as much as to those below it."""
+    found: dict[str, int] = {}
+    known = tuple(queues)
+    for each in known:
+        if each.parent == queue.name:
+            for name, amount in guaranteed(each, known).items():
+                found[name] = found.get(name, 0) + amount
+    return found | dict(queue.guarantee)
+
+
+def check(queues: Iterable[Queue]) -> None:
+    """Raises InvalidSpec for a name that comes twice, a parent that is not there or is below its
+    own queue, and a guarantee that is less than those below it have."""
+    known: dict[str, Queue] = {}
+    for queue in queues:
+        if queue.name in known:
+            raise _wrong(queue, "name", "there are two queues of this name")
+        known[queue.name] = queue
+    for queue in known.values():
+        _check_parents(queue, known)
+    for queue in known.values():
+        below = guaranteed(Queue(name=queue.name), known.values())
+        for name, amount in queue.guarantee:
+            if below.get(name, 0) > amount:
+                raise _wrong(queue, "guarantee", f"the queues below it are guaranteed "
+                             f"{words(name, below[name])}, it {words(name, amount)}")  # fmt: skip
+
+
+def _check_parents(queue: Queue, known: Mapping[str, Queue]) -> None:
+    way, at = [queue.name], queue
+    while at.parent:
+        if at.parent not in known:
+            raise _wrong(at, "parent", f"there is no queue {at.parent!r}")
+        at = known[at.parent]
+        if at.name in way:
+            raise _wrong(queue, "parent", f"it is below itself: {' < '.join([*way, at.name])}")
+        way.append(at.name)
+
+
+def _wrong(queue: Queue, name: str, why: str) -> InvalidSpec:
+    return InvalidSpec(f"queue {queue.name!r}: {why}", where=Location(field=name))

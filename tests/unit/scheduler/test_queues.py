@@ -1,0 +1,260 @@
+"""Queues: never beyond a limit, a guarantee comes back in one step, and what is over is shared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from tradewind.base.errors import InvalidSpec
+from tradewind.scheduler.cluster import Cluster
+from tradewind.scheduler.events import (
+    Decided,
+    Place,
+    PoolChanged,
+    Preempt,
+    QueuesChanged,
+    Reject,
+    Released,
+    Waiting,
+)
+from tradewind.scheduler.nodes import Ask, Node
+from tradewind.scheduler.order import Shortest
+from tradewind.scheduler.queues import Queue, Queues
+from tradewind.scheduler.rows import FirstFit
+
+NODES = tuple(
+    Node(name=f"n{at}", cpu=8000, memory=64, devices=(("T4", 4),) if at < 3 else (("A10", 4),))
+    for at in range(4)
+)
+
+
+def t4(count: int) -> tuple[tuple[str, int], ...]:
+    return (("T4", count * 1000),)
+
+
+TREE = (
+    Queue(name="vision", parent="lab", guarantee=t4(4), borrow=t4(4)),
+    Queue(name="speech", parent="lab", guarantee=t4(4), lend=t4(2)),
+    Queue(name="lab"),
+    Queue(name="web", guarantee=t4(2), weight=2.0),
+    Queue(name="free"),
+)
+GUARANTEED = {"vision": 4, "speech": 4, "web": 2, "free": 0}
+RUNS = [f"r{at}" for at in range(16)]
+ONE: Any = frozenset({"T4"})
+
+
+class History(RuleBasedStateMachine):
+    """Random histories of single devices beside a plain account."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.cluster = Cluster(FirstFit, Shortest())
+        self.cluster.feed([PoolChanged(pool="one", nodes=NODES), QueuesChanged(queues=TREE)])
+        self.waiting: dict[str, Waiting] = {}
+        self.held: dict[str, Waiting] = {}
+
+    @rule(run=st.sampled_from(RUNS), queue=st.sampled_from(sorted(GUARANTEED)),
+          project=st.sampled_from("ab"), count=st.integers(1, 2), keeps=st.booleans(),
+          priority=st.integers(0, 1), left=st.one_of(st.none(), st.floats(1, 100)))  # fmt: skip
+    def waits(self, run: str, count: int, **more: Any) -> None:
+        if run in self.held or run in self.waiting:
+            return
+        parts = ((Ask(devices=1, models=ONE), count),)
+        self.waiting[run] = Waiting(run=run, pool="one", parts=parts, since=self.now, **more)
+        self.cluster.feed([self.waiting[run]], self.now)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def ends(self, data: st.DataObject) -> None:
+        run = data.draw(st.sampled_from(sorted(self.held)))
+        del self.held[run]
+        self.cluster.feed([Released(run=run)], self.now)
+
+    @rule()
+    def a_step(self) -> None:
+        """Whoever is asked to go has gone a second later, and then all is settled."""
+        self.now += 1
+        leaving = self.decide()
+        for run in leaving:
+            asked = replace(self.held.pop(run), since=self.now)
+            self.waiting[run] = asked
+            self.cluster.feed([Released(run=run, ended=False), asked], self.now)
+        self.decide()
+        used = self.used()
+        for run, asked in self.waiting.items():
+            within = used[asked.queue] + self.count(asked) <= GUARANTEED[asked.queue]
+            assert not within, f"{run} is guaranteed its place and waits"
+
+    def decide(self) -> list[str]:
+        twin = self.cluster.copy()
+        decisions = self.cluster.decide(self.now)
+        assert twin.decide(self.now) == decisions
+        leaving = []
+        for each in decisions:
+            assert not isinstance(each, Reject), each
+            if isinstance(each, Place):
+                self.held[each.run] = self.waiting.pop(each.run)
+                assert len(each.spots) == self.count(self.held[each.run])
+            else:
+                assert each.run in self.held and each.by in self.waiting
+                leaving.append(each.run)
+        used = self.used()
+        assert used.total() <= 12 and used["vision"] <= 8, "over a limit"
+        assert used.total() - used["speech"] <= 10, "what is not lent was taken"
+        assert used.total() - used["speech"] + max(2, used["speech"]) <= 12
+        return leaving
+
+    def used(self) -> Counter[str]:
+        found = Counter[str]()
+        for asked in self.held.values():
+            found[asked.queue] += self.count(asked)
+        return found
+
+    @staticmethod
+    def count(asked: Waiting) -> int:
+        return asked.parts[0][1]
+
+
+TestHistory: Any = History.TestCase
+TestHistory.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def a_cluster(*queues: Queue, nodes: int = 3, order: Shortest | None = None) -> Cluster:
+    cluster = Cluster(FirstFit, order)
+    cluster.feed([PoolChanged(pool="one", nodes=NODES[:nodes]), QueuesChanged(queues=queues)])
+    return cluster
+
+
+def asks(run: str, devices: int = 1, model: str = "T4", count: int = 1, **more: Any) -> Waiting:
+    models = frozenset({model}) if model else frozenset[str]()
+    parts = ((Ask(devices=devices, models=models), count),)
+    return Waiting(run=run, pool="one", parts=parts, **{"since": 0.0, **more})
+
+
+def started(decisions: list[Decided]) -> list[str]:
+    return [each.run for each in decisions if isinstance(each, Place)]
+
+
+def test_what_is_over_is_shared_by_weight() -> None:
+    cluster = a_cluster(Queue(name="a", weight=2.0), Queue(name="b"))
+    cluster.feed(asks(f"{queue}{at}", queue=queue) for queue in "ba" for at in range(12))
+    names = Counter(run[0] for run in started(cluster.decide()))
+    assert names == {"a": 8, "b": 4}
+
+
+def test_what_is_guaranteed_does_not_count_as_a_share() -> None:
+    cluster = a_cluster(Queue(name="a", guarantee=t4(6)), Queue(name="b"))
+    cluster.feed(asks(f"{queue}{at}", queue=queue) for queue in "ba" for at in range(12))
+    names = Counter(run[0] for run in started(cluster.decide()))
+    assert names == {"a": 9, "b": 3}
+
+
+def test_projects_of_a_queue_share_it_by_their_dominant_resource() -> None:
+    """Ghodsi et al., figure 1: 9 CPU and 18 GB, 1 CPU and 4 GB against 3 CPU and 1 GB."""
+    cluster = Cluster(FirstFit)
+    cluster.feed([PoolChanged(pool="one", nodes=(Node(name="n", cpu=9000, memory=18),))])
+    for at in range(9):
+        for project, cpu, memory in (("a", 1000, 4), ("b", 3000, 1)):
+            parts = ((Ask(cpu=cpu, memory=memory), 1),)
+            cluster.feed([Waiting(run=f"{project}{at}", pool="one", parts=parts, since=at,
+                                  project=project)])  # fmt: skip
+    names = Counter(run[0] for run in started(cluster.decide()))
+    assert names == {"a": 3, "b": 2}
+
+
+def test_a_higher_priority_goes_before_the_share_of_projects_but_not_of_queues() -> None:
+    cluster = a_cluster(Queue(name="a"), Queue(name="b"), nodes=1)
+    cluster.feed([asks("a1", 2, queue="a", project="x"), asks("a2", 1, queue="a", project="x",
+                 priority=1), asks("a3", 1, queue="a", project="y"), asks("b1", 1, queue="b")])  # fmt: skip
+    assert started(cluster.decide()) == ["a2", "b1", "a3"]
+
+
+def test_lent_capacity_comes_back_even_from_what_loses_its_work() -> None:
+    cluster = a_cluster(Queue(name="a", guarantee=t4(4)), Queue(name="b", guarantee=t4(4)), nodes=2)
+    cluster.feed(asks(f"b{at}", queue="b") for at in range(8))
+    assert len(started(cluster.decide())) == 8
+    cluster.feed([asks("a0", 2, queue="a")], 5.0)
+    leaving = cluster.decide(5.0)
+    assert len(leaving) == 2 and {each.by for each in leaving if isinstance(each, Preempt)} == {"a0"}
+    assert cluster.decide(6.0) == []
+    cluster.feed([Released(run=each.run, ended=False) for each in leaving], 7.0)
+    assert started(cluster.decide(7.0)) == ["a0"]
+
+
+def test_who_is_within_its_guarantee_is_left_alone() -> None:
+    cluster = a_cluster(Queue(name="a", guarantee=t4(2)), Queue(name="b", guarantee=t4(2)), nodes=1)
+    cluster.feed([asks(f"b{at}", queue="b", keeps=True) for at in range(2)])
+    cluster.feed([asks(f"a{at}", queue="a", keeps=True) for at in range(2)])
+    assert len(started(cluster.decide())) == 4
+    cluster.feed([asks("b2", queue="b", priority=1), asks("a2", queue="a")], 5.0)
+    leaving = cluster.decide(5.0)
+    assert [(each.run[0], each.by) for each in leaving if isinstance(each, Preempt)] == [("b", "b2")]
+
+
+def test_what_keeps_its_work_gives_way_until_shares_are_equal_and_no_further() -> None:
+    cluster = a_cluster(Queue(name="a"), Queue(name="b"), nodes=2, order=Shortest())
+    cluster.feed(asks(f"a{at}", queue="a", keeps=True, left=50.0) for at in range(8))
+    cluster.decide()
+    cluster.feed((asks(f"b{at}", queue="b", keeps=True, left=50.0) for at in range(8)), 5.0)
+    for at in range(1, 20):
+        now = 5.0 + at
+        leaving = [each for each in cluster.decide(now) if isinstance(each, Preempt)]
+        for each in leaving:
+            cluster.feed([Released(run=each.run, ended=False),
+                          asks(each.run, queue=each.run[0], keeps=True, left=50.0)], now)  # fmt: skip
+    used = cluster._queues  # the account itself: there is no other way to see it yet
+    assert used.leaf("a", "default").used == used.leaf("b", "default").used
+
+
+def test_a_queue_of_one_device_class_does_not_spend_the_other() -> None:
+    cluster = a_cluster(Queue(name="a", guarantee=t4(1), borrow=(("T4", 0),)), nodes=4)
+    cluster.feed([asks(f"a{at}", model="", queue="a") for at in range(5)])
+    decisions = [each for each in cluster.decide() if isinstance(each, Place)]
+    assert sum(each.spots[0].node < 3 for each in decisions) == 1 and len(decisions) == 5
+
+
+def test_more_than_a_queue_may_ever_use_is_refused() -> None:
+    cluster = a_cluster(Queue(name="a", guarantee=t4(1), borrow=t4(1)))
+    cluster.feed([asks("a0", 3, queue="a")])
+    [decision] = cluster.decide()
+    assert isinstance(decision, Reject) and decision.why == (
+        "queue 'a' may use at most 2 T4 at the same time, this needs 3 T4"
+    )
+
+
+def test_queues_that_change_while_runs_wait_and_hold() -> None:
+    cluster = a_cluster(Queue(name="a", guarantee=t4(1), borrow=t4(0)), nodes=1)
+    cluster.feed([asks(f"a{at}", queue="a") for at in range(4)])
+    assert len(started(cluster.decide())) == 1
+    cluster.feed([QueuesChanged(queues=())], 1.0)
+    assert len(started(cluster.decide(1.0))) == 3
+    cluster.feed([QueuesChanged(queues=(Queue(name="b", guarantee=t4(4)),)),
+                  asks("b0", 4, queue="b")], 2.0)  # fmt: skip
+    leaving = {each.run for each in cluster.decide(2.0) if isinstance(each, Preempt)}
+    assert leaving == {"a0", "a1", "a2", "a3"}
+
+
+@pytest.mark.parametrize(
+    ("queues", "why"),
+    [
+        ((Queue(name="a", parent="b"), Queue(name="b", parent="a")), "it is below itself: a < b < a"),
+        ((Queue(name="a", parent="a"),), "it is below itself: a < a"),
+        ((Queue(name="a", parent="gone"),), "there is no queue 'gone'"),
+        ((Queue(name="a"), Queue(name="a")), "there are two queues of this name"),
+        (
+            (Queue(name="a", guarantee=t4(1)), Queue(name="b", parent="a", guarantee=t4(2))),
+            "the queues below it are guaranteed 2 T4, it 1 T4",
+        ),
+    ],
+)
+def test_what_is_no_tree(queues: tuple[Queue, ...], why: str) -> None:
+    with pytest.raises(InvalidSpec, match=why):
+        Queues(queues)
