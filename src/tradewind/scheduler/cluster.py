@@ -6,7 +6,7 @@ with the events.
 
 from __future__ import annotations
 
-import heapq
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
@@ -29,7 +29,7 @@ from tradewind.scheduler.events import (
     Withdrawn,
 )
 from tradewind.scheduler.line import File, Front, Key, Line
-from tradewind.scheduler.nodes import Mask, Nodes, Spot
+from tradewind.scheduler.nodes import Nodes, Spot
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Make, Pool
 from tradewind.scheduler.queues import Branch, Queues
@@ -38,14 +38,18 @@ from tradewind.scheduler.queues import Branch, Queues
 SOONER = 0.8
 # It is moved for one that waits if that loses no more than such a part of what the other takes.
 MOVES = 0.01
+# Whoever may interrupt others waits for their end instead where their work would be lost, and the
+# end is known, and that takes no more than such a part of the time that it needs itself; if they
+# have not ended so much later, they go after all.
+WAITS, LATE = 0.5, 1.5
 # What goes on until it is stopped gives its place back last of all.
 PRECIOUS = 1e18
 
 
 @dataclass(slots=True)
 class Held:
-    """A run that has a place. `asked` is what it waited with, `began` when it got it, `amounts` what
-    it holds of its queues, `by` the run that gets its place next."""
+    """A run that has a place. `asked` is what it waited with, `began` when it got its place,
+    `amounts` what it holds of its queues, `by` the run that gets the place next."""
 
     asked: Waiting
     spots: tuple[Spot, ...]
@@ -72,14 +76,16 @@ class Held:
 
 @dataclass(slots=True)
 class Due:
-    """A run for which others make room on the nodes `rows`, of its queues too: who has not gone
-    yet, and who has."""
+    """A run for which others make room. Its `spots` and `amounts` count as held from the beginning,
+    beside those who have not gone yet (`staying`); so nobody else takes them. Until `until` it only
+    waits for their end."""
 
     asked: Waiting
+    spots: tuple[Spot, ...]
     amounts: Amounts
-    rows: tuple[int, ...]
     staying: set[str]
-    gone: list[Held]
+    until: float
+    told: bool = False
 
 
 # By pool, by project of a queue, by run: those that may be interrupted, each with the key that it
@@ -112,7 +118,7 @@ class Cluster:
         twin._gone, twin._line = {**self._gone}, self._line.copy()
         twin._held = {run: replace(held) for run, held in self._held.items()}
         twin._due = {
-            run: replace(due, staying={*due.staying}, gone=[*due.gone])
+            run: replace(due, staying={*due.staying})
             for run, due in self._due.items()
         }
         twin._known, twin._turn, twin.now = self._known, self._turn, self.now
@@ -160,16 +166,14 @@ class Cluster:
             self._give_up(run)
 
     def _give_up(self, run: str) -> Waiting:
-        """Nobody makes room for it any more; who has gone meanwhile leaves the place free."""
+        """Nobody makes room for it any more."""
         due = self._due.pop(run)
         self._turn += 1
-        for held in due.gone:
-            self._free(held)
         for name in due.staying:
-            self._held[name].by = ""
-        self._queues.hold(self._leaf(due.asked), due.amounts, -1)
-        if due.asked.pool in self._pools:
-            self._pools[due.asked.pool].close(due.rows, -1)
+            held = self._held[name]
+            held.by = ""
+            self._queues.use(self._leaf(held.asked), held.amounts)
+        self._free(due)
         return due.asked
 
     def _release(self, event: Released) -> None:
@@ -177,21 +181,20 @@ class Cluster:
         held = self._held.pop(event.run, None)
         if held is None:
             return
-        self._queues.hold(self._leaf(held.asked), held.amounts, -1)
         self._turn += 1
+        self._free(held)
+        if held.by:
+            self._due[held.by].staying.discard(event.run)
+            self._queues.use(self._leaf(held.asked), held.amounts)  # it no longer counted
         if event.ended and self._order is not None:
             self._learn(held)
-        if held.by in self._due:
-            due = self._due[held.by]
-            due.staying.discard(event.run)
-            due.gone.append(held)
-        else:
-            self._free(held)
 
-    def _free(self, held: Held) -> None:
-        pool = self._pools.get(held.asked.pool)
+    def _free(self, one: Held | Due) -> None:
+        """It holds nothing any more."""
+        self._queues.hold(self._leaf(one.asked), one.amounts, -1)
+        pool = self._pools.get(one.asked.pool)
         if pool is not None:
-            pool.free(held.asked.parts, held.spots)
+            pool.free(one.asked.parts, one.spots)
 
     def _learn(self, ended: Held) -> None:
         assert self._order is not None
@@ -232,7 +235,9 @@ class Cluster:
         self._queues = Queues(event.queues)
         self._measure()
         for held in self._held.values():
-            self._queues.hold(self._leaf(held.asked), held.amounts)
+            self._queues.take(self._leaf(held.asked), held.amounts)
+            if not held.by:
+                self._queues.use(self._leaf(held.asked), held.amounts)
         for due in self._due.values():
             self._queues.hold(self._leaf(due.asked), due.amounts)
 
@@ -242,16 +247,24 @@ class Cluster:
     def _count(self, held: Held) -> None:
         """What it holds of its queues anew."""
         leaf, pool = self._leaf(held.asked), self._pools.get(held.asked.pool)
-        self._queues.hold(leaf, held.amounts, -1)
+        count = self._queues.take if held.by else self._queues.hold
+        count(leaf, held.amounts, -1)
         if pool is not None:
             held.amounts = amounts.held(held.asked.parts, held.spots, pool.nodes)
-        self._queues.hold(leaf, held.amounts)
+        count(leaf, held.amounts)
 
     def _occupy(self, event: Occupied) -> None:
         self._line.leave(event.run)
         if event.run not in self._held:
-            asked = Waiting(run=event.run, pool=event.pool, parts=event.parts, since=self.now,
-                            queue=event.queue, project=event.project, stands=event.stands)  # fmt: skip
+            asked = Waiting(
+                run=event.run,
+                pool=event.pool,
+                parts=event.parts,
+                since=self.now,
+                queue=event.queue,
+                project=event.project,
+                stands=event.stands,
+            )
             pool = self._pools.get(event.pool)
             spots = pool.force(event.parts) if pool else ()
             self._held[event.run] = held = Held(asked, spots, self.now, {})
@@ -290,11 +303,17 @@ class Cluster:
                 continue
             file.tried = self._turn
             rivals = rivals or self._rivals()
-            leaving = self._interrupt(pool, waiting, self._victims(waiting, key, rivals))
-            decisions += [Preempt(run=run, by=waiting.run) for run in leaving]
-            if leaving:
+            if self._interrupt(pool, waiting, self._victims(waiting, key, rivals)):
                 self._push(front, file)
+        self._hurry(decisions)
         return decisions
+
+    def _hurry(self, decisions: list[Decided]) -> None:
+        """Whoever has been waited for long enough is told to go."""
+        for due in self._due.values():
+            if self.now >= due.until and not due.told:
+                due.told = True
+                decisions += [Preempt(run=run, by=due.asked.run) for run in sorted(due.staying)]
 
     def _push(self, front: Front, file: File) -> None:
         found = self._line.first(file)
@@ -304,17 +323,15 @@ class Cluster:
     def _settle(self, decisions: list[Decided]) -> None:
         """Those for whom all have made room."""
         for run in [run for run, due in self._due.items() if not due.staying]:
-            rows = self._due[run].rows
-            asked = self._give_up(run)
-            pool = self._pools.get(asked.pool)
-            if pool is None or not self._lay(pool, asked, pool.only(rows), decisions):
-                self._line.join(asked, self._key(asked))  # the pool is not what it was
+            due = self._due.pop(run)
+            self._held[run] = Held(due.asked, due.spots, self.now, due.amounts)
+            decisions.append(Place(run=run, pool=due.asked.pool, spots=due.spots))
 
-    def _lay(self, pool: Pool, asked: Waiting, among: Mask | None, decisions: list[Decided]) -> bool:
-        """Give it a place on nodes of these, where its queues allow it."""
+    def _lay(self, pool: Pool, asked: Waiting, decisions: list[Decided]) -> bool:
+        """Give it a place, where its queues allow it."""
         leaf = self._leaf(asked)
         parts = self._allowed(pool, asked, leaf)
-        spots = pool.lay(parts, among) if parts is not None else None
+        spots = pool.lay(parts) if parts is not None else None
         if spots is None:
             return False
         found = amounts.held(asked.parts, spots, pool.nodes)
@@ -356,7 +373,7 @@ class Cluster:
 
     def _place(self, pool: Pool, waiting: Waiting, decisions: list[Decided]) -> bool:
         """Whether it has left the line: it starts, or never can."""
-        if self._lay(pool, waiting, pool.open(), decisions):
+        if self._lay(pool, waiting, decisions):
             self._line.leave(waiting.run)
             return True
         why = self._never(pool, waiting)
@@ -434,23 +451,38 @@ class Cluster:
         return room.Victim(asked.run, asked.parts, held.spots, loss, due, self._leaf(asked),
                            held.amounts, moves, foreign, asked.keeps)  # fmt: skip
 
-    def _interrupt(self, pool: Pool, waiting: Waiting, victims: list[room.Victim]) -> list[str]:
-        """Who makes room for it; nobody where that does not help."""
+    def _interrupt(self, pool: Pool, waiting: Waiting, victims: list[room.Victim]) -> bool:
+        """Whether others make room for it."""
         stay = [victim for victim in victims if not victim.moves and victim.run in self._held]
         if not victims or not room.enough(pool.nodes, waiting.parts, stay):
-            return []  # nor would it help if others moved: they need as much elsewhere
-        among, leaf = pool.open(), self._leaf(waiting)
-        wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
+            return False  # nor would it help if others moved: they need as much elsewhere
+        leaf, kinds = self._leaf(waiting), pool.nodes.kinds
         found = None
         for able in (stay, victims) if len(stay) < len(victims) else (stay,):
-            with room.Claim(self._queues, leaf, wants) as claim:
-                found = found or room.make(pool.nodes, waiting.parts, able, claim, among)
+            with room.Claim(self._queues, leaf, amounts.asked(waiting.parts, kinds)[0]) as claim:
+                found = found or room.make(pool.nodes, waiting.parts, able, claim)
         if found is None:
-            return []
+            return False
         self._line.leave(waiting.run)
-        self._due[waiting.run] = Due(waiting, wants, found.rows, {*found.leaving}, [])
-        self._queues.hold(leaf, wants)
-        pool.close(found.rows, 1)
+        pool.hold(waiting.parts, found.spots)
+        takes = amounts.held(waiting.parts, found.spots, pool.nodes)
+        until = self._patience(waiting, found.leaving)
+        self._due[waiting.run] = Due(waiting, found.spots, takes, {*found.leaving}, until)
+        self._queues.hold(leaf, takes)
         for run in found.leaving:
-            self._held[run].by = waiting.run
-        return sorted(found.leaving)
+            held = self._held[run]
+            held.by = waiting.run
+            self._queues.use(self._leaf(held.asked), held.amounts, -1)
+        return True
+
+    def _patience(self, waiting: Waiting, leaving: Iterable[str]) -> float:
+        """Until when it only waits for the end of those who would lose their work. What it is
+        guaranteed it gets at once."""
+        going = [self._held[run] for run in leaving]
+        lefts = [held.left(self.now) for held in going if not held.asked.keeps]
+        mine = self._leaf(waiting).parent
+        if not lefts or any(self._leaf(held.asked).parent is not mine for held in going):
+            return 0.0
+        known = [left for left in lefts if left is not None]
+        most = max(known) if len(known) == len(lefts) else math.inf
+        return self.now + most * LATE if most <= WAITS * (waiting.left or 0.0) else 0.0

@@ -1,5 +1,5 @@
-"""Who waits, in order. Those of one project, queue and pool that ask for the same stand in one file:
-when the first of them finds no place, none of them does, and nobody looks at the rest.
+"""Who waits, in order. Those of one project, queue and pool that ask for the same stand in one
+file: when the first of them finds no place, none of them does, and nobody looks at the rest.
 """
 
 from __future__ import annotations

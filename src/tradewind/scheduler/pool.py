@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from tradewind.scheduler.amounts import Parts, each
-from tradewind.scheduler.nodes import Ask, Mask, Nodes, Spot
+from tradewind.scheduler.nodes import Ask, Nodes, Spot
 from tradewind.scheduler.rows import FirstFit, Placer
 
 Make = Callable[[Nodes], Placer]
@@ -16,55 +16,31 @@ Make = Callable[[Nodes], Placer]
 
 @dataclass(slots=True)
 class Pool:
-    """`closed` counts by node for how many runs room is being made there: nobody else is laid on
-    it."""
+    """`firm`: it will not have more than this."""
 
     nodes: Nodes
     placer: Placer
     firm: bool = True
-    closed: dict[int, int] = field(default_factory=dict)
     _empty: Nodes | None = None
 
     def copy(self) -> Pool:
         """The same, which changes by itself."""
         nodes = self.nodes.copy()
-        closed = {**self.closed}
-        return Pool(nodes, self.placer.on(nodes), self.firm, closed, self._empty)
+        return Pool(nodes, self.placer.on(nodes), self.firm, self._empty)
 
-    def lay(self, parts: Parts, among: Mask | None = None) -> tuple[Spot, ...] | None:
+    def lay(self, parts: Parts) -> tuple[Spot, ...] | None:
         """Hold a place for each process, or for none. None: they do not fit together."""
         if not self._may(parts):
             return None
         spots: list[Spot] = []
         for ask in each(parts):
-            spot = self.placer.choose(ask, among)
+            spot = self.placer.choose(ask)
             if spot is None:
                 self.free(parts, tuple(spots))
                 return None
             self._take(spot, ask)
             spots.append(spot)
         return tuple(spots)
-
-    def open(self) -> Mask | None:
-        """The nodes that are not closed; None where all are open."""
-        if not self.closed:
-            return None
-        found = np.ones(len(self.nodes), dtype=np.bool_)
-        found[list(self.closed)] = False
-        return found
-
-    def only(self, rows: Iterable[int]) -> Mask:
-        """These nodes."""
-        found = np.zeros(len(self.nodes), dtype=np.bool_)
-        found[list(rows)] = True
-        return found
-
-    def close(self, rows: Iterable[int], count: int) -> None:
-        """For one run more, or less."""
-        for row in rows:
-            self.closed[row] = self.closed.get(row, 0) + count
-            if not self.closed[row]:
-                del self.closed[row]
 
     def _may(self, parts: Parts) -> bool:
         """Whether it is worth trying: of each part alone there is room for all."""

@@ -37,7 +37,8 @@ class Queue:
 @dataclass(slots=True, eq=False)
 class Branch:
     """A queue, or a project in one (`project`: nothing is guaranteed to it, and nobody is below).
-    `used` is what all below hold; `load` the same with what those below keep for themselves."""
+    `used` is what all below hold, without those who have been told to go; `load` what counts for
+    the limits, with them and with what those below keep for themselves."""
 
     name: str
     parent: Branch | None
@@ -88,8 +89,8 @@ class Queues:
         above = self._plant(known[queue.parent], known) if queue.parent else self.root
         branch = Branch(queue.name, above, weight=queue.weight)
         branch.guarantee = guaranteed(queue, known.values())
-        borrow = dict(queue.borrow)
-        branch.ceiling = {name: branch.guarantee.get(name, 0) + most for name, most in borrow.items()}
+        branch.ceiling = {name: branch.guarantee.get(name, 0) + most
+                          for name, most in queue.borrow}  # fmt: skip
         branch.keep = {name: max(0, branch.guarantee.get(name, 0) - most)
                        for name, most in queue.lend}  # fmt: skip
         above.below.append(branch)
@@ -115,7 +116,8 @@ class Queues:
         twin = Queues(self.given)
         twin.capacity(self._whole)
         for (queue, project), leaf in self._leaves.items():
-            twin.hold(twin.leaf(queue, project), leaf.used)
+            twin.use(twin.leaf(queue, project), leaf.used)
+            twin.take(twin.leaf(queue, project), leaf.load)
         return twin
 
     def capacity(self, whole: Amounts) -> None:
@@ -129,12 +131,21 @@ class Queues:
 
     def hold(self, leaf: Branch, amounts: Amounts, sign: int = 1) -> None:
         """So much more, or less."""
-        for name, amount in amounts.items():
-            self._lift(leaf, name, sign * amount)
-            for branch in leaf.path():
-                branch.used[name] = branch.used.get(name, 0) + sign * amount
+        self.use(leaf, amounts, sign)
+        self.take(leaf, amounts, sign)
+
+    def use(self, leaf: Branch, amounts: Amounts, sign: int = 1) -> None:
+        """Only of what counts as its share."""
         for branch in leaf.path():
+            for name, amount in amounts.items():
+                branch.used[name] = branch.used.get(name, 0) + sign * amount
             branch.share = self._share(branch, branch.used)
+
+    def take(self, leaf: Branch, amounts: Amounts, sign: int = 1) -> None:
+        """Only of what counts for the limits."""
+        if self.limited:
+            for name, amount in amounts.items():
+                self._lift(leaf, name, sign * amount)
 
     @staticmethod
     def _lift(leaf: Branch, name: str, more: int) -> None:

@@ -40,10 +40,10 @@ class Victim:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Who leaves, and the nodes on which there is room then."""
+    """Who leaves, and the places that are free then, one for each process."""
 
-    leaving: frozenset[str] = frozenset()
-    rows: tuple[int, ...] = ()
+    leaving: frozenset[str]
+    spots: tuple[Spot, ...]
 
 
 class Claim:
@@ -122,12 +122,9 @@ def _total(parts: Parts) -> tuple[int, int]:
     )
 
 
-def make(
-    nodes: Nodes, parts: Parts, victims: Iterable[Victim], claim: Claim, among: Mask | None = None
-) -> Room | None:
-    """Who must go so that the queues allow this and it fits on nodes of these; None where it does
-    not help. Node by node, the cheapest first."""
-    among = np.ones(len(nodes), dtype=np.bool_) if among is None else among
+def make(nodes: Nodes, parts: Parts, victims: Iterable[Victim], claim: Claim) -> Room | None:
+    """Who must go so that the queues allow this and it fits; None where it does not help. Node by
+    node, the cheapest first."""
     scratch, left = nodes.copy(), {victim.run: victim for victim in victims}
     forced = claim.quota(left.values())
     if forced is None:
@@ -136,11 +133,11 @@ def make(
     for victim in forced:
         del left[victim.run]
         _give(scratch, victim)
-    rows: list[int] = []
+    spots: list[Spot] = []
     for ask in each(parts):
-        row = _first(scratch, ask, among)
+        row = _first(scratch, ask)
         if row < 0:
-            chosen = _cheapest(scratch, ask, list(left.values()), among, claim)
+            chosen = _cheapest(scratch, ask, list(left.values()), claim)
             if chosen is None:
                 return None
             row, leaving = chosen
@@ -149,17 +146,17 @@ def make(
                 claim.gone(victim)
                 _give(scratch, victim)
             gone += leaving
-        scratch.take(scratch.at(row, ask), ask)
-        rows.append(row)
-    if not _elsewhere(scratch, gone, rows, among):
+        spots.append(scratch.at(row, ask))
+        scratch.take(spots[-1], ask)
+    if not _elsewhere(scratch, gone, spots):
         return None
-    return Room(frozenset(victim.run for victim in gone), tuple(sorted(set(rows))))
+    return Room(frozenset(victim.run for victim in gone), tuple(spots))
 
 
-def _elsewhere(nodes: Nodes, gone: list[Victim], rows: list[int], among: Mask) -> bool:
+def _elsewhere(nodes: Nodes, gone: list[Victim], spots: list[Spot]) -> bool:
     """Whether those that only move find another place."""
-    elsewhere = among.copy()
-    elsewhere[rows] = False
+    elsewhere = np.ones(len(nodes), dtype=np.bool_)
+    elsewhere[[spot.node for spot in spots]] = False
     for ask in [ask for victim in gone if victim.moves for ask in each(victim.parts)]:
         row = _first(nodes, ask, elsewhere)
         if row < 0:
@@ -168,8 +165,8 @@ def _elsewhere(nodes: Nodes, gone: list[Victim], rows: list[int], among: Mask) -
     return True
 
 
-def _first(nodes: Nodes, ask: Ask, among: Mask) -> int:
-    fit = nodes.fit(ask) & among
+def _first(nodes: Nodes, ask: Ask, among: Mask | None = None) -> int:
+    fit = nodes.fit(ask) if among is None else nodes.fit(ask) & among
     row = int(fit.argmax())
     return row if fit[row] else -1
 
@@ -180,12 +177,12 @@ def _give(nodes: Nodes, victim: Victim) -> None:
 
 
 def _cheapest(
-    nodes: Nodes, ask: Ask, victims: list[Victim], among: Mask, claim: Claim
+    nodes: Nodes, ask: Ask, victims: list[Victim], claim: Claim
 ) -> tuple[int, list[Victim]] | None:
     """The node where least is lost until this fits, and who leaves."""
     on: dict[int, list[Victim]] = {}
     for victim in sorted(victims, key=lambda victim: victim.cost):
-        for row in {spot.node for spot in victim.spots if among[spot.node]}:
+        for row in {spot.node for spot in victim.spots}:
             on.setdefault(row, []).append(victim)
     best: tuple[tuple[float, float], int, list[Victim]] | None = None
     for row, here in sorted(on.items()):

@@ -16,12 +16,13 @@ from tradewind.scheduler.events import (
     SchedulerEvent,
     Waiting,
 )
+from tradewind.scheduler.queues import DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One run of a trace: comes at `at` (seconds), works for `seconds`; `restart` is what beginning
-    takes, each time."""
+    takes, each time. `keeps`: its work is kept when it is interrupted."""
 
     name: str
     at: float
@@ -30,6 +31,8 @@ class Job:
     owner: str = ""
     restart: float = 0.0
     priority: int = 0
+    queue: str = DEFAULT
+    keeps: bool = True
 
 
 @dataclass(slots=True)
@@ -90,7 +93,8 @@ class Replay:
             left=job.seconds - attained if self.known else None,
             attained=attained,
             restart=job.restart,
-            keeps=True,
+            queue=job.queue,
+            keeps=job.keeps,
         )
 
     def _ended(self, at: float, number: int, name: str) -> list[SchedulerEvent]:
@@ -111,9 +115,9 @@ class Replay:
         if isinstance(decision, Reject):
             return []
         began, asked, _ = self._running.pop(decision.run)
-        worked = max(0.0, self.now - began - asked.restart)
+        worked = max(0.0, self.now - began - asked.restart) if asked.keeps else 0.0
         outcome.interrupted += 1
-        outcome.lost += min(self.now - began, asked.restart)
+        outcome.lost += self.now - began - worked
         self._attained[decision.run] = asked.attained + worked
         back = self._asks(outcome.job, asked.attained + worked)
         return [Released(run=decision.run, ended=False), back]

@@ -1,0 +1,130 @@
+"""Many small runs under quotas: the generator files of Kueue's own performance test.
+
+Cohorts of queues, each queue with a quota, a limit of what it may borrow within its cohort, and
+sets of workloads that come one after the other at an interval. A unit is one core here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tradewind.base.errors import InvalidData, Location, NotFound
+from tradewind.scheduler.nodes import WHOLE, Ask, Node
+from tradewind.scheduler.queues import Queue
+from tradewind.simulator.replay import Job
+
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+Some = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Workload(_Read):
+    """What one asks for: units, for so many milliseconds."""
+
+    className: str
+    runtimeMs: Some
+    priority: int = 0
+    request: Some
+
+
+class WorkloadsSet(_Read):
+    """So many times all these workloads, at an interval in milliseconds."""
+
+    count: Some
+    creationIntervalMs: Count
+    workloads: Annotated[list[Workload], Field(min_length=1)]
+
+
+class QueuesSet(_Read):
+    """So many queues alike."""
+
+    className: str
+    count: Some
+    nominalQuota: Count
+    borrowingLimit: Count | None = None
+    workloadsSets: list[WorkloadsSet]
+
+
+class Cohort(_Read):
+    """So many cohorts alike."""
+
+    className: str
+    count: Some
+    queuesSets: Annotated[list[QueuesSet], Field(min_length=1)]
+
+
+class Generator(_Read):
+    """The whole file."""
+
+    cohorts: Annotated[list[Cohort], Field(min_length=1)]
+
+    def queues(self) -> list[Queue]:
+        """A cohort is a queue above its own, and lends and borrows nothing."""
+        found = []
+        for cohort, name in self._cohorts():
+            found.append(Queue(name=name, borrow=(("cpu", 0),), lend=(("cpu", 0),)))
+            for each, queue in _queues(cohort, name):
+                quota, borrow = each.nominalQuota, each.borrowingLimit
+                limit = () if borrow is None else (("cpu", borrow * WHOLE),)
+                found.append(Queue(name=queue, parent=name, borrow=limit,
+                                   guarantee=(("cpu", quota * WHOLE),)))  # fmt: skip
+        return found
+
+    def nodes(self) -> list[Node]:
+        """One machine that holds all quotas."""
+        units = sum(each.nominalQuota for cohort, name in self._cohorts()
+                    for each, _ in _queues(cohort, name))  # fmt: skip
+        return [Node(name="units", cpu=units * WHOLE)]
+
+    def jobs(self) -> list[Job]:
+        """All that come, by their moment in seconds."""
+        found = []
+        for cohort, above in self._cohorts():
+            for each, queue in _queues(cohort, above):
+                for number, several in enumerate(each.workloadsSets):
+                    for at in range(several.count):
+                        found += [
+                            _job(f"{queue}-{number}-{at}-{which}", queue, one,
+                                 at * several.creationIntervalMs / 1000)
+                            for which, one in enumerate(several.workloads)
+                        ]  # fmt: skip
+        return sorted(found, key=lambda job: job.at)
+
+    def _cohorts(self) -> list[tuple[Cohort, str]]:
+        return [(each, f"{each.className}-{number}-{at}")
+                for number, each in enumerate(self.cohorts)
+                for at in range(each.count)]  # fmt: skip
+
+
+def _queues(cohort: Cohort, above: str) -> list[tuple[QueuesSet, str]]:
+    return [(each, f"{above}-{each.className}-{number}-{at}")
+            for number, each in enumerate(cohort.queuesSets)
+            for at in range(each.count)]  # fmt: skip
+
+
+def _job(name: str, queue: str, one: Workload, at: float) -> Job:
+    return Job(name=name, at=at, seconds=one.runtimeMs / 1000, queue=queue, keeps=False,
+               owner=one.className, priority=one.priority,
+               parts=((Ask(cpu=one.request * WHOLE), 1),))  # fmt: skip
+
+
+def read(path: Path) -> Generator:
+    """Raises NotFound, InvalidData for what is no such file (located)."""
+    if not path.is_file():
+        raise NotFound(f"there is no file {str(path)!r}")
+    place = Location(file=str(path))
+    try:
+        return Generator.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidData(f"not YAML: {error}", where=place) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InvalidData(first["msg"], where=Location(file=str(path), field=field)) from None
