@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from tradewind.scheduler import amounts, room
@@ -29,7 +29,7 @@ from tradewind.scheduler.events import (
     Withdrawn,
 )
 from tradewind.scheduler.line import File, Front, Key, Line
-from tradewind.scheduler.nodes import Nodes, Spot
+from tradewind.scheduler.nodes import Nodes, Reserve, Spot
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Make, Pool
 from tradewind.scheduler.queues import Branch, Queues
@@ -38,10 +38,8 @@ from tradewind.scheduler.queues import Branch, Queues
 SOONER = 0.8
 # It is moved for one that waits if that loses no more than such a part of what the other takes.
 MOVES = 0.01
-# Whoever may interrupt others waits for their end instead where their work would be lost, and the
-# end is known, and that takes no more than such a part of the time that it needs itself; if they
-# have not ended so much later, they go after all.
-WAITS, LATE = 0.5, 1.5
+# Those whose end is waited for go after all when it takes so many times as long.
+LATE = 1.5
 # What goes on until it is stopped gives its place back last of all.
 PRECIOUS = 1e18
 
@@ -76,15 +74,15 @@ class Held:
 
 @dataclass(slots=True)
 class Due:
-    """A run for which others make room. Its `spots` and `amounts` count as held from the beginning,
-    beside those who have not gone yet (`staying`); so nobody else takes them. Until `until` it only
-    waits for their end."""
+    """A run for which others make room on `spots`, and have not gone yet (`staying`). `reserved` is
+    what nobody else may have meanwhile. Until `until` it only waits for their end."""
 
     asked: Waiting
     spots: tuple[Spot, ...]
     amounts: Amounts
     staying: set[str]
     until: float
+    reserved: dict[int, Reserve] = field(default_factory=dict)
     told: bool = False
 
 
@@ -117,10 +115,7 @@ class Cluster:
         twin._pools = {name: pool.copy() for name, pool in self._pools.items()}
         twin._gone, twin._line = {**self._gone}, self._line.copy()
         twin._held = {run: replace(held) for run, held in self._held.items()}
-        twin._due = {
-            run: replace(due, staying={*due.staying})
-            for run, due in self._due.items()
-        }
+        twin._due = {run: replace(due, staying={*due.staying}) for run, due in self._due.items()}
         twin._known, twin._turn, twin.now = self._known, self._turn, self.now
         return twin
 
@@ -172,8 +167,10 @@ class Cluster:
         for name in due.staying:
             held = self._held[name]
             held.by = ""
-            self._queues.use(self._leaf(held.asked), held.amounts)
-        self._free(due)
+            self._queues.then(self._leaf(held.asked), held.amounts)
+        self._queues.then(self._leaf(due.asked), due.amounts, -1)
+        if due.asked.pool in self._pools:
+            self._pools[due.asked.pool].reserve(due.reserved, -1)
         return due.asked
 
     def _release(self, event: Released) -> None:
@@ -182,19 +179,27 @@ class Cluster:
         if held is None:
             return
         self._turn += 1
-        self._free(held)
+        leaf, pool = self._leaf(held.asked), self._pools.get(held.asked.pool)
+        self._queues.now(leaf, held.amounts, -1)
+        if pool is not None:
+            pool.free(held.asked.parts, held.spots)
         if held.by:
             self._due[held.by].staying.discard(event.run)
-            self._queues.use(self._leaf(held.asked), held.amounts)  # it no longer counted
+            self._reserve(self._due[held.by])
+        else:
+            self._queues.then(leaf, held.amounts, -1)
         if event.ended and self._order is not None:
             self._learn(held)
 
-    def _free(self, one: Held | Due) -> None:
-        """It holds nothing any more."""
-        self._queues.hold(self._leaf(one.asked), one.amounts, -1)
-        pool = self._pools.get(one.asked.pool)
+    def _reserve(self, due: Due) -> None:
+        """What those leave that still have to go is kept by them; the rest nobody may have."""
+        pool = self._pools.get(due.asked.pool)
         if pool is not None:
-            pool.free(one.asked.parts, one.spots)
+            going = [self._held[run] for run in due.staying]
+            pool.reserve(due.reserved, -1)
+            left = [(held.asked.parts, held.spots) for held in going]
+            due.reserved = room.beyond(due.asked.parts, due.spots, left)
+            pool.reserve(due.reserved)
 
     def _learn(self, ended: Held) -> None:
         assert self._order is not None
@@ -235,11 +240,11 @@ class Cluster:
         self._queues = Queues(event.queues)
         self._measure()
         for held in self._held.values():
-            self._queues.take(self._leaf(held.asked), held.amounts)
+            self._queues.now(self._leaf(held.asked), held.amounts)
             if not held.by:
-                self._queues.use(self._leaf(held.asked), held.amounts)
+                self._queues.then(self._leaf(held.asked), held.amounts)
         for due in self._due.values():
-            self._queues.hold(self._leaf(due.asked), due.amounts)
+            self._queues.then(self._leaf(due.asked), due.amounts)
 
     def _leaf(self, asked: Waiting) -> Branch:
         return self._queues.leaf(asked.queue, asked.project)
@@ -247,7 +252,7 @@ class Cluster:
     def _count(self, held: Held) -> None:
         """What it holds of its queues anew."""
         leaf, pool = self._leaf(held.asked), self._pools.get(held.asked.pool)
-        count = self._queues.take if held.by else self._queues.hold
+        count = self._queues.now if held.by else self._queues.hold
         count(leaf, held.amounts, -1)
         if pool is not None:
             held.amounts = amounts.held(held.asked.parts, held.spots, pool.nodes)
@@ -323,7 +328,17 @@ class Cluster:
     def _settle(self, decisions: list[Decided]) -> None:
         """Those for whom all have made room."""
         for run in [run for run, due in self._due.items() if not due.staying]:
-            due = self._due.pop(run)
+            due = self._due[run]
+            leaf, pool = self._leaf(due.asked), self._pools[due.asked.pool]
+            self._queues.then(leaf, due.amounts, -1)
+            full = self._queues.full(leaf, due.amounts)
+            self._queues.then(leaf, due.amounts)
+            if full:  # of its queues others still have to go, for others
+                continue
+            del self._due[run]
+            self._queues.now(leaf, due.amounts)
+            pool.reserve(due.reserved, -1)
+            pool.hold(due.asked.parts, due.spots)
             self._held[run] = Held(due.asked, due.spots, self.now, due.amounts)
             decisions.append(Place(run=run, pool=due.asked.pool, spots=due.spots))
 
@@ -464,25 +479,26 @@ class Cluster:
         if found is None:
             return False
         self._line.leave(waiting.run)
-        pool.hold(waiting.parts, found.spots)
         takes = amounts.held(waiting.parts, found.spots, pool.nodes)
         until = self._patience(waiting, found.leaving)
-        self._due[waiting.run] = Due(waiting, found.spots, takes, {*found.leaving}, until)
-        self._queues.hold(leaf, takes)
+        due = Due(waiting, found.spots, takes, {*found.leaving}, until)
+        self._due[waiting.run] = due
+        self._queues.then(leaf, takes)
         for run in found.leaving:
             held = self._held[run]
             held.by = waiting.run
-            self._queues.use(self._leaf(held.asked), held.amounts, -1)
+            self._queues.then(self._leaf(held.asked), held.amounts, -1)
+        self._reserve(due)
         return True
 
     def _patience(self, waiting: Waiting, leaving: Iterable[str]) -> float:
-        """Until when it only waits for the end of those who would lose their work. What it is
-        guaranteed it gets at once."""
+        """Until when it only waits for the end of those who would lose their work: where that is
+        known, and costs it less than they would lose. What it is guaranteed it gets at once."""
         going = [self._held[run] for run in leaving]
         lefts = [held.left(self.now) for held in going if not held.asked.keeps]
         mine = self._leaf(waiting).parent
         if not lefts or any(self._leaf(held.asked).parent is not mine for held in going):
             return 0.0
-        known = [left for left in lefts if left is not None]
-        most = max(known) if len(known) == len(lefts) else math.inf
-        return self.now + most * LATE if most <= WAITS * (waiting.left or 0.0) else 0.0
+        most = max(math.inf if left is None else left for left in lefts)
+        lost = sum(held.unsaved(self.now) for held in going)
+        return self.now + most * LATE if most * waiting.width < lost else 0.0

@@ -7,7 +7,7 @@ of a device, bytes), so that what is taken and given back is exact for ever.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -78,6 +78,31 @@ class Spot:
 
     node: int
     devices: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Reserve:
+    """So much of one node: `devices` by column, in thousandths."""
+
+    cpu: int = 0
+    memory: int = 0
+    devices: dict[int, int] = field(default_factory=dict)
+
+    def add(self, spot: Spot, ask: Ask, sign: int = 1) -> None:
+        """What a process takes there."""
+        self.cpu += sign * ask.cpu
+        self.memory += sign * ask.memory
+        for at, device in enumerate(spot.devices):
+            share = ask.share if at < ask.devices else WHOLE
+            self.devices[device] = self.devices.get(device, 0) + sign * share
+
+    def positive(self) -> Reserve:
+        """Without what is below zero."""
+        return Reserve(
+            max(0, self.cpu),
+            max(0, self.memory),
+            {device: share for device, share in self.devices.items() if share > 0},
+        )
 
 
 class Nodes:
@@ -174,6 +199,15 @@ class Nodes:
     def give(self, spot: Spot, ask: Ask) -> None:
         """Give it back."""
         self._change(spot, ask, +1)
+
+    def reserve(self, row: int, of: Reserve, sign: int) -> None:
+        """Nobody may have so much of a node (or may again, where `sign` is below zero)."""
+        self.cpu[row] -= sign * of.cpu
+        self.memory[row] -= sign * of.memory
+        for device, share in of.devices.items():
+            before = int(self.devices[row, device])
+            self.devices[row, device] = before - sign * share
+            self.idle[row] += (before - sign * share == WHOLE) - (before == WHOLE)
 
     def _change(self, spot: Spot, ask: Ask, sign: int) -> None:
         row = spot.node

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from tradewind.scheduler.amounts import Parts, each
-from tradewind.scheduler.nodes import Ask, Nodes, Spot
+from tradewind.scheduler.nodes import Ask, Nodes, Reserve, Spot
 from tradewind.scheduler.rows import FirstFit, Placer
 
 Make = Callable[[Nodes], Placer]
@@ -82,6 +82,12 @@ class Pool:
         for spot, ask in zip(spots, each(parts), strict=True):
             self._take(spot, ask)
 
+    def reserve(self, found: Mapping[int, Reserve], sign: int = 1) -> None:
+        """Nobody may have this, or may again."""
+        for row, reserve in found.items():
+            self.nodes.reserve(row, reserve, sign)
+            self.placer.changed(row)
+
     def _take(self, spot: Spot, ask: Ask) -> None:
         self.nodes.take(spot, ask)
         self.placer.changed(spot.node)
@@ -109,4 +115,3 @@ class Pool:
         if self._empty is None:
             self._empty = Nodes(self.nodes.nodes)
         return self._empty
-

@@ -37,8 +37,8 @@ class Queue:
 @dataclass(slots=True, eq=False)
 class Branch:
     """A queue, or a project in one (`project`: nothing is guaranteed to it, and nobody is below).
-    `used` is what all below hold, without those who have been told to go; `load` what counts for
-    the limits, with them and with what those below keep for themselves."""
+    `used` is what all below hold when those have gone who have been told to; `load` the same with
+    what those below keep for themselves, `now` that at this moment."""
 
     name: str
     parent: Branch | None
@@ -50,6 +50,7 @@ class Branch:
     below: list[Branch] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
     load: dict[str, int] = field(default_factory=dict)
+    now: dict[str, int] = field(default_factory=dict)
     share: float = 0.0
 
     def path(self) -> Iterator[Branch]:
@@ -95,8 +96,8 @@ class Queues:
                        for name, most in queue.lend}  # fmt: skip
         above.below.append(branch)
         self._queues[queue.name] = branch
-        for name, amount in branch.keep.items():
-            self._lift(above, name, amount)
+        for account in ("now", "load"):
+            _lift(above, account, branch.keep, +1)
         return branch
 
     def leaf(self, queue: str, project: str) -> Branch:
@@ -116,8 +117,8 @@ class Queues:
         twin = Queues(self.given)
         twin.capacity(self._whole)
         for (queue, project), leaf in self._leaves.items():
-            twin.use(twin.leaf(queue, project), leaf.used)
-            twin.take(twin.leaf(queue, project), leaf.load)
+            twin.now(twin.leaf(queue, project), leaf.now)
+            twin.then(twin.leaf(queue, project), leaf.used)
         return twin
 
     def capacity(self, whole: Amounts) -> None:
@@ -131,32 +132,22 @@ class Queues:
 
     def hold(self, leaf: Branch, amounts: Amounts, sign: int = 1) -> None:
         """So much more, or less."""
-        self.use(leaf, amounts, sign)
-        self.take(leaf, amounts, sign)
+        self.now(leaf, amounts, sign)
+        self.then(leaf, amounts, sign)
 
-    def use(self, leaf: Branch, amounts: Amounts, sign: int = 1) -> None:
-        """Only of what counts as its share."""
+    def now(self, leaf: Branch, amounts: Amounts, sign: int = 1) -> None:
+        """Only at this moment, while some have been told to go and have not yet gone."""
+        if self.limited:
+            _lift(leaf, "now", amounts, sign)
+
+    def then(self, leaf: Branch, amounts: Amounts, sign: int = 1) -> None:
+        """Only when they have gone, and those they go for have come; shares count so."""
         for branch in leaf.path():
             for name, amount in amounts.items():
                 branch.used[name] = branch.used.get(name, 0) + sign * amount
             branch.share = self._share(branch, branch.used)
-
-    def take(self, leaf: Branch, amounts: Amounts, sign: int = 1) -> None:
-        """Only of what counts for the limits."""
         if self.limited:
-            for name, amount in amounts.items():
-                self._lift(leaf, name, sign * amount)
-
-    @staticmethod
-    def _lift(leaf: Branch, name: str, more: int) -> None:
-        """What a branch keeps for itself counts above it as if it were held."""
-        branch: Branch | None = leaf
-        while branch is not None and more:
-            before = branch.load.get(name, 0)
-            branch.load[name] = before + more
-            keep = branch.keep.get(name, 0)
-            more = max(before + more, keep) - max(before, keep)
-            branch = branch.parent
+            _lift(leaf, "load", amounts, sign)
 
     def _share(self, branch: Branch, used: Amounts) -> float:
         most = 0.0
@@ -170,19 +161,13 @@ class Queues:
     # --- who may take what -------------------------------------------------------------------
 
     def full(self, leaf: Branch, more: Amounts) -> tuple[Branch, str] | None:
-        """Who may not hold so much more, and of what; None: all may."""
-        for name, amount in more.items():
-            if name not in self.limited:
-                continue
-            for branch in leaf.path():
-                load = branch.load.get(name, 0)
-                most = branch.ceiling.get(name)
-                if most is not None and load + amount > most:
-                    return branch, name
-                keep = branch.keep.get(name, 0)
-                amount = max(load + amount, keep) - max(load, keep)
-                if not amount:
-                    break
+        """Who may not hold so much more, and of what, now or when those have gone who have been
+        told to; None: all may."""
+        for name, amount in more.items() if self.limited else ():
+            for account in ("now", "load") if name in self.limited else ():
+                found = _over(leaf, account, name, amount)
+                if found is not None:
+                    return found, name
         return None
 
     def never(self, leaf: Branch, wants: Amounts) -> str:
@@ -219,6 +204,33 @@ class Queues:
             for name, amount in more.items()
             if name in self.limited
         )
+
+
+def _lift(leaf: Branch, account: str, amounts: Amounts, sign: int) -> None:
+    """What a branch keeps for itself counts above it as if it were held."""
+    for name, amount in amounts.items():
+        more = sign * amount
+        for branch in leaf.path():
+            known: dict[str, int] = getattr(branch, account)
+            before = known.get(name, 0)
+            known[name] = before + more
+            keep = branch.keep.get(name, 0)
+            more = max(before + more, keep) - max(before, keep)
+            if not more:
+                break
+
+
+def _over(leaf: Branch, account: str, name: str, more: int) -> Branch | None:
+    """The first one that would be beyond its ceiling."""
+    for branch in leaf.path():
+        before = getattr(branch, account).get(name, 0)
+        if before + more > branch.ceiling.get(name, math.inf):
+            return branch
+        keep = branch.keep.get(name, 0)
+        more = max(before + more, keep) - max(before, keep)
+        if not more:
+            break
+    return None
 
 
 def apart(one: Branch, other: Branch) -> tuple[Branch, Branch]:

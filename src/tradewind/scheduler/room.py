@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tradewind.scheduler.amounts import Amounts, Parts, each
-from tradewind.scheduler.nodes import Ask, Mask, Nodes, Spot
+from tradewind.scheduler.nodes import Ask, Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.queues import Branch, Queues
 
 
@@ -151,6 +151,20 @@ def make(nodes: Nodes, parts: Parts, victims: Iterable[Victim], claim: Claim) ->
     if not _elsewhere(scratch, gone, spots):
         return None
     return Room(frozenset(victim.run for victim in gone), tuple(spots))
+
+
+def beyond(
+    parts: Parts, spots: Iterable[Spot], going: Iterable[tuple[Parts, tuple[Spot, ...]]]
+) -> dict[int, Reserve]:
+    """By node, what these places take beyond what those that still have to go will leave there."""
+    found: dict[int, Reserve] = {}
+    for spot, ask in zip(spots, each(parts), strict=True):
+        found.setdefault(spot.node, Reserve()).add(spot, ask)
+    for theirs, where in going:
+        for spot, ask in zip(where, each(theirs), strict=False):
+            if spot.node in found:
+                found[spot.node].add(spot, ask, -1)
+    return {row: reserve.positive() for row, reserve in found.items()}
 
 
 def _elsewhere(nodes: Nodes, gone: list[Victim], spots: list[Spot]) -> bool:

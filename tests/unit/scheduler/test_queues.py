@@ -183,7 +183,9 @@ def test_lent_capacity_comes_back_even_from_what_loses_its_work() -> None:
     assert len(started(cluster.decide())) == 8
     cluster.feed([asks("a0", 2, queue="a")], 5.0)
     leaving = cluster.decide(5.0)
-    assert len(leaving) == 2 and {each.by for each in leaving if isinstance(each, Preempt)} == {"a0"}
+    assert len(leaving) == 2 and {each.by for each in leaving if isinstance(each, Preempt)} == {
+        "a0"
+    }
     assert cluster.decide(6.0) == []
     cluster.feed([Released(run=each.run, ended=False) for each in leaving], 7.0)
     assert started(cluster.decide(7.0)) == ["a0"]
@@ -196,7 +198,9 @@ def test_who_is_within_its_guarantee_is_left_alone() -> None:
     assert len(started(cluster.decide())) == 4
     cluster.feed([asks("b2", queue="b", priority=1), asks("a2", queue="a")], 5.0)
     leaving = cluster.decide(5.0)
-    assert [(each.run[0], each.by) for each in leaving if isinstance(each, Preempt)] == [("b", "b2")]
+    assert [(each.run[0], each.by) for each in leaving if isinstance(each, Preempt)] == [
+        ("b", "b2")
+    ]
 
 
 def test_what_keeps_its_work_gives_way_until_shares_are_equal_and_no_further() -> None:
@@ -245,7 +249,10 @@ def test_queues_that_change_while_runs_wait_and_hold() -> None:
 @pytest.mark.parametrize(
     ("queues", "why"),
     [
-        ((Queue(name="a", parent="b"), Queue(name="b", parent="a")), "it is below itself: a < b < a"),
+        (
+            (Queue(name="a", parent="b"), Queue(name="b", parent="a")),
+            "it is below itself: a < b < a",
+        ),
         ((Queue(name="a", parent="a"),), "it is below itself: a < a"),
         ((Queue(name="a", parent="gone"),), "there is no queue 'gone'"),
         ((Queue(name="a"), Queue(name="a")), "there are two queues of this name"),
