@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tradewind.scheduler.cluster import Cluster
@@ -17,11 +17,18 @@ from tradewind.scheduler.events import (
     Waiting,
 )
 
+# Hears how far a simulation is, from 0 to 1.
+Tell = Callable[[float], None]
+
+
+def nobody(part: float) -> None:
+    """Nobody wants to know how far it is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One run of a trace: comes at `at` (seconds), works for `seconds`; `restart` is what beginning
-    takes, each time."""
+    takes, each time; `keeps`: it may be interrupted, and its work is kept."""
 
     name: str
     at: float
@@ -30,34 +37,40 @@ class Job:
     owner: str = ""
     restart: float = 0.0
     priority: int = 0
+    keeps: bool = True
 
 
 @dataclass(slots=True)
 class Outcome:
     """What became of a job: when it first began and when it ended (-1: never), how often it was
-    interrupted and how many seconds of work were lost by that."""
+    interrupted and how many seconds of work were lost by that; `spans` is when it held its place,
+    from when to when."""
 
     job: Job
     began: float = -1.0
     ended: float = -1.0
     interrupted: int = 0
     lost: float = 0.0
+    spans: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Replay:
-    """One trace, carried out. `known`: the scheduler is told how long each takes."""
+    """One trace, carried out. `known`: the scheduler is told how long each takes. `tell` hears how
+    far it is, in parts of all."""
 
     machine: Cluster
     pool: str
     jobs: Sequence[Job]
     known: bool = True
+    tell: Tell = nobody
     now: float = 0.0
     events: int = 0
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     _running: dict[str, tuple[float, Waiting, int]] = field(default_factory=dict)
     _ends: list[tuple[float, int, str]] = field(default_factory=list)
     _number: int = 0
+    _over: int = 0
     _attained: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> list[Outcome]:
@@ -75,6 +88,8 @@ class Replay:
                 told.append(self._asks(coming[at], 0.0))
                 at += 1
             self.events += len(told)
+            # Every job comes once and ends once.
+            self.tell((at + self._over) / (2 * len(coming)))
             while told:
                 self.machine.feed(told, self.now)
                 told = [event for each in self.machine.decide(self.now) for event in self._do(each)]
@@ -90,14 +105,16 @@ class Replay:
             left=job.seconds - attained if self.known else None,
             attained=attained,
             restart=job.restart,
-            keeps=True,
+            keeps=job.keeps,
         )
 
     def _ended(self, at: float, number: int, name: str) -> list[SchedulerEvent]:
         if name not in self._running or self._running[name][2] != number:
             return []  # it was interrupted since
-        del self._running[name]
+        began, _, _ = self._running.pop(name)
+        self._over += 1
         self.outcomes[name].ended = at
+        self.outcomes[name].spans.append((began, at))
         return [Released(run=name)]
 
     def _do(self, decision: Place | Preempt | Reject) -> list[SchedulerEvent]:
@@ -113,6 +130,7 @@ class Replay:
         began, asked, _ = self._running.pop(decision.run)
         worked = max(0.0, self.now - began - asked.restart)
         outcome.interrupted += 1
+        outcome.spans.append((began, self.now))
         outcome.lost += min(self.now - began, asked.restart)
         self._attained[decision.run] = asked.attained + worked
         back = self._asks(outcome.job, asked.attained + worked)
