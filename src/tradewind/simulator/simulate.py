@@ -19,7 +19,7 @@ from tradewind.scheduler.rows import FirstFit
 from tradewind.scheduler.value import Value
 from tradewind.simulator import afresh, filling, history, placers, traces
 from tradewind.simulator.replay import Job, Outcome, Replay
-from tradewind.simulator.watching import Account, Watch, over_time
+from tradewind.simulator.watching import Account, Watch, over_time, unit_of
 
 OURS = "default"
 PERCENT = (80, 90, 95, 100, 110, 120, 130)
@@ -50,6 +50,11 @@ class Scene:
     nodes: list[Node]
     pods: list[Ask] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+
+    @property
+    def unit(self) -> str:
+        """What the cluster is counted in."""
+        return unit_of(self.nodes)
 
     def check(self, policy: str) -> None:
         """Raises UserError for a policy that is none for this."""

@@ -19,7 +19,7 @@ from tradewind.simulator.replay import Outcome, Tell, nobody
 
 Floats = NDArray[np.float64]
 # Jobs: so many spans of time, each with its mean.
-SPANS = 600
+SPANS = 240
 # Processes: a look at each half per cent asked for.
 ASKED = np.arange(0.0, 130.25, 0.5)
 
