@@ -71,8 +71,13 @@ def draw(path: Path, lines: Sequence[Line], stay: bool, title: str, unit: str) -
         policies = list(dict.fromkeys(line.policy for line in lines))
         for number, policy in enumerate(policies):
             # Dashes are lost in a line that goes up and down all the time, as those of jobs do.
-            look = {"color": COLOURS[number % len(COLOURS)], "label": policy,
-                    "linestyle": DASHES[number % len(DASHES)] if stay else "-"}  # fmt: skip
+            # The first one lies on top.
+            look = {
+                "label": policy,
+                "color": COLOURS[number % len(COLOURS)],
+                "linestyle": DASHES[number % len(DASHES)] if stay else "-",
+                "zorder": 9 - number / 9,
+            }
             found = [line for line in lines if line.policy == policy]
             for panel, name in zip(panels, ("held", "runs", "idle", "wanted"), strict=True):
                 _curve(panel, found, name, scale, look)
@@ -101,7 +106,11 @@ def _curve(
 
 
 def _words(panels: Sequence[Any], stay: bool, unit: str, time: str) -> None:
-    idle = "Fragmentation: of no use to a typical process" if stay else "Idle while runs wait"
+    idle = (
+        "Fragmentation: of no use to a typical process"
+        if stay
+        else "Fragmentation: idle while runs wait"
+    )
     titles = ("Utilisation: held", "Waiting: runs", idle, f"Waiting: {unit} asked for")
     if stay:
         titles = (titles[0], "Without a place: processes", idle, f"Without a place: {unit}")
@@ -112,7 +121,8 @@ def _words(panels: Sequence[Any], stay: bool, unit: str, time: str) -> None:
         panel.set_ylabel(label)
         panel.margins(x=0)
         panel.set_xlim(left=HALF if stay else 0)
-        panel.set_ylim(bottom=0)
+        # Nothing at all is a line at the bottom, not a scale of thousandths.
+        panel.set_ylim(0, max(1.0, panel.get_ylim()[1]))
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     panels[0].set_ylim(HALF if stay else 0, 102)
     for panel in panels[2:]:
@@ -126,7 +136,7 @@ def _points(lines: Sequence[Line], stay: bool) -> str:
         return f"mean and range of {seeds} seeds" if seeds > 1 else "one seed"
     spans = [float(line.at[1] - line.at[0]) for line in lines]
     least, most = format_duration(min(spans)), format_duration(max(spans))
-    return f"means of {least}" + (f" to {most}" if most != least else "")
+    return f"each point the mean of {least}" + (f" to {most}" if most != least else "")
 
 
 def _time(lines: Sequence[Line]) -> tuple[str, float]:

@@ -167,11 +167,17 @@ def _replayed(there: Scene, policy: str, known: bool, watch: Watch) -> Json:
     else:
         outcomes = afresh.replay(there.nodes, there.jobs, afresh.ORDERS[policy], watch.tell)
     if not outcomes:
-        raise InvalidData("no job of this trace fits this cluster")
+        raise InvalidData("no job of this trace fits this cluster", hint=_bare(there))
     if watch.wanted:
         watch.lines.append(over_time(policy, outcomes, there.nodes))
     return {"trace": "jobs", "policy": policy, "known": known, **summary(outcomes),
             "left_out": len(there.jobs) - len(outcomes), "events": events}  # fmt: skip
+
+
+def _bare(there: Scene) -> str:
+    if any(node.cpu for node in there.nodes):
+        return ""
+    return "machines as in 64x8 have devices only; cores and memory are told in a table of machines"
 
 
 def summary(outcomes: Sequence[Outcome]) -> Json:

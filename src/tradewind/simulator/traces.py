@@ -47,6 +47,7 @@ def nodes(text: str) -> list[Node]:
             raise InvalidData(f"{text}: a cluster of nothing", hint="for example 8x4")
         return [Node(name=f"n{at}", cpu=0, devices=(("", devices),)) for at in range(count)]
     _, rows = table(Path(text), (NODES,))
+    _once(rows, "sn", "machine")
     return [
         Node(
             name=row["sn"],

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from tradewind.base.errors import UserError
 from tradewind.cli.show import Out
-from tradewind.sdk import local
 
 if TYPE_CHECKING:
     from tradewind.simulator.simulate import Scene
@@ -128,6 +127,8 @@ def _scene(args: argparse.Namespace, out: Out) -> Scene | None:
 
 def _ended(args: argparse.Namespace, out: Out) -> tuple[list[Json], list[Json]]:
     """The runs that have ended, with all that is known of each, and the pools."""
+    from tradewind.sdk import local
+
     limit = LIMIT if args.limit is None else args.limit
     with local.connect() as client, _watched(1) as watch:
         listed = client.runs.list(project=args.project, state=ENDED, limit=limit or None)
