@@ -68,6 +68,7 @@ def draw(path: Path, lines: Sequence[Line], stay: bool, title: str, unit: str) -
         figure = figures.Figure(figsize=(11, 7.2), layout="constrained")
         panels = list(figure.subplots(2, 2, sharex=True).flat)
         word, scale = ("", 1.0) if stay else _time(lines)
+        least = HALF if stay else 0
         policies = list(dict.fromkeys(line.policy for line in lines))
         for number, policy in enumerate(policies):
             # Dashes are lost in a line that goes up and down all the time, as those of jobs do.
@@ -80,9 +81,11 @@ def draw(path: Path, lines: Sequence[Line], stay: bool, title: str, unit: str) -
             }
             found = [line for line in lines if line.policy == policy]
             for panel, name in zip(panels, ("held", "runs", "idle", "wanted"), strict=True):
-                _curve(panel, found, name, scale, look)
+                _curve(panel, found, name, least, scale, look)
         _words(panels, stay, unit, word)
         figure.align_ylabels(panels)
+        if len(policies) == 1:
+            title += f", {policies[0]}"
         figure.suptitle(f"{title}: {_points(lines, stay)}", x=0.01, ha="left", fontsize=11)
         if len(policies) > 1:
             handles, labels = panels[0].get_legend_handles_labels()
@@ -95,10 +98,12 @@ def draw(path: Path, lines: Sequence[Line], stay: bool, title: str, unit: str) -
 
 
 def _curve(
-    panel: Any, found: Sequence[Line], name: str, scale: float, look: dict[str, Any]
+    panel: Any, found: Sequence[Line], name: str, least: float, scale: float, look: dict[str, Any]
 ) -> None:
-    at = found[0].at / scale
-    each = np.array([getattr(line, name) for line in found])
+    # What is not shown stretches no axis.
+    shown = found[0].at >= least
+    at = found[0].at[shown] / scale
+    each = np.array([getattr(line, name)[shown] for line in found])
     panel.plot(at, each.mean(axis=0), lw=1.5, **look)
     if len(found) > 1:
         low, high = each.min(axis=0), each.max(axis=0)
