@@ -69,7 +69,7 @@ differential: .venv/.test
 # What the server and tasks in a cluster find beside each other (deploy/Dockerfile).
 IMAGE = --extra data --extra ml --extra pandas --extra polars --extra kubernetes --extra postgres
 # Spark is half a gigabyte of it, and built from source; the demo does without.
-TEST = $(IMAGE) --extra ibis --extra onnx --extra notebook --extra spark
+TEST = $(IMAGE) --extra ibis --extra onnx --extra notebook --extra plot --extra spark
 # Pins stay as they are where they still fit; make lock FLAGS=--upgrade takes the newest.
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(FLAGS)

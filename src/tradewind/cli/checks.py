@@ -33,6 +33,7 @@ EXTRAS = {
     "pandas": ("pandas",),
     "polars": ("polars",),
     "ibis": ("ibis",),
+    "plot": ("matplotlib",),
     "notebook": ("ipykernel", "jupyter_client"),
     "postgres": ("psycopg",),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tradewind.scheduler.amounts import Parts
@@ -17,6 +17,13 @@ from tradewind.scheduler.events import (
     Waiting,
 )
 from tradewind.scheduler.queues import DEFAULT
+
+# Hears how far a simulation is, from 0 to 1.
+Tell = Callable[[float], None]
+
+
+def nobody(part: float) -> None:
+    """Nobody wants to know how far it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,29 +45,34 @@ class Job:
 @dataclass(slots=True)
 class Outcome:
     """What became of a job: when it first began and when it ended (-1: never), how often it was
-    interrupted and how many seconds of work were lost by that."""
+    interrupted and how many seconds of work were lost by that; `spans` is when it held its place,
+    from when to when."""
 
     job: Job
     began: float = -1.0
     ended: float = -1.0
     interrupted: int = 0
     lost: float = 0.0
+    spans: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Replay:
-    """One trace, carried out. `known`: the scheduler is told how long each takes."""
+    """One trace, carried out. `known`: the scheduler is told how long each takes. `tell` hears how
+    far it is, in parts of all."""
 
     machine: Cluster
     pool: str
     jobs: Sequence[Job]
     known: bool = True
+    tell: Tell = nobody
     now: float = 0.0
     events: int = 0
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     _running: dict[str, tuple[float, Waiting, int]] = field(default_factory=dict)
     _ends: list[tuple[float, int, str]] = field(default_factory=list)
     _number: int = 0
+    _over: int = 0
     _attained: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> list[Outcome]:
@@ -78,6 +90,8 @@ class Replay:
                 told.append(self._asks(coming[at], 0.0))
                 at += 1
             self.events += len(told)
+            # Every job comes once and ends once.
+            self.tell((at + self._over) / (2 * len(coming)))
             while told:
                 self.machine.feed(told, self.now)
                 told = [event for each in self.machine.decide(self.now) for event in self._do(each)]
@@ -100,8 +114,10 @@ class Replay:
     def _ended(self, at: float, number: int, name: str) -> list[SchedulerEvent]:
         if name not in self._running or self._running[name][2] != number:
             return []  # it was interrupted since
-        del self._running[name]
+        began, _, _ = self._running.pop(name)
+        self._over += 1
         self.outcomes[name].ended = at
+        self.outcomes[name].spans.append((began, at))
         return [Released(run=name)]
 
     def _do(self, decision: Place | Preempt | Reject) -> list[SchedulerEvent]:
@@ -117,6 +133,7 @@ class Replay:
         began, asked, _ = self._running.pop(decision.run)
         worked = max(0.0, self.now - began - asked.restart) if asked.keeps else 0.0
         outcome.interrupted += 1
+        outcome.spans.append((began, self.now))
         outcome.lost += self.now - began - worked
         self._attained[decision.run] = asked.attained + worked
         back = self._asks(outcome.job, asked.attained + worked)

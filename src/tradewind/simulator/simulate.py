@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -11,13 +12,14 @@ from typing import Any
 from tradewind.base.errors import InvalidData, UserError
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import PoolChanged
-from tradewind.scheduler.nodes import Ask, Node, Nodes
+from tradewind.scheduler.nodes import WHOLE, Ask, Node, Nodes
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Make
 from tradewind.scheduler.rows import FirstFit
 from tradewind.scheduler.value import Value
-from tradewind.simulator import afresh, filling, placers, traces
+from tradewind.simulator import afresh, filling, history, placers, traces
 from tradewind.simulator.replay import Job, Outcome, Replay
+from tradewind.simulator.watching import Account, Watch, over_time, unit_of
 
 OURS = "default"
 PERCENT = (80, 90, 95, 100, 110, 120, 130)
@@ -41,32 +43,81 @@ PLACERS: dict[str, Callable[[Sequence[Ask], int], Make]] = {
 ORDERS = (OURS, *afresh.ORDERS)
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A cluster, and what comes to it: processes that stay (`pods`), or jobs that end."""
+
+    nodes: list[Node]
+    pods: list[Ask] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+
+    @property
+    def unit(self) -> str:
+        """What the cluster is counted in."""
+        return unit_of(self.nodes)
+
+    def check(self, policy: str) -> None:
+        """Raises UserError for a policy that is none for this."""
+        able: Iterable[str] = PLACERS if self.pods else ORDERS
+        what = "processes that stay" if self.pods else "jobs that end"
+        if policy not in able:
+            raise UserError(
+                f"there is no policy {policy!r} for {what}", hint=f"policies: {', '.join(able)}"
+            )
+
+
 def simulate(
     trace: Path, policy: str, cluster: str = "", seeds: Sequence[int] = SEEDS, known: bool = True
 ) -> Json:
-    """Carry a trace out. `cluster` is a table of machines or `8x4`; left out, the trace's own.
-    `known`: jobs say how long they take. Raises InvalidData for a table that is none of the known
-    ones (located), UserError for a policy that does not fit the trace."""
-    kind, rows = traces.table(trace, (traces.PODS, traces.MURI, traces.PHILLY))
+    """Carry a trace out under one policy."""
+    return carry_out(scene(trace, cluster), policy, seeds, known)
+
+
+def scene(trace: Path, cluster: str = "") -> Scene:
+    """Read a trace. `cluster` is a table of machines or `8x4`; left out, the trace's own. Raises
+    InvalidData for a table that is none of the known ones (located)."""
+    kinds = (traces.PODS, traces.MURI, traces.PHILLY, traces.HISTORY)
+    kind, rows = traces.table(trace, kinds)
     if kind == 0:
-        _check(policy, PLACERS, "processes that stay")
-        return _filled(traces.nodes(_cluster(trace, cluster)), traces.pods(rows), policy, seeds)
-    _check(policy, ORDERS, "jobs that end")
-    if not cluster and kind == 2:
+        return Scene(traces.nodes(_cluster(trace, cluster)), pods=traces.pods(rows))
+    if not cluster and kind > 1:
         raise UserError("this trace tells no cluster", hint="say one: --nodes 64x8, or a table")
     nodes = traces.nodes(cluster or MURI_CLUSTER)
+    if kind == 3:
+        return Scene(nodes, jobs=traces.history(rows))
     size = min(sum(count for _, count in node.devices) for node in nodes)
     if not size:
         raise InvalidData("a machine without devices can take no job of this trace")
-    jobs = (traces.muri if kind == 1 else traces.philly)(rows, size)
-    return _replayed(nodes, jobs, policy, known)
+    return Scene(nodes, jobs=(traces.muri if kind == 1 else traces.philly)(rows, size))
 
 
-def _check(policy: str, able: Any, what: str) -> None:
-    if policy not in able:
-        raise UserError(
-            f"there is no policy {policy!r} for {what}", hint=f"policies: {', '.join(able)}"
-        )
+def told(runs: Sequence[Json], pool: Json, cluster: str = "") -> Scene:
+    """The same for runs of ours that have ended, as the server describes them; `cluster` in the
+    place of the machines of their pool."""
+    nodes = traces.nodes(cluster) if cluster else history.nodes(pool)
+    return Scene(nodes, jobs=traces.history(history.rows(runs, pool["name"])))
+
+
+def compare(
+    there: Scene, policies: Sequence[str], seeds: Sequence[int], known: bool, watch: Watch
+) -> Json:
+    """One policy after the other over the same: of one what `carry_out` tells, of several a list of
+    that under `policies`."""
+    for policy in policies:
+        there.check(policy)
+    found = [carry_out(there, policy, seeds, known, watch) for policy in policies]
+    return found[0] if len(found) == 1 else {"trace": found[0]["trace"], "policies": found}
+
+
+def carry_out(
+    there: Scene, policy: str, seeds: Sequence[int], known: bool, watch: Watch | None = None
+) -> Json:
+    """What comes of it under one policy. `known`: jobs say how long they take. Raises UserError for
+    a policy that is none for this."""
+    there.check(policy)
+    if there.pods:
+        return _filled(there, policy, seeds, watch or Watch())
+    return _replayed(there, policy, known, watch or Watch())
 
 
 def _cluster(trace: Path, cluster: str) -> str:
@@ -77,14 +128,20 @@ def _cluster(trace: Path, cluster: str) -> str:
     return cluster or str(beside)
 
 
-def _filled(nodes: list[Node], pods: list[Ask], policy: str, seeds: Sequence[int]) -> Json:
-    capacity = int(Nodes(nodes).has.sum()) * 1000
-    if not capacity:
+def _filled(there: Scene, policy: str, seeds: Sequence[int], watch: Watch) -> Json:
+    devices = int(Nodes(there.nodes).has.sum())
+    if not devices:
         raise InvalidData("this cluster has no device")
+    typical = placers.typical(there.pods) if watch.wanted else ()
     each = []
     for seed in seeds:
-        asks = filling.arrivals(pods, capacity, seed)
-        found = filling.fill(nodes, PLACERS[policy](pods, seed), asks, seed)
+        watch.begin(f"{policy}, seed {seed}")
+        asks = filling.arrivals(there.pods, devices * WHOLE, seed)
+        account = Account(policy, devices, len(asks), watch.tell, typical)
+        make = account.over(PLACERS[policy](there.pods, seed))
+        found = filling.fill(there.nodes, make, asks, seed)
+        if watch.wanted:
+            watch.lines.append(account.line())
         at = {str(percent): found.at(percent) for percent in PERCENT}
         each.append({"seed": seed, "processes": len(asks), "allocation_at": at})
     mean = {
@@ -99,19 +156,28 @@ def _told(each: list[Json], percent: str) -> list[float]:
             if one["allocation_at"][percent] is not None]  # fmt: skip
 
 
-def _replayed(nodes: list[Node], jobs: list[Job], policy: str, known: bool) -> Json:
+def _replayed(there: Scene, policy: str, known: bool, watch: Watch) -> Json:
     events = None
+    watch.begin(policy)
     if policy == OURS:
         cluster = Cluster(FirstFit, Shortest())
-        cluster.feed([PoolChanged(pool=filling.POOL, nodes=tuple(nodes))])
-        replay = Replay(cluster, filling.POOL, jobs, known)
+        cluster.feed([PoolChanged(pool=filling.POOL, nodes=tuple(there.nodes))])
+        replay = Replay(cluster, filling.POOL, there.jobs, known, watch.tell)
         outcomes, events = replay.run(), replay.events
     else:
-        outcomes = afresh.replay(nodes, jobs, afresh.ORDERS[policy])
+        outcomes = afresh.replay(there.nodes, there.jobs, afresh.ORDERS[policy], watch.tell)
     if not outcomes:
-        raise InvalidData("no job of this trace fits this cluster")
+        raise InvalidData("no job of this trace fits this cluster", hint=_bare(there))
+    if watch.wanted:
+        watch.lines.append(over_time(policy, outcomes, there.nodes))
     return {"trace": "jobs", "policy": policy, "known": known, **summary(outcomes),
-            "left_out": len(jobs) - len(outcomes), "events": events}  # fmt: skip
+            "left_out": len(there.jobs) - len(outcomes), "events": events}  # fmt: skip
+
+
+def _bare(there: Scene) -> str:
+    if any(node.cpu for node in there.nodes):
+        return ""
+    return "machines as in 64x8 have devices only; cores and memory are told in a table of machines"
 
 
 def summary(outcomes: Sequence[Outcome]) -> Json:

@@ -3,6 +3,7 @@
 - openb: Alibaba's cluster-trace-gpu-v2023 (Weng et al., USENIX ATC 2023), nodes and pods
 - muri: jobs of Zhao et al., "Multi-Resource Interleaving for Deep Learning Training" (SIGCOMM 2022)
 - philly: Microsoft's log (Jeon et al., USENIX ATC 2019)
+- history: runs of a project of ours, as `tw simulate history --save` writes them
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tradewind.base.errors import InvalidData, Location, NotFound
 from tradewind.scheduler.amounts import Parts
@@ -23,6 +25,7 @@ MIB = 1 << 20
 PODS = ("name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
 MURI = ("job_id", "num_gpu", "submit_time", "iterations", "model_name", "iteration_time")
 PHILLY = ("timestamp", "duration", "num_gpus", "cluster")
+HISTORY = ("run", "came", "seconds", "restart", "processes", "cpu_milli", "memory_mib", "devices")
 NODES = ("sn", "cpu_milli", "memory_mib", "gpu")
 # A job of Muri runs a little longer than its iterations say, and begins anew in so many seconds,
 # by its model: the middle of what was published.
@@ -31,6 +34,7 @@ RESTARTS = {"a2c": 42.0, "bert": 10.0, "gpt2": 10.0, "vgg16": 8.5, "vgg19": 8.5,
             "resnet18": 5.5, "shufflenet_v2_x1_0": 6.0}  # fmt: skip
 # More of anything is a mistake.
 MOST = 1 << 40
+MANY = 100_000
 Rows = list[tuple[Location, dict[str, str]]]
 
 
@@ -43,6 +47,7 @@ def nodes(text: str) -> list[Node]:
             raise InvalidData(f"{text}: a cluster of nothing", hint="for example 8x4")
         return [Node(name=f"n{at}", cpu=0, devices=(("", devices),)) for at in range(count)]
     _, rows = table(Path(text), (NODES,))
+    _once(rows, "sn", "machine")
     return [
         Node(
             name=row["sn"],
@@ -133,11 +138,7 @@ def pods(rows: Rows) -> list[Ask]:
 
 def muri(rows: Rows, size: int) -> list[Job]:
     """The jobs of Muri, on machines of `size` devices."""
-    seen: set[str] = set()
-    for place, row in rows:
-        if row["job_id"] in seen:
-            raise InvalidData(f"a second job {row['job_id']!r}", where=place)
-        seen.add(row["job_id"])
+    _once(rows, "job_id", "job")
     return [
         Job(
             name=row["job_id"],
@@ -167,6 +168,69 @@ def philly(rows: Rows, size: int) -> list[Job]:
         )
         for at, (place, row) in enumerate(rows)
     ]
+
+
+def history(rows: Rows) -> list[Job]:
+    """Runs of ours, in the order in which they came. They are not interrupted: nobody says that
+    their work would be kept."""
+    _once(rows, "run", "run")
+    found: list[Job] = []
+    for place, row in rows:
+        at = number(row, "came", place)
+        if found and at < found[-1].at:
+            raise InvalidData(
+                f"came: {row['came']} is before {found[-1].at:g}, the row before; rows stand in "
+                "the order in which they came",
+                where=place,
+            )
+        count = whole(row, "processes", place, most=MANY)
+        if not count:
+            raise InvalidData("a run without processes", where=place)
+        ask = Ask(
+            cpu=whole(row, "cpu_milli", place),
+            memory=whole(row, "memory_mib", place) * MIB,
+            **_named(row["devices"], place),
+        )
+        found.append(
+            Job(
+                name=row["run"],
+                at=at,
+                seconds=number(row, "seconds", place),
+                restart=number(row, "restart", place),
+                parts=((ask, count),),
+                keeps=False,
+            )
+        )
+    return found
+
+
+def _named(text: str, place: Location) -> dict[str, Any]:
+    """`2 nvidia-l4; 1 nvidia-t4`, or `2` of any model, as an ask says it."""
+    found: list[tuple[str, int]] = []
+    for part in filter(None, map(str.strip, text.split(";"))):
+        count, _, model = part.partition(" ")
+        if not re.fullmatch("[1-9][0-9]?", count) or int(count) > 64:
+            raise InvalidData(
+                f"devices: {part!r} is not a number from 1 to 64 and a model",
+                hint="for example `2 nvidia-l4`, or `2 nvidia-l4; 1 nvidia-t4`",
+                where=place,
+            )
+        found.append((model.strip(), int(count)))
+    if len({model for model, _ in found}) < len(found) or (len(found) > 1 and ("" in dict(found))):
+        raise InvalidData(f"devices: of several models each is named once: {text!r}", where=place)
+    if not found:
+        return {}
+    (model, devices), *others = found
+    models = frozenset({model} if model else ())
+    return {"devices": devices, "models": models, "others": tuple(others)}
+
+
+def _once(rows: Rows, column: str, what: str) -> None:
+    seen: set[str] = set()
+    for place, row in rows:
+        if row[column] in seen:
+            raise InvalidData(f"a second {what} {row[column]!r}", where=place)
+        seen.add(row[column])
 
 
 def gang(devices: int, size: int, place: Location) -> Parts:

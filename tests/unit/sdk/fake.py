@@ -125,8 +125,10 @@ class Fake:
         return found[0]
 
     def _list(self, method: str, query: dict[str, str], body: Any) -> Any:
-        asked = {k: v for k, v in query.items() if k in ("state", "name", "kind")}
+        asked = {k: v for k, v in query.items() if k in ("name", "kind")}
+        states = set(filter(None, query.get("state", "").split(",")))
         runs = [r for r in reversed(self.runs.values()) if asked.items() <= r.items()]
+        runs = [r for r in runs if not states or r["state"] in states]
         start, limit = int(query.get("cursor") or 0), int(query["limit"])
         more = str(start + limit) if start + limit < len(runs) else ""
         return {"items": runs[start : start + limit], "cursor": more}
@@ -230,7 +232,8 @@ class Fake:
         return self.services
 
     def _pools(self, method: str, query: Any, body: Any) -> Any:
-        return [{"name": "local", "engine": "local", "capacity": {"cpu": 2.0}, "price": 10**8}]
+        return [{"name": "local", "engine": "local", "capacity": {"cpu": 2.0}, "price": 10**8,
+                 "machines": 1}]  # fmt: skip
 
     def _status(self, method: str, query: Any, body: Any) -> Any:
         return {"version": "0.1.0", "pid": 1, "uptime": 5.0, "node": {"limits": {"memory": "nice"}}}

@@ -10,7 +10,8 @@ import pytest
 
 from tradewind.base.errors import InvalidData, NotFound, UserError
 from tradewind.cli.front import main
-from tradewind.simulator.simulate import PLACERS, simulate
+from tradewind.simulator.simulate import PLACERS, compare, scene, simulate
+from tradewind.simulator.watching import Watch
 
 NODES = "sn,cpu_milli,memory_mib,gpu,model\n" + "".join(
     f"n{at},32000,262144,{(2, 4, 8)[at % 3]},{'T4' if at % 2 else 'V100'}\n" for at in range(12)
@@ -93,6 +94,13 @@ def test_a_table_that_cannot_be_read_says_where(folder: Path, text: str, why: st
     assert "bad.csv" in str(told.value.where)
 
 
+def test_a_machine_is_in_a_table_once(folder: Path) -> None:
+    (folder / "twice.csv").write_text(NODES + "n3,1,1,1,T4\n")
+    with pytest.raises(InvalidData, match="a second machine 'n3'") as told:
+        simulate(folder / "pods.csv", "default", str(folder / "twice.csv"), (1,))
+    assert told.value.where is not None and told.value.where.line == 14
+
+
 def test_what_is_asked_for_wrongly_is_refused(folder: Path) -> None:
     pods = folder / "pods.csv"
     with pytest.raises(UserError, match="no policy 'srsf' for processes that stay") as told:
@@ -117,9 +125,12 @@ TOLD = "TRADEWIND_TRACES" in os.environ
 def test_the_public_traces_come_out_as_published() -> None:
     traces = Path(os.environ["TRADEWIND_TRACES"])
     pods = traces / "openb_pod_list_default.csv"
-    ours, fgd, first = (simulate(pods, policy, seeds=(42,))["allocation_at"]["130"]
-                        for policy in ("default", "fgd", "first-fit"))  # fmt: skip
+    watch = Watch(wanted=True)
+    found = compare(scene(pods), ("default", "fgd", "first-fit"), (42,), True, watch)
+    ours, fgd, first = (each["allocation_at"]["130"] for each in found["policies"])
     assert abs(fgd - 95.39) < 0.3 and ours > fgd + 0.3 and ours > first
+    line = watch.lines[1]
+    assert abs(line.idle[line.at == 100].item() - 4.73) < 0.2, "fragmentation of FGD at 100 %"
     srsf = simulate(traces / "muri_trace3.csv", "srsf")
     assert abs(srsf["mean_jct"] / 3600 - 51.39) < 0.1
     assert simulate(traces / "muri_trace3.csv", "default")["mean_jct"] <= srsf["mean_jct"]
