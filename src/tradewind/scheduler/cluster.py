@@ -468,14 +468,20 @@ class Cluster:
 
     def _interrupt(self, pool: Pool, waiting: Waiting, victims: list[room.Victim]) -> bool:
         """Whether others make room for it."""
-        stay = [victim for victim in victims if not victim.moves and victim.run in self._held]
+        stay = [victim for victim in victims if not victim.moves]
         if not victims or not room.enough(pool.nodes, waiting.parts, stay):
             return False  # nor would it help if others moved: they need as much elsewhere
         leaf, kinds = self._leaf(waiting), pool.nodes.kinds
-        found = None
-        for able in (stay, victims) if len(stay) < len(victims) else (stay,):
-            with room.Claim(self._queues, leaf, amounts.asked(waiting.parts, kinds)[0]) as claim:
-                found = found or room.make(pool.nodes, waiting.parts, able, claim)
+        # What others have borrowed goes first: one of its own would ask for that in its turn.
+        others = [victim for victim in stay if victim.foreign]
+        found, tried = None, 0
+        for able in (others, stay, victims):
+            if found is None and len(able) > tried:
+                tried = len(able)
+                with room.Claim(
+                    self._queues, leaf, amounts.asked(waiting.parts, kinds)[0]
+                ) as claim:
+                    found = room.make(pool.nodes, waiting.parts, able, claim)
         if found is None:
             return False
         self._line.leave(waiting.run)

@@ -182,14 +182,14 @@ class Queues:
 
     def takes(self, leaf: Branch, wants: Amounts, other: Branch, theirs: Amounts,
               keeps: bool) -> bool:  # fmt: skip
-        """Whether one that waits and wants so much may have the place of a run of another branch:
-        where it is guaranteed to it and the other has only borrowed it, or else, if the other
-        `keeps` its work, where even then the other's share is not the lesser."""
+        """Whether one that waits and wants so much may have the place of a run of another branch
+        that has only borrowed it: where it is guaranteed, or else, if the other `keeps` its work,
+        where even then the other's share is not the lesser."""
         mine, lender = apart(leaf, other)
-        if self._guaranteed(mine, wants) and all(
-            any(branch.over(name) for name in theirs if wants.get(name))
-            for branch in upto(other, lender)
-        ):
+        for branch in upto(other, lender):
+            if not any(branch.over(name) for name in theirs if wants.get(name)):
+                return False
+        if self._guaranteed(mine, wants):
             return True
         then = dict(mine.used)
         for name, amount in wants.items():

@@ -60,6 +60,7 @@ class History(RuleBasedStateMachine):
         self.cluster.feed([PoolChanged(pool="one", nodes=NODES), QueuesChanged(queues=TREE)])
         self.waiting: dict[str, Waiting] = {}
         self.held: dict[str, Waiting] = {}
+        self.going: dict[str, str] = {}
 
     @rule(run=st.sampled_from(RUNS), queue=st.sampled_from(sorted(GUARANTEED)),
           project=st.sampled_from("ab"), count=st.integers(1, 2), keeps=st.booleans(),
@@ -76,28 +77,29 @@ class History(RuleBasedStateMachine):
     def ends(self, data: st.DataObject) -> None:
         run = data.draw(st.sampled_from(sorted(self.held)))
         del self.held[run]
+        self.going.pop(run, None)
         self.cluster.feed([Released(run=run)], self.now)
 
     @rule()
     def a_step(self) -> None:
         """Whoever is asked to go has gone a second later, and then all is settled."""
         self.now += 1
-        leaving = self.decide()
-        for run in leaving:
+        self.decide()
+        for run in self.going:
             asked = replace(self.held.pop(run), since=self.now)
             self.waiting[run] = asked
             self.cluster.feed([Released(run=run, ended=False), asked], self.now)
+        self.going = {}
         self.decide()
         used = self.used()
         for run, asked in self.waiting.items():
             within = used[asked.queue] + self.count(asked) <= GUARANTEED[asked.queue]
-            assert not within, f"{run} is guaranteed its place and waits"
+            assert not within or run in self.going.values(), f"{run} is guaranteed its place"
 
-    def decide(self) -> list[str]:
+    def decide(self) -> None:
         twin = self.cluster.copy()
         decisions = self.cluster.decide(self.now)
         assert twin.decide(self.now) == decisions
-        leaving = []
         for each in decisions:
             assert not isinstance(each, Reject), each
             if isinstance(each, Place):
@@ -105,12 +107,10 @@ class History(RuleBasedStateMachine):
                 assert len(each.spots) == self.count(self.held[each.run])
             else:
                 assert each.run in self.held and each.by in self.waiting
-                leaving.append(each.run)
+                self.going[each.run] = each.by
         used = self.used()
         assert used.total() <= 12 and used["vision"] <= 8, "over a limit"
         assert used.total() - used["speech"] <= 10, "what is not lent was taken"
-        assert used.total() - used["speech"] + max(2, used["speech"]) <= 12
-        return leaving
 
     def used(self) -> Counter[str]:
         found = Counter[str]()
@@ -124,7 +124,7 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory: Any = History.TestCase
-TestHistory.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestHistory.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
 def a_cluster(*queues: Queue, nodes: int = 3, order: Shortest | None = None) -> Cluster:
@@ -172,8 +172,9 @@ def test_projects_of_a_queue_share_it_by_their_dominant_resource() -> None:
 
 def test_a_higher_priority_goes_before_the_share_of_projects_but_not_of_queues() -> None:
     cluster = a_cluster(Queue(name="a"), Queue(name="b"), nodes=1)
-    cluster.feed([asks("a1", 2, queue="a", project="x"), asks("a2", 1, queue="a", project="x",
-                 priority=1), asks("a3", 1, queue="a", project="y"), asks("b1", 1, queue="b")])  # fmt: skip
+    cluster.feed([asks("a1", 2, queue="a", project="x"), asks("b1", 1, queue="b"),
+                  asks("a2", 1, queue="a", project="x", priority=1),
+                  asks("a3", 1, queue="a", project="y")])  # fmt: skip
     assert started(cluster.decide()) == ["a2", "b1", "a3"]
 
 
@@ -212,8 +213,8 @@ def test_what_keeps_its_work_gives_way_until_shares_are_equal_and_no_further() -
         now = 5.0 + at
         leaving = [each for each in cluster.decide(now) if isinstance(each, Preempt)]
         for each in leaving:
-            cluster.feed([Released(run=each.run, ended=False),
-                          asks(each.run, queue=each.run[0], keeps=True, left=50.0)], now)  # fmt: skip
+            again = asks(each.run, queue=each.run[0], keeps=True, left=50.0)
+            cluster.feed([Released(run=each.run, ended=False), again], now)
     used = cluster._queues  # the account itself: there is no other way to see it yet
     assert used.leaf("a", "default").used == used.leaf("b", "default").used
 
