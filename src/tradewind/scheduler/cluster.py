@@ -28,14 +28,13 @@ from tradewind.scheduler.events import (
     Widened,
     Withdrawn,
 )
+from tradewind.scheduler.going import Floats
 from tradewind.scheduler.line import File, Front, Key, Line
-from tradewind.scheduler.nodes import Nodes, Reserve, Spot
+from tradewind.scheduler.nodes import Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Make, Pool
 from tradewind.scheduler.queues import Branch, Queues
 
-# A run that works is interrupted for one that is due so much sooner.
-SOONER = 0.8
 # It is moved for one that waits if that loses no more than such a part of what the other takes.
 MOVES = 0.01
 # Those whose end is waited for go after all when it takes so many times as long.
@@ -84,11 +83,6 @@ class Due:
     until: float
     reserved: dict[int, Reserve] = field(default_factory=dict)
     told: bool = False
-
-
-# By pool, by project of a queue, by run: those that may be interrupted, each with the key that it
-# would have if it waited.
-Rivals = dict[str, dict[Branch, dict[str, Key]]]
 
 
 class Cluster:
@@ -167,6 +161,7 @@ class Cluster:
         for name in due.staying:
             held = self._held[name]
             held.by = ""
+            self._mark(held, leaving=False)
             self._queues.then(self._leaf(held.asked), held.amounts)
         self._queues.then(self._leaf(due.asked), due.amounts, -1)
         if due.asked.pool in self._pools:
@@ -183,6 +178,7 @@ class Cluster:
         self._queues.now(leaf, held.amounts, -1)
         if pool is not None:
             pool.free(held.asked.parts, held.spots)
+            pool.going.drop(event.run)
         if held.by:
             self._due[held.by].staying.discard(event.run)
             self._reserve(self._due[held.by])
@@ -190,6 +186,18 @@ class Cluster:
             self._queues.then(leaf, held.amounts, -1)
         if event.ended and self._order is not None:
             self._learn(held)
+
+    def _seat(self, held: Held) -> None:
+        """It holds its place."""
+        self._held[held.asked.run] = held
+        pool = self._pools.get(held.asked.pool)
+        if pool is not None:
+            pool.going.add(held.asked, held.spots, held.began, bool(held.by))
+
+    def _mark(self, held: Held, leaving: bool) -> None:
+        pool = self._pools.get(held.asked.pool)
+        if pool is not None:
+            pool.going.leaves(held.asked.run, leaving)
 
     def _reserve(self, due: Due) -> None:
         """What those leave that still have to go is kept by them; the rest nobody may have."""
@@ -224,6 +232,7 @@ class Cluster:
         for held in self._held.values():
             if held.asked.pool == event.pool:
                 held.spots = pool.again(held.asked.parts, held.spots, known)
+                self._seat(held)
                 self._count(held)
         self._measure()
 
@@ -272,7 +281,8 @@ class Cluster:
             )
             pool = self._pools.get(event.pool)
             spots = pool.force(event.parts) if pool else ()
-            self._held[event.run] = held = Held(asked, spots, self.now, {})
+            held = Held(asked, spots, self.now, {})
+            self._seat(held)
             self._count(held)
 
     def _widen(self, event: Widened) -> None:
@@ -282,8 +292,10 @@ class Cluster:
         pool = self._pools.get(held.asked.pool)
         if pool is not None:
             pool.free(held.asked.parts, held.spots)
+            pool.going.drop(event.run)
             held.spots = pool.force(event.parts)
         held.asked = replace(held.asked, parts=event.parts)
+        self._seat(held)
         self._count(held)
         self._turn += 1
 
@@ -299,7 +311,7 @@ class Cluster:
         for file in list(self._line.files.values()):
             if file.pool in self._pools:
                 self._push(front, file)
-        rivals: Rivals | None = None
+        dues: dict[str, Floats] = {}
         while (found := front.pop()) is not None:
             key, file = found
             pool, waiting = self._pools[file.pool], self._line.front(file)
@@ -307,8 +319,10 @@ class Cluster:
                 self._push(front, file)
                 continue
             file.tried = self._turn
-            rivals = rivals or self._rivals()
-            if self._interrupt(pool, waiting, self._victims(waiting, key, rivals)):
+            known = dues.get(file.pool)
+            if known is None or len(known) != len(pool.going):
+                known = dues[file.pool] = pool.going.dues(self._order, self.now)
+            if self._interrupt(pool, waiting, key, known):
                 self._push(front, file)
         self._hurry(decisions)
         return decisions
@@ -339,7 +353,7 @@ class Cluster:
             self._queues.now(leaf, due.amounts)
             pool.reserve(due.reserved, -1)
             pool.hold(due.asked.parts, due.spots)
-            self._held[run] = Held(due.asked, due.spots, self.now, due.amounts)
+            self._seat(Held(due.asked, due.spots, self.now, due.amounts))
             decisions.append(Place(run=run, pool=due.asked.pool, spots=due.spots))
 
     def _lay(self, pool: Pool, asked: Waiting, decisions: list[Decided]) -> bool:
@@ -353,7 +367,7 @@ class Cluster:
         if self._queues.full(leaf, found):  # on the models that it got
             pool.free(asked.parts, spots)
             return False
-        self._held[asked.run] = Held(asked, spots, self.now, found)
+        self._seat(Held(asked, spots, self.now, found))
         self._queues.hold(leaf, found)
         decisions.append(Place(run=asked.run, pool=asked.pool, spots=spots))
         return True
@@ -405,85 +419,73 @@ class Cluster:
         wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
         return self._queues.never(self._leaf(waiting), wants)
 
-    def _rivals(self) -> Rivals:
-        """Whoever began at this very moment stays: so a moment comes to an end."""
-        found: Rivals = {}
-        for run, held in self._held.items():
-            if not held.by and held.began != self.now:
-                there = found.setdefault(held.asked.pool, {})
-                there.setdefault(self._leaf(held.asked), {})[run] = self._due_key(held)
-        return found
+    def _victim(self, run: str, due: float, moves: bool, foreign: bool) -> room.Victim:
+        held = self._held[run]
+        return room.Victim(
+            run=run,
+            parts=held.asked.parts,
+            spots=held.spots,
+            loss=held.unsaved(self.now),
+            due=float(due),
+            leaf=self._leaf(held.asked),
+            amounts=held.amounts,
+            moves=bool(moves),
+            foreign=bool(foreign),
+            keeps=held.asked.keeps,
+        )
 
-    def _due_key(self, held: Held) -> Key:
-        """The key that it would have if it waited."""
-        asked = held.asked
-        first, due = -float(asked.priority), 0.0
-        if asked.keeps and self._order is not None:
-            left = held.left(self.now)
-            index = self._order.index(asked.width, held.attained(self.now), left)
-            due = index * (SOONER if left is None else 1.0) - asked.restart * asked.width
-        return (first, due)
-
-    def _victims(self, waiting: Waiting, key: Key, rivals: Rivals) -> list[room.Victim]:
-        """Of its own project those of lower priority, those that are due later, and those that can
-        move; of others in its queue those of lower priority; of everybody else who holds what it
-        may have (`Queues.takes`, which is asked in the end)."""
-        found: list[room.Victim] = []
-        mine = self._leaf(waiting)
-        for leaf, there in rivals.get(waiting.pool, {}).items():
-            if leaf is mine:
-                if key < max(there.values()):
-                    found += self._own(waiting, key, there)
-                continue
-            near = leaf.parent is mine.parent
-            for run, (first, due) in there.items():
-                held = self._held[run]
-                if held.by or (near and first < key[0]):
-                    continue
-                lower = near and first > key[0] and not held.asked.stands
-                if lower or held.asked.keeps or not near:
-                    found.append(self._victim(held, due, foreign=not lower))
-        return found
-
-    def _own(self, waiting: Waiting, key: Key, there: dict[str, Key]) -> list[room.Victim]:
-        costs = waiting.restart * waiting.width
-        found = []
-        for run, (first, due) in there.items():
-            held = self._held[run]
-            asked = held.asked
-            if asked.stands or held.by or first < key[0]:
-                continue
-            moves = first == key[0] and (not asked.keeps or due <= key[1] + costs)
-            if moves and not (asked.keeps and asked.restart * asked.width <= MOVES * key[1]):
-                continue
-            found.append(self._victim(held, due, moves=moves))
-        return found
-
-    def _victim(
-        self, held: Held, due: float, moves: bool = False, foreign: bool = False
-    ) -> room.Victim:
-        asked, loss = held.asked, held.unsaved(self.now)
-        return room.Victim(asked.run, asked.parts, held.spots, loss, due, self._leaf(asked),
-                           held.amounts, moves, foreign, asked.keeps)  # fmt: skip
-
-    def _interrupt(self, pool: Pool, waiting: Waiting, victims: list[room.Victim]) -> bool:
+    def _interrupt(self, pool: Pool, waiting: Waiting, key: Key, dues: Floats) -> bool:
         """Whether others make room for it."""
-        stay = [victim for victim in victims if not victim.moves]
-        if not victims or not room.enough(pool.nodes, waiting.parts, stay):
-            return False  # nor would it help if others moved: they need as much elsewhere
-        leaf, kinds = self._leaf(waiting), pool.nodes.kinds
-        # What others have borrowed goes first: one of its own would ask for that in its turn.
-        others = [victim for victim in stay if victim.foreign]
-        found, tried = None, 0
-        for able in (others, stay, victims):
-            if found is None and len(able) > tried:
-                tried = len(able)
-                with room.Claim(
-                    self._queues, leaf, amounts.asked(waiting.parts, kinds)[0]
-                ) as claim:
-                    found = room.make(pool.nodes, waiting.parts, able, claim)
+        own, others, movable = pool.going.foes(waiting, key, dues, self.now, MOVES)
+        # Where those who go would not leave enough it does not help if others move either: they
+        # need as much elsewhere.
+        found = self._room(pool, waiting, own, others, dues)
+        if (
+            found is None
+            and movable.any()
+            and pool.going.might(pool.nodes, waiting.parts, own | others)
+        ):
+            found = self._room(pool, waiting, own, others, dues, movable)
         if found is None:
             return False
+        self._make_room(pool, waiting, found)
+        return True
+
+    def _room(
+        self,
+        pool: Pool,
+        waiting: Waiting,
+        own: Mask,
+        others: Mask,
+        dues: Floats,
+        movable: Mask | None = None,
+    ) -> room.Room | None:
+        """Who goes where for it."""
+        who = own | others if movable is None else own | others | movable
+        might = pool.going.might(pool.nodes, waiting.parts, who)
+        if might is None:
+            return None
+        among, holds = might
+        leaf = self._leaf(waiting)
+        wants = amounts.asked(waiting.parts, pool.nodes.kinds)[0]
+        if self._queues.full(leaf, wants) is None:
+            who &= holds  # else whoever holds anything anywhere may have to go
+        victims = [
+            self._victim(run, dues[slot], movable is not None and movable[slot], others[slot])
+            for slot, run in pool.going.named(who)
+        ]
+        # What others have borrowed goes first: one of its own would ask for that in its turn.
+        for able in ([victim for victim in victims if victim.foreign], victims):
+            if able:
+                with room.Claim(self._queues, leaf, wants) as claim:
+                    found = room.make(pool.nodes, waiting.parts, able, claim, among)
+                if found is not None or len(able) == len(victims):
+                    return found
+        return None
+
+    def _make_room(self, pool: Pool, waiting: Waiting, found: room.Room) -> None:
+        """Those who go are told so, or their end is waited for."""
+        leaf = self._leaf(waiting)
         self._line.leave(waiting.run)
         takes = amounts.held(waiting.parts, found.spots, pool.nodes)
         until = self._patience(waiting, found.leaving)
@@ -493,9 +495,9 @@ class Cluster:
         for run in found.leaving:
             held = self._held[run]
             held.by = waiting.run
+            self._mark(held, leaving=True)
             self._queues.then(self._leaf(held.asked), held.amounts, -1)
         self._reserve(due)
-        return True
 
     def _patience(self, waiting: Waiting, leaving: Iterable[str]) -> float:
         """Until when it only waits for the end of those who would lose their work: where that is

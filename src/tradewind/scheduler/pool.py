@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tradewind.scheduler.amounts import Parts, each
+from tradewind.scheduler.going import Going
 from tradewind.scheduler.nodes import Ask, Nodes, Reserve, Spot
 from tradewind.scheduler.rows import FirstFit, Placer
 
@@ -16,17 +17,18 @@ Make = Callable[[Nodes], Placer]
 
 @dataclass(slots=True)
 class Pool:
-    """`firm`: it will not have more than this."""
+    """`firm`: it will not have more than this; `going`: who holds a place."""
 
     nodes: Nodes
     placer: Placer
     firm: bool = True
+    going: Going = field(default_factory=Going)
     _empty: Nodes | None = None
 
     def copy(self) -> Pool:
         """The same, which changes by itself."""
         nodes = self.nodes.copy()
-        return Pool(nodes, self.placer.on(nodes), self.firm, self._empty)
+        return Pool(nodes, self.placer.on(nodes), self.firm, self.going.copy(), self._empty)
 
     def lay(self, parts: Parts) -> tuple[Spot, ...] | None:
         """Hold a place for each process, or for none. None: they do not fit together."""

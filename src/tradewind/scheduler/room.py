@@ -105,26 +105,11 @@ class Claim:
         return inside and not victim.moves and victim.amounts.get(name, 0) > 0
 
 
-def enough(nodes: Nodes, parts: Parts, victims: Iterable[Victim]) -> bool:
-    """Whether what is free and what they hold is as much as is asked for, wherever it is."""
-    cpu, milli = _total(parts)
-    cpu -= int(nodes.cpu.sum())
-    milli -= int(nodes.devices.sum())
-    for victim in victims:
-        theirs = _total(victim.parts)
-        cpu, milli = cpu - theirs[0], milli - theirs[1]
-    return len(nodes) > 0 and cpu <= 0 and milli <= 0
-
-
-def _total(parts: Parts) -> tuple[int, int]:
-    return sum(ask.cpu * count for ask, count in parts), sum(
-        ask.milli * count for ask, count in parts
-    )
-
-
-def make(nodes: Nodes, parts: Parts, victims: Iterable[Victim], claim: Claim) -> Room | None:
+def make(
+    nodes: Nodes, parts: Parts, victims: Iterable[Victim], claim: Claim, among: Mask
+) -> Room | None:
     """Who must go so that the queues allow this and it fits; None where it does not help. Node by
-    node, the cheapest first."""
+    node of these, the cheapest first."""
     scratch, left = nodes.copy(), {victim.run: victim for victim in victims}
     forced = claim.quota(left.values())
     if forced is None:
@@ -137,7 +122,7 @@ def make(nodes: Nodes, parts: Parts, victims: Iterable[Victim], claim: Claim) ->
     for ask in each(parts):
         row = _first(scratch, ask)
         if row < 0:
-            chosen = _cheapest(scratch, ask, list(left.values()), claim)
+            chosen = _cheapest(scratch, ask, list(left.values()), claim, among)
             if chosen is None:
                 return None
             row, leaving = chosen
@@ -191,12 +176,12 @@ def _give(nodes: Nodes, victim: Victim) -> None:
 
 
 def _cheapest(
-    nodes: Nodes, ask: Ask, victims: list[Victim], claim: Claim
+    nodes: Nodes, ask: Ask, victims: list[Victim], claim: Claim, among: Mask
 ) -> tuple[int, list[Victim]] | None:
     """The node where least is lost until this fits, and who leaves."""
     on: dict[int, list[Victim]] = {}
     for victim in sorted(victims, key=lambda victim: victim.cost):
-        for row in {spot.node for spot in victim.spots}:
+        for row in {spot.node for spot in victim.spots if among[spot.node]}:
             on.setdefault(row, []).append(victim)
     best: tuple[tuple[float, float], int, list[Victim]] | None = None
     for row, here in sorted(on.items()):
