@@ -238,7 +238,10 @@ def test_a_gang_larger_than_the_pool_is_refused_with_the_largest_that_could_be()
     cluster.feed([asks("gang", 4, 3)])
     [decision] = cluster.decide()
     assert isinstance(decision, Reject)
-    assert decision.why == "pool 'one' holds 2 processes of this at the same time, not 3"
+    assert decision.why == (
+        "the machines of pool 'one' hold 2 processes of this at the same time, not 3: each needs "
+        "4 devices, all on one machine"
+    )
     cluster.feed([asks("wide", 5)])
     [decision] = cluster.decide()
     assert isinstance(decision, Reject) and decision.why == (
