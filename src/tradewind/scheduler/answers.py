@@ -128,7 +128,9 @@ class Answering(Cluster):
             return ""
         branch, name = full
         if branch.parent is None:
-            free = f"pool {waiting.pool!r}: what is free of its {_unit(name)} is kept for other queues"
+            free = (
+                f"pool {waiting.pool!r}: what is free of its {_unit(name)} is kept for other queues"
+            )
             return free if kept else ""
         most = branch.ceiling[name]
         held = max(branch.now.get(name, 0), branch.load.get(name, 0))

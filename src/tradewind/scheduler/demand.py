@@ -65,7 +65,9 @@ def limit(capacity: Resources, machines: Iterable[Node]) -> tuple[tuple[str, int
     for node in machines:
         have.update({CPU: node.cpu, MEMORY: node.memory})
         have.update({model: count * WHOLE for model, count in node.devices})
-    return tuple((name, most.get(name, 0)) for name in sorted(have) if most.get(name, 0) < have[name])
+    return tuple(
+        (name, most.get(name, 0)) for name in sorted(have) if most.get(name, 0) < have[name]
+    )
 
 
 def resources(found: Amounts) -> Resources:
@@ -74,8 +76,6 @@ def resources(found: Amounts) -> Resources:
         cpu=found.get(CPU, 0) / WHOLE,
         memory=found.get(MEMORY, 0),
         accelerators={
-            name: -(-amount // WHOLE)
-            for name, amount in found.items()
-            if name not in (CPU, MEMORY)
+            name: -(-amount // WHOLE) for name, amount in found.items() if name not in (CPU, MEMORY)
         },
     )

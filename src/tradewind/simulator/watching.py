@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tradewind.scheduler.events import Parts
+from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.nodes import WHOLE, Ask, Mask, Node, Nodes, Spot
 from tradewind.scheduler.pool import Make
 from tradewind.scheduler.rows import Placer
