@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+
 from tradewind.base.units import format_bytes
 from tradewind.scheduler.nodes import WHOLE, Ask, Ints, Nodes, Spot
 
@@ -30,7 +32,8 @@ def whole(nodes: Nodes) -> dict[str, int]:
 
 def free(nodes: Nodes) -> dict[str, int]:
     """What nobody holds; of a node that is held beyond what it has, nothing."""
-    return _sums(nodes, nodes.cpu.clip(0), nodes.memory.clip(0), nodes.devices.clip(0))
+    there = (np.maximum(each, 0) for each in (nodes.cpu, nodes.memory, nodes.devices))
+    return _sums(nodes, *there)
 
 
 def taken(nodes: Nodes) -> dict[str, int]:

@@ -80,7 +80,7 @@ class Answering(Cluster):
 
     def standing(self, pool: str) -> Resources:
         """How much of it is held by what goes on until it is stopped."""
-        return _sum(held for held in self._there(pool) if held.asked.stands)
+        return _sum(filter(_stands, self._there(pool)))
 
     def _there(self, pool: str) -> list[Held]:
         return [held for held in list(self._held.values()) if held.asked.pool == pool]
@@ -89,9 +89,10 @@ class Answering(Cluster):
 
     def reason(self, waiting: Waiting, beside: Nodes | None) -> tuple[str, bool]:
         """What is missing for it now, in words, and whether others ahead of it want that too.
-        `beside` is its pool as it would be if nothing but what stands were there."""
+        `beside` is its pool as it would be if nothing but what stands were there (None: nothing
+        stands there)."""
         pool = self._pools.get(waiting.pool)
-        if pool is None or beside is None:
+        if pool is None:
             why = self._gone.get(waiting.pool, "")
             return f"pool {waiting.pool!r}" + (f": {why}" if why else " is not there"), False
         if not pool.could(waiting.parts):
@@ -101,21 +102,21 @@ class Answering(Cluster):
         if limit := self._limit(pool, waiting, kept=not lacks):
             return limit, True
         found = f"pool {waiting.pool!r}: {lacks or 'about to start'}"
-        if not pool.holds(waiting.parts, beside):
+        if beside is not None and not pool.holds(waiting.parts, beside):
             services = self.standing(waiting.pool)
             found += f"; what services hold ({services}) is free when they are stopped"
         return found, True
 
     def beside(self, name: str) -> Nodes | None:
-        """The nodes of a pool as they would be if nothing but what stands were there."""
-        pool = self._pools.get(name)
-        if pool is None:
+        """The nodes of a pool as they would be if nothing but what stands were there; None where
+        nothing stands."""
+        pool, standing = self._pools.get(name), [*filter(_stands, self._there(name))]
+        if pool is None or not standing:
             return None
         nodes = pool.empty().copy()
-        for held in self._there(name):
-            if held.asked.stands:
-                for spot, ask in zip(held.spots, amounts.each(held.asked.parts), strict=False):
-                    nodes.take(spot, ask)
+        for held in standing:
+            for spot, ask in zip(held.spots, amounts.each(held.asked.parts), strict=False):
+                nodes.take(spot, ask)
         return nodes
 
     def _limit(self, pool: Pool, waiting: Waiting, kept: bool) -> str:
@@ -175,6 +176,10 @@ def _lacks(pool: Pool, waiting: Waiting) -> str:
         if held < count:
             return f"needs {count} times {ask}, and there is room for {held} of them now"
     return "there is no room for all its processes at the same time now"
+
+
+def _stands(held: Held) -> bool:
+    return held.asked.stands
 
 
 def _sum(holders: Iterable[Held]) -> Resources:

@@ -93,7 +93,7 @@ class Machinery(RuleBasedStateMachine):
         event = pool(*machines, name=name, whole=whole, firm=firm)
         self.feed(event)
         self.pools[name], self.whole[name] = event, whole or total(machines)
-        named = {}
+        named: dict[str, Resources] = {}
         for each in machines:  # numbered among those alike
             number = 1 + sum(known.startswith(f"{each} #") for known in named)
             named[f"{each} #{number}"] = each
@@ -466,7 +466,7 @@ def test_what_was_written_down_is_held_in_the_very_same_places() -> None:
     there = (Seat("4 CPU, 4 T4 #2", (3,)), Seat("4 CPU, 4 T4 #1", (1,)))
     held = Occupied(run="a", pool="one", parts=one, seats=there)
     began = pool(four, four)
-    again = [began, held, PoolGone(pool="one"), pool(four, four, four)]
+    again: list[SchedulerEvent] = [began, held, PoolGone(pool="one"), pool(four, four, four)]
     for events in ([began, held], [held, began], again):
         machine = Answering(FirstFit)
         machine.feed(events)
