@@ -12,8 +12,8 @@ from tradewind.base.errors import Conflict, Refused
 from tradewind.base.ids import digest_json
 from tradewind.control.pin import NotYet
 from tradewind.records.states import ENDED, LIVE, PlacementState, RunState
-from tradewind.records.tasks import Resources
-from tradewind.scheduler.machine import PoolChanged
+from tradewind.scheduler.events import PoolChanged
+from tradewind.scheduler.nodes import Node
 from tradewind.store.rows import Claim, RunFilter
 from tradewind.testing.fake_engine import Outcome
 
@@ -367,8 +367,8 @@ async def test_first_come_first_served(town: Town) -> None:
 @pytest.mark.slow
 @in_town
 async def test_a_thousand_runs_all_end_and_none_twice(town: Town) -> None:
-    room = Resources(cpu=250.0, memory=2**40)
-    town.here.places.machine.feed([PoolChanged(pool="local", capacity=room)])
+    room = Node(name="one", cpu=250_000, memory=2**40)
+    town.here.places.machine.feed([PoolChanged(pool="local", nodes=(room,))])
     runs = await town.here.front.accept([{"spec": function("one")} for _ in range(1000)], "me")
     await town.settle()
     assert town.here.store.runs.counts() == {RunState.SUCCEEDED: 1000}

@@ -40,3 +40,14 @@ def test_inside_uses_the_standard_library_alone() -> None:
                 # `standin` is packed beside this room, which is called so there.
                 own = module.startswith(("tradewind.inside", "tradewind_inside."))
                 assert own or module.partition(".")[0] in sys.stdlib_module_names, (path, module)
+
+
+@pytest.mark.parametrize("what", ["import tradewind", "from tradewind.cli import main; main()"])
+def test_neither_the_package_nor_its_help_loads_a_heavy_library(what: str) -> None:
+    """The running server counts with numpy; nobody else waits for that."""
+    told = "atexit.register(lambda: print(*sys.modules))"
+    code = f"import atexit, sys; sys.argv = ['tw', '--help']; {told}; {what}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not HEAVY & set(done.stdout.split()), "it loads what only the server needs"
+    assert "tradewind" in done.stdout.split()

@@ -96,13 +96,18 @@ def grown(option: Option, busy: float, pool: PoolFacts) -> Option:
 
 
 def _cores_each(pool: PoolFacts, width: int) -> float:
-    """The cores that each of so many processes can have at the same time."""
+    """The cores that each of so many processes can have at the same time, in whole thousandths:
+    the scheduler counts in those."""
     shared = pool.capacity.cpu / width
     if not pool.sizes:
-        return min(pool.largest.cpu, shared)
+        return _thousandths(min(pool.largest.cpu, shared))
     whole = {lot.each.cpu / count for lot in pool.sizes for count in range(1, width + 1)}
     able = [cpu for cpu in whole if room(Resources(cpu=cpu), pool.sizes) >= width]
-    return min(shared, max(able, default=0.0))
+    return _thousandths(min(shared, max(able, default=0.0)))
+
+
+def _thousandths(cpu: float) -> float:
+    return math.floor(cpu * 1000 + 1e-6) / 1000
 
 
 def parts_for(width: int, limit: int) -> list[int]:

@@ -41,7 +41,8 @@ from tradewind.control.step import Loop, Stepper
 from tradewind.engines.base import Engine, Place
 from tradewind.engines.desk import Desk
 from tradewind.engines.local import reading
-from tradewind.scheduler.machine import Machine
+from tradewind.scheduler.answers import Answering
+from tradewind.scheduler.rows import FirstFit
 from tradewind.specs import PoolSpec, from_document
 from tradewind.store import open as open_store
 from tradewind.store.base import Store
@@ -268,7 +269,7 @@ def _places(settings: Settings, store: Store, clock: Clock) -> Places:
         clock=clock,
         worker=worker,
         url=settings.url,
-        machine=Machine(),
+        machine=Answering(FirstFit),
         interpreter=_remembered(store, settings.python),
     )
 

@@ -27,7 +27,7 @@ from tradewind.control.step import LEASE_SECONDS, Loop
 from tradewind.engines.base import Capacity, Elsewhere, Engine, NoSuchPlace
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Resources
-from tradewind.scheduler.machine import PoolGone
+from tradewind.scheduler.events import PoolGone
 from tradewind.specs import PoolSpec
 
 log = logging.getLogger("tradewind.control")

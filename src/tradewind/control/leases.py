@@ -16,7 +16,7 @@ from tradewind.control.places import Places
 from tradewind.control.pools import LOCAL
 from tradewind.control.step import LEASE_SECONDS, Loop
 from tradewind.records.states import RunState
-from tradewind.scheduler.machine import Occupied, PoolGone, Released
+from tradewind.scheduler.events import PoolGone, Released
 
 log = logging.getLogger("tradewind.control")
 
@@ -81,7 +81,4 @@ class Leases:
             if run not in runs or runs[run].state is not RunState.QUEUED
         ]
         places.machine.feed(Released(run=run) for run in free)
-        places.machine.feed(
-            Occupied(run=each.run, pool=pool, demand=each.demand, stands=each.task.stands())
-            for each in live.values()
-        )
+        places.hold(live.values())

@@ -8,7 +8,7 @@ after by every one, so that it can wait with a reason, be refused, or be stopped
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,11 @@ from tradewind.control.neighbours import Neighbours
 from tradewind.control.pools import LOCAL, server
 from tradewind.engines.base import Engine
 from tradewind.records import codec
-from tradewind.scheduler.machine import Machine, PoolChanged
+from tradewind.records.placements import Placement
+from tradewind.records.tasks import Lot
+from tradewind.scheduler import demand
+from tradewind.scheduler.answers import Answering
+from tradewind.scheduler.events import Occupied, PoolChanged
 from tradewind.specs import PoolSpec
 from tradewind.store.base import Store
 
@@ -52,7 +56,7 @@ class Places:
     store: Store
     clock: Clock
     worker: str
-    machine: Machine
+    machine: Answering
     interpreter: Callable[[], str]
     url: str = ""
     facts: dict[str, PoolFacts] = field(default_factory=dict)
@@ -191,15 +195,31 @@ class Places:
 
     def event(self, pool: str) -> PoolChanged:
         """How the scheduler is told of a pool. This machine does not grow; elsewhere machines come
-        and go, and what they held when a run was planned may be there again."""
+        and go, and what they held when a run was planned may be there again. Machines that are not
+        told one by one are taken to be as the largest."""
         facts = self.facts[pool]
-        return PoolChanged(
-            pool=pool,
-            capacity=facts.capacity,
-            largest=facts.largest,
-            sizes=facts.sizes,
-            firm=pool == LOCAL,
+        alike = (Lot(each=facts.largest, count=max(1, facts.machines)),)
+        nodes = demand.nodes(facts.sizes or alike)
+        most = demand.limit(facts.capacity, nodes)
+        return PoolChanged(pool=pool, nodes=nodes, firm=pool == LOCAL, most=most)
+
+    def hold(self, live: Iterable[Placement]) -> None:
+        """Tell the scheduler what is there, as far as it does not know. Blocks on the store."""
+        fresh = {each.run: each for each in live if not self.machine.holds(each.run)}
+        runs = self.store.runs.get_many(fresh.keys())
+        held = (
+            Occupied(
+                run=run.id,
+                pool=fresh[run.id].pool,
+                parts=demand.parts(fresh[run.id].task.processes()),
+                queue=run.queue,
+                project=run.project,
+                stands=fresh[run.id].task.stands(),
+                seats=fresh[run.id].seats,
+            )
+            for run in runs.values()
         )
+        self.machine.feed(held, self.clock.now())
 
     # --- what people ask ---------------------------------------------------------------------
 

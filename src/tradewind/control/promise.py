@@ -37,11 +37,10 @@ MARGIN = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Wider:
-    """The placement should hold so much from now on, to work on `width` items at once."""
+    """The placement should work on `width` items at once from now on."""
 
     placement: Placement
     width: int
-    demand: Resources
 
 
 def watch(
@@ -49,12 +48,12 @@ def watch(
     view: View,
     placement: Placement,
     pool: PoolFacts,
-    free: Resources,
+    room: Callable[[Resources], int],
     told: Callable[[], Sequence[Progress]],
 ) -> Wider | None:
     """Look at a working placement: raise Refused when its budget is spent, widen it, or tell that
-    it is going to be late. `free` is what its pool has left, `told` gives what the units of the run
-    said of their progress."""
+    it is going to be late. `room` says how many more processes of a size its pool has a place for,
+    `told` gives what the units of the run said of their progress."""
     spec = from_document(draft.run.spec)
     most = family.budget(draft.run) or 0
     if most:
@@ -62,7 +61,7 @@ def watch(
     if not isinstance(spec, Workload):  # an import below a run with a budget
         return None
     if spec.performance and isinstance(placement.task.roles[0].shape, Array):
-        keep = _Keeping(draft, placement, pool, free, spec.performance, most)
+        keep = _Keeping(draft, placement, pool, room, spec.performance, most)
         return keep.in_time(view, told())
     return None
 
@@ -92,7 +91,7 @@ class _Keeping:
     draft: Draft
     placement: Placement
     pool: PoolFacts
-    free: Resources
+    room: Callable[[Resources], int]
     performance: float
     budget: int
 
@@ -111,9 +110,10 @@ class _Keeping:
             late.all_well(self.draft)
             return None
         wanted = left.items if time <= 0 else math.ceil(left.seconds / (time * (1 - MARGIN)))
-        room = _room(role.resources, self.free, most=min(wanted, left.items) - width)
-        if room and not self._too_dear(left.seconds, role.resources):
-            return Wider(self.placement, width + room, price.times(role.resources, width + room))
+        more = min(wanted, left.items) - width
+        more = min(more, self.room(role.resources)) if more > 0 else 0
+        if more and not self._too_dear(left.seconds, role.resources):
+            return Wider(self.placement, width + more)
         surely = left.least / width
         if surely > time:
             why = self._why(left, width, role.resources)
@@ -168,14 +168,6 @@ def _sum(running: Sequence[tuple[float, float | None]], items: int, one: float) 
     """Seconds of all items that are left, each `one` long if it does not say how long it is."""
     working = sum(max(0.0, (one if whole is None else whole) - age) for age, whole in running)
     return max(0.0, working + (items - len(running)) * one)
-
-
-def _room(one: Resources, free: Resources, most: int) -> int:
-    """How many more of these fit into what is free."""
-    for more in range(most, 0, -1):
-        if price.times(one, more).within(free):
-            return more
-    return 0
 
 
 def widened(draft: Draft, wider: Wider) -> None:

@@ -60,8 +60,10 @@ from tradewind.records.steering import (
     View,
     WakeAt,
 )
-from tradewind.records.tasks import Restart, Stop, Task
-from tradewind.scheduler.machine import Machine, Reject, Released, Waiting, Widened
+from tradewind.records.tasks import Lot, Restart, Stop, Task
+from tradewind.scheduler import demand
+from tradewind.scheduler.answers import Answering
+from tradewind.scheduler.events import Reject, Released, Waiting, Widened
 from tradewind.specs import KINDS, from_document, to_document
 from tradewind.specs.common import Workload
 from tradewind.store.base import Store
@@ -106,7 +108,7 @@ class Road:
     pinner: Pinner
     planner: Planner
     parts: Parts
-    machine: Machine
+    machine: Answering
     places: Places
     begin: Callable[[str, NotYet], None]
     actions: list[Action] = field(default_factory=list)
@@ -354,9 +356,10 @@ class Road:
                 Waiting(
                     run=run.id,
                     pool=pool,
-                    demand=task.demand(),
+                    parts=demand.parts(task.processes()),
                     since=run.created,
-                    each=task.processes(),
+                    queue=run.queue,
+                    project=run.project,
                     stands=task.stands(),
                 )
             ]
@@ -396,6 +399,7 @@ class Road:
             demand=task.demand(),
             done=tuple(run.memory.get("done", ())),
             placed=draft.now,
+            seats=self.machine.seats(run.id),
         )
         draft.placements[placement.id] = placement
         if run.state is RunState.PROBING:
@@ -437,11 +441,15 @@ class Road:
     def _follow(self, draft: Draft, view: View, placement: Placement) -> None:
         """What the newest placement's state means for the run, before the kind decides."""
         if placement.state in PLACEMENT_ENDED:
-            self.machine.feed([Released(run=draft.run.id)])
+            ended = placement.state in (PlacementState.SUCCEEDED, PlacementState.FAILED)
+            self.machine.feed([Released(run=draft.run.id, ended=ended)])
             bill.charge(draft, placement, self.places.facts.get(placement.pool))
         elif draft.run.state is RunState.STOPPING:
-            stop = placement.task.roles[0].stop
-            self.actions.append(StopPlacement(placement, stop))
+            self._end(placement)
+        elif by := self.machine.leaving(draft.run.id):
+            # When it has ended it is launched again, as if it had been lost: that counts no try.
+            draft.set(waiting=f"gives its place to {by}")
+            self._end(placement)
         elif placement.state is PlacementState.RUNNING:
             if draft.run.state is RunState.PLACED:
                 draft.move(RunState.RUNNING)
@@ -451,17 +459,20 @@ class Road:
             # A server that died after the write and before the launch left it so.
             self.actions.append(LaunchPlacement(placement))
 
+    def _end(self, placement: Placement) -> None:
+        self.actions.append(StopPlacement(placement, placement.task.roles[0].stop))
+
     def _keep(self, draft: Draft, view: View, placement: Placement) -> None:
         """Its budget and its deadline, while it works."""
         pool = self.places.facts.get(placement.pool)
         if pool is None or not (family.budget(draft.run) or draft.run.spec.get("performance")):
             return
-        if (held := bill.demand(draft.run, placement)) != placement.demand:
-            self.machine.feed([Widened(run=draft.run.id, demand=held)])  # also after a restart
+        if bill.demand(draft.run, placement) != placement.demand:
+            self._widen(placement, bill.width(draft.run, placement))  # also after a restart
         try:
-            free = self.machine.free(pool.name)
+            room = partial(self.machine.room, pool.name)
             said = partial(self.store.reports.progress, draft.run.id)
-            wider = promise.watch(draft, view, placement, pool, free, said)
+            wider = promise.watch(draft, view, placement, pool, room, said)
         except Refused as spent:
             # Its end is told when its processes have ended: until then they are on the bill.
             draft.set(memory={**draft.run.memory, "spent": spent.to_json()})
@@ -469,8 +480,13 @@ class Road:
             return
         if wider is not None:
             promise.widened(draft, wider)
-            self.machine.feed([Widened(run=draft.run.id, demand=wider.demand)])
+            self._widen(placement, wider.width)
             self.actions.append(ResizePlacement(placement, wider.width))
+
+    def _widen(self, placement: Placement, width: int) -> None:
+        """It holds places for so many processes from now on."""
+        each = Lot(each=placement.task.roles[0].resources, count=width)
+        self.machine.feed([Widened(run=placement.run, parts=demand.parts([each]))])
 
     def _carry_out(self, draft: Draft, view: View, decision: Decision) -> None:
         match decision:

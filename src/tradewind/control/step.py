@@ -39,7 +39,7 @@ from tradewind.engines.base import Engine
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
 from tradewind.records.states import ENDED, LIVE, RunState
-from tradewind.scheduler.machine import Occupied, Place, Released
+from tradewind.scheduler.events import Place, Preempt, Released
 from tradewind.store.base import Store
 from tradewind.store.rows import Claim, RunFilter
 
@@ -107,7 +107,7 @@ class Stepper:
         drafts = {claim.run.id: Draft.of(claim, now) for claim in claims}
         for claim in claims:
             drafts[claim.run.id] = self._advanced(drafts[claim.run.id], batch)
-        elsewhere = self._decide(drafts)
+        elsewhere = self._decide(drafts, now)
         stale = self._apply(drafts, batch)
         for run_id in stale:
             # What the scheduler holds for it is set right when it is claimed again.
@@ -172,13 +172,14 @@ class Stepper:
                 self.failures.pop(run_id, None)
         return stale
 
-    def _decide(self, drafts: dict[str, Draft]) -> bool:
-        """Ask the scheduler; a decision about a run of another batch waits for its claim. Whether
-        there was such a one."""
+    def _decide(self, drafts: dict[str, Draft], now: float) -> bool:
+        """Ask the scheduler; a decision about a run of another batch waits for its claim, and one
+        that gives its place to another is stopped when it is looked at next (`Road._follow`).
+        Whether there was such a one."""
         elsewhere = []
-        for decision in self.road.machine.decide():
+        for decision in self.road.machine.decide(now):
             draft = drafts.get(decision.run)
-            if draft is None or draft.run.state not in _IN_LINE:
+            if isinstance(decision, Preempt) or draft is None or draft.run.state not in _IN_LINE:
                 elsewhere.append(decision.run)
             elif isinstance(decision, Place):
                 self.road.placed(draft, decision.pool)
@@ -190,14 +191,8 @@ class Stepper:
     def recover(self) -> None:
         """After a start: tell the scheduler what is held, and look at every live run once."""
         places = self.road.places
-        for placement in self.store.placements.live(*places.leases) if places.leases else ():
-            held = Occupied(
-                run=placement.run,
-                pool=placement.pool,
-                demand=placement.demand,
-                stands=placement.task.stands(),
-            )
-            self.road.machine.feed([held])
+        live = self.store.placements.live(*places.leases) if places.leases else []
+        places.hold(live)
         where, cursor = RunFilter(states=LIVE, pools=frozenset({*places.mine(), ""})), ""
         while True:
             page = self.store.runs.page(where, limit=1000, cursor=cursor)

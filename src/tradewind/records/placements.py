@@ -9,13 +9,22 @@ from tradewind.records.states import AttemptState, PlacementState
 from tradewind.records.tasks import Resources, Task
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where one process was put: the name of its node, and the numbers of its devices there."""
+
+    node: str
+    devices: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """One launch of one task on one pool.
 
     `number` counts the launches of this task and is its fencing number: outputs and reports of a
     lower number are dropped once a higher one exists. `lease` is the number of the pool's lease
-    under which it was decided. `done` are the array items that earlier placements finished.
+    under which it was decided. `done` are the array items that earlier placements finished;
+    `seats` the places of the processes that it starts with, one after the other (empty: not told).
     """
 
     id: str
@@ -33,6 +42,7 @@ class Placement:
     started: float = 0.0
     ended: float = 0.0
     reason: dict[str, Any] = field(default_factory=dict)
+    seats: tuple[Seat, ...] = ()
 
 
 def placement_id(run: str, task: str, number: int) -> str:

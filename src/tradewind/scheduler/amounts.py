@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+
 from tradewind.base.units import format_bytes
-from tradewind.scheduler.nodes import WHOLE, Ask, Nodes, Spot
+from tradewind.scheduler.nodes import WHOLE, Ask, Ints, Nodes, Spot
 
 Amounts = Mapping[str, int]
 # So many of one ask, all at the same time.
@@ -25,6 +27,25 @@ def whole(nodes: Nodes) -> dict[str, int]:
     for node in nodes.nodes:
         for model, count in node.devices:
             found[model] = found.get(model, 0) + count * WHOLE
+    return found
+
+
+def free(nodes: Nodes) -> dict[str, int]:
+    """What nobody holds; of a node that is held beyond what it has, nothing."""
+    there = (np.maximum(each, 0) for each in (nodes.cpu, nodes.memory, nodes.devices))
+    return _sums(nodes, *there)
+
+
+def taken(nodes: Nodes) -> dict[str, int]:
+    """What is held or reserved."""
+    left = _sums(nodes, nodes.cpu, nodes.memory, nodes.devices)
+    return {name: amount - left[name] for name, amount in whole(nodes).items()}
+
+
+def _sums(nodes: Nodes, cpu: Ints, memory: Ints, devices: Ints) -> dict[str, int]:
+    found = {CPU: int(cpu.sum()), MEMORY: int(memory.sum())}
+    for number, model in enumerate(nodes.kinds):
+        found[model] = int(devices[nodes.kind == number].sum())
     return found
 
 
@@ -85,9 +106,13 @@ def each(parts: Parts) -> Iterable[Ask]:
 
 def words(name: str, amount: int) -> str:
     """For people: 1.5 CPU, 4.0 GiB of memory, 0.5 a100."""
-    if name == MEMORY:
-        return f"{format_bytes(amount)} of memory"
-    return f"{amount / WHOLE:g} {'CPU' if name == CPU else name}"
+    unit = {CPU: "CPU", MEMORY: "of memory"}.get(name, name)
+    return f"{figure(name, amount)} {unit}"
+
+
+def figure(name: str, amount: int) -> str:
+    """The same without the name: 1.5, 4.0 GiB, 0.5."""
+    return format_bytes(amount) if name == MEMORY else f"{amount / WHOLE:g}"
 
 
 def _add(found: dict[str, int], name: str, amount: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from tradewind.records.placements import Seat
 from tradewind.scheduler import amounts, room
 from tradewind.scheduler.amounts import Amounts, Parts
 from tradewind.scheduler.events import (
@@ -46,13 +47,15 @@ PRECIOUS = 1e18
 @dataclass(slots=True)
 class Held:
     """A run that has a place. `asked` is what it waited with, `began` when it got its place,
-    `amounts` what it holds of its queues, `by` the run that gets the place next."""
+    `amounts` what it holds of its queues, `by` the run that gets the place next. `seats` are its
+    places by name while its pool is not there."""
 
     asked: Waiting
     spots: tuple[Spot, ...]
     began: float
     amounts: Amounts
     by: str = ""
+    seats: tuple[Seat, ...] = ()
 
     def attained(self, now: float) -> float:
         """Seconds of work it has had."""
@@ -124,6 +127,7 @@ class Cluster:
                     self._change(event)
                 case PoolGone():
                     self._stand_back(event.pool)
+                    self._name(event.pool)
                     self._pools.pop(event.pool, None)
                     self._gone[event.pool] = event.why
                     self._measure()
@@ -224,24 +228,31 @@ class Cluster:
 
     def _change(self, event: PoolChanged) -> None:
         self._stand_back(event.pool)
+        self._name(event.pool)
         self._gone.pop(event.pool, None)
         nodes = Nodes(event.nodes)
-        pool = Pool(nodes, self._make(nodes), event.firm)
-        known = self._pools.get(event.pool)
+        pool = Pool(nodes, self._make(nodes), event.firm, dict(event.most))
         self._pools[event.pool] = pool
         for held in self._held.values():
             if held.asked.pool == event.pool:
-                held.spots = pool.again(held.asked.parts, held.spots, known)
+                held.spots, held.seats = pool.again(held.asked.parts, held.seats), ()
                 self._seat(held)
                 self._count(held)
         self._measure()
+
+    def _name(self, name: str) -> None:
+        """Its nodes are not what they were: what is held of them is known by their names."""
+        pool = self._pools.get(name)
+        for held in self._held.values() if pool is not None else ():
+            if pool is not None and held.asked.pool == name:
+                held.spots, held.seats = (), pool.seats(held.spots)
 
     def _measure(self) -> None:
         """Nodes or queues are not what they were."""
         self._turn += 1
         whole: dict[str, int] = {}
         for pool in self._pools.values():
-            for name, amount in amounts.whole(pool.nodes).items():
+            for name, amount in pool.limits().items():
                 whole[name] = whole.get(name, 0) + amount
         self._queues.capacity(whole)
 
@@ -265,6 +276,8 @@ class Cluster:
         count(leaf, held.amounts, -1)
         if pool is not None:
             held.amounts = amounts.held(held.asked.parts, held.spots, pool.nodes)
+        else:
+            held.amounts, _ = amounts.asked(held.asked.parts, ())
         count(leaf, held.amounts)
 
     def _occupy(self, event: Occupied) -> None:
@@ -280,8 +293,9 @@ class Cluster:
                 stands=event.stands,
             )
             pool = self._pools.get(event.pool)
-            spots = pool.force(event.parts) if pool else ()
-            held = Held(asked, spots, self.now, {})
+            held = Held(asked, (), self.now, {}, seats=event.seats)
+            if pool is not None:
+                held.spots, held.seats = pool.again(event.parts, event.seats), ()
             self._seat(held)
             self._count(held)
 
@@ -291,9 +305,8 @@ class Cluster:
             return
         pool = self._pools.get(held.asked.pool)
         if pool is not None:
-            pool.free(held.asked.parts, held.spots)
             pool.going.drop(event.run)
-            held.spots = pool.force(event.parts)
+            held.spots = pool.widen(held.asked.parts, held.spots, event.parts)
         held.asked = replace(held.asked, parts=event.parts)
         self._seat(held)
         self._count(held)
@@ -479,9 +492,19 @@ class Cluster:
             if able:
                 with room.Claim(self._queues, leaf, wants) as claim:
                     found = room.make(pool.nodes, waiting.parts, able, claim, among)
+                if found is not None and not self._spares(pool, wants, found.leaving):
+                    return None
                 if found is not None or len(able) == len(victims):
                     return found
         return None
+
+    def _spares(self, pool: Pool, wants: Amounts, leaving: Iterable[str]) -> bool:
+        """Whether no more than may be is held of the pool then."""
+        left = dict(pool.spare(pool.nodes))
+        for run in leaving:
+            for name, amount in self._held[run].amounts.items():
+                left[name] = left.get(name, 0) + amount
+        return all(amount <= left.get(name, 0) for name, amount in wants.items() if pool.most)
 
     def _make_room(self, pool: Pool, waiting: Waiting, found: room.Room) -> None:
         """Those who go are told so, or their end is waited for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tradewind.records.placements import Seat
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.nodes import WHOLE, Node, Spot
 from tradewind.scheduler.queues import DEFAULT, Queue
@@ -12,11 +13,13 @@ from tradewind.scheduler.queues import DEFAULT, Queue
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolChanged:
     """A pool has these nodes from now on. `firm`: more than this it will not have; otherwise what
-    it lacks may come back, and is waited for."""
+    it lacks may come back, and is waited for. `most` is what may be held of it together, of what
+    its nodes have more (empty: all that they have)."""
 
     pool: str
     nodes: tuple[Node, ...]
     firm: bool = True
+    most: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,8 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupied:
-    """A run holds this much of a pool (told at start, from the store)."""
+    """A run holds this much of a pool (told at start, from the store). `seats` are the places of
+    its processes, one after the other, as far as they are known."""
 
     run: str
     pool: str
@@ -81,6 +85,7 @@ class Occupied:
     queue: str = DEFAULT
     project: str = DEFAULT
     stands: bool = False
+    seats: tuple[Seat, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -234,4 +234,4 @@ class Nodes:
                 counts.append((left // ask.share).sum(axis=1))
         for model, count in ask.others:
             counts.append((self.left(frozenset({model})) == WHOLE).sum(axis=1) // count)
-        return int(np.clip(np.min(counts, axis=0), 0, None).sum()) if len(self) else 0
+        return int(np.maximum(np.min(counts, axis=0), 0).sum()) if len(self) else 0

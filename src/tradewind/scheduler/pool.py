@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tradewind.scheduler.amounts import Parts, each
+from tradewind.records.placements import Seat
+from tradewind.scheduler.amounts import (
+    Amounts,
+    Parts,
+    asked,
+    each,
+    figure,
+    free,
+    taken,
+    whole,
+    words,
+)
 from tradewind.scheduler.going import Going
 from tradewind.scheduler.nodes import Ask, Nodes, Reserve, Spot
 from tradewind.scheduler.rows import FirstFit, Placer
@@ -17,18 +29,22 @@ Make = Callable[[Nodes], Placer]
 
 @dataclass(slots=True)
 class Pool:
-    """`firm`: it will not have more than this; `going`: who holds a place."""
+    """`firm`: it will not have more than this. `most` is what may be held of it together, of what
+    its nodes have more (empty: all). `going`: who holds a place."""
 
     nodes: Nodes
     placer: Placer
     firm: bool = True
+    most: Amounts = field(default_factory=dict)
     going: Going = field(default_factory=Going)
     _empty: Nodes | None = None
 
     def copy(self) -> Pool:
         """The same, which changes by itself."""
         nodes = self.nodes.copy()
-        return Pool(nodes, self.placer.on(nodes), self.firm, self.going.copy(), self._empty)
+        return Pool(
+            nodes, self.placer.on(nodes), self.firm, self.most, self.going.copy(), self._empty
+        )
 
     def lay(self, parts: Parts) -> tuple[Spot, ...] | None:
         """Hold a place for each process, or for none. None: they do not fit together."""
@@ -46,38 +62,94 @@ class Pool:
 
     def _may(self, parts: Parts) -> bool:
         """Whether it is worth trying: of each part alone there is room for all."""
+        if not self._within(parts, self.nodes):
+            return False
         return all(count == 1 or self.nodes.room(ask) >= count for ask, count in parts)
+
+    def _within(self, parts: Parts, nodes: Nodes) -> bool:
+        """Whether that much more may be held, where so much of these nodes is."""
+        if not self.most:
+            return True
+        wants, now = asked(parts, nodes.kinds)[0], taken(nodes)
+        return all(
+            now[name] + wants[name] <= most for name, most in self.most.items() if wants.get(name)
+        )
+
+    def room(self, ask: Ask) -> int:
+        """How many of these it can hold now at the same time."""
+        found = self.nodes.room(ask)
+        wants, spare = asked(((ask, 1),), self.nodes.kinds)[0], self.spare(self.nodes)
+        limits = [max(0, spare[name]) // wants[name] for name in self.most if wants.get(name)]
+        return min([found, *limits])
+
+    def spare(self, nodes: Nodes) -> dict[str, int]:
+        """What may still be held, where so much of these nodes is."""
+        found = free(nodes)
+        if self.most:
+            now = taken(nodes)
+            found |= {
+                name: max(0, min(found[name], most - now[name])) for name, most in self.most.items()
+            }
+        return found
+
+    def limits(self) -> dict[str, int]:
+        """What may be held of it together."""
+        return whole(self.nodes) | dict(self.most)
 
     def force(self, parts: Parts) -> tuple[Spot, ...]:
         """The same for what is known to be there: where it does not fit it is held all the same."""
-        spots = []
-        for ask in each(parts):
-            spot = self.placer.choose(ask) if len(self.nodes) else None
-            if spot is None and len(self.nodes):
-                spot = Spot(int(np.argmax(self.nodes.cpu)))
+        return self.again(parts, ())
+
+    def _force(self, ask: Ask) -> Spot | None:
+        spot = self.placer.choose(ask) if len(self.nodes) else None
+        if spot is None and len(self.nodes):
+            spot = Spot(int(np.argmax(self.nodes.cpu)))
+        if spot is not None:
+            self._take(spot, ask)
+        return spot
+
+    def seats(self, spots: Sequence[Spot]) -> tuple[Seat, ...]:
+        """The same by name."""
+        return tuple(Seat(self.nodes.nodes[spot.node].name, spot.devices) for spot in spots)
+
+    def again(self, parts: Parts, seats: Sequence[Seat]) -> tuple[Spot, ...]:
+        """Hold the places that are known of its processes, one after the other; for one whose place
+        is not known, or not there any more, any."""
+        asks = tuple(each(parts))
+        known: list[Spot | None] = [None] * len(asks)
+        for at, (ask, seat) in enumerate(zip(asks, seats, strict=False)):
+            known[at] = spot = self._spot(ask, seat)
             if spot is not None:
                 self._take(spot, ask)
-                spots.append(spot)
-        return tuple(spots)
+        found = (spot or self._force(ask) for ask, spot in zip(asks, known, strict=True))
+        return tuple(spot for spot in found if spot is not None)
 
-    def again(self, parts: Parts, spots: tuple[Spot, ...], before: Pool | None) -> tuple[Spot, ...]:
-        """Hold on nodes of the same name what was held on those of `before`."""
-        names = [before.nodes.nodes[spot.node].name for spot in spots] if before else []
-        rows = [self.nodes.row(name) for name in names]
-        if len(rows) != sum(count for _, count in parts) or min(rows, default=0) < 0:
-            return self.force(parts)
-        moved = tuple(Spot(row, spot.devices) for row, spot in zip(rows, spots, strict=True))
-        wide = self.nodes.devices.shape[1]
-        if any(device >= wide for spot in moved for device in spot.devices):
-            return self.force(parts)
-        self.hold(parts, moved)
-        return moved
+    def _spot(self, ask: Ask, seat: Seat) -> Spot | None:
+        """A place by its name, where it is there and has what is asked for."""
+        row = self.nodes.row(seat.node)
+        wanted = ask.devices + sum(count for _, count in ask.others)
+        if row < 0 or len(seat.devices) != wanted:
+            return None
+        there = range(int(self.nodes.has[row]))
+        return Spot(row, seat.devices) if all(one in there for one in seat.devices) else None
+
+    def widen(self, before: Parts, spots: Sequence[Spot], after: Parts) -> tuple[Spot, ...]:
+        """Hold so much in place of what was held; each process that stays, stays where it is."""
+        left: dict[Ask, list[Spot]] = {}
+        for spot, ask in zip(spots, each(before), strict=False):
+            left.setdefault(ask, []).append(spot)
+        wanted = Counter(each(after))
+        for ask, held in left.items():
+            for spot in held[wanted[ask] :]:
+                self._give(spot, ask)
+            del held[wanted[ask] :]
+        found = [left[ask].pop(0) if left.get(ask) else self._force(ask) for ask in each(after)]
+        return tuple(spot for spot in found if spot is not None)
 
     def free(self, parts: Parts, spots: tuple[Spot, ...]) -> None:
         """Give back what `lay` has held; of the first so many processes if there are fewer."""
         for spot, ask in zip(spots, each(parts), strict=False):
-            self.nodes.give(spot, ask)
-            self.placer.changed(spot.node)
+            self._give(spot, ask)
 
     def hold(self, parts: Parts, spots: tuple[Spot, ...]) -> None:
         """Hold these very places."""
@@ -94,22 +166,52 @@ class Pool:
         self.nodes.take(spot, ask)
         self.placer.changed(spot.node)
 
+    def _give(self, spot: Spot, ask: Ask) -> None:
+        self.nodes.give(spot, ask)
+        self.placer.changed(spot.node)
+
     def could(self, parts: Parts) -> bool:
         """Whether it would fit if nothing else were here."""
+        return self.holds(parts, self.empty())
+
+    def holds(self, parts: Parts, nodes: Nodes) -> bool:
+        """Whether it fits where so much of these nodes is free."""
+        if not self._within(parts, nodes):
+            return False
         if len(parts) == 1:
-            return self.empty().room(parts[0][0]) >= parts[0][1]
-        nodes = self.empty().copy()
+            return nodes.room(parts[0][0]) >= parts[0][1]
+        nodes = nodes.copy()
         largest = sorted(parts, key=lambda part: (-part[0].milli, -part[0].cpu, -part[0].memory))
         return Pool(nodes, FirstFit(nodes)).lay(tuple(largest)) is not None
 
+    def lacks(self, parts: Parts, nodes: Nodes) -> str:
+        """Of what it wants more than may be held where so much of these nodes is free, in words."""
+        wants, spare = asked(parts, nodes.kinds)[0], self.spare(nodes)
+        for name, amount in wants.items():
+            if amount > spare.get(name, 0):
+                left = figure(name, spare.get(name, 0))
+                return f"needs {words(name, amount)}, {left} free"
+        return ""
+
     def never(self, name: str, parts: Parts) -> str:
         """Why it could not start even if nothing else were here, in words."""
+        empty = self.empty()
+        if not len(empty):
+            return f"pool {name!r} has no machine that takes work now"
         for ask, count in parts:
-            held = self.empty().room(ask)
+            held = empty.room(ask)
             if not held:
-                return f"no machine of pool {name!r} can hold one process of this: it needs {ask}"
-            if held < count:
-                return f"pool {name!r} holds {held} processes of this at the same time, not {count}"
+                return (
+                    f"no machine of pool {name!r} can hold one process of this: it needs {ask}, "
+                    f"the largest machine has {_largest(empty)}"
+                )
+            if held < count and len(empty) > 1:
+                return (
+                    f"the machines of pool {name!r} hold {held} processes of this at the same "
+                    f"time, not {count}: each needs {ask}, all on one machine"
+                )
+        if lacks := self.lacks(parts, empty):
+            return f"pool {name!r}: {lacks}"
         return f"the machines of pool {name!r} do not hold all processes of this at the same time"
 
     def empty(self) -> Nodes:
@@ -117,3 +219,13 @@ class Pool:
         if self._empty is None:
             self._empty = Nodes(self.nodes.nodes)
         return self._empty
+
+
+def _largest(nodes: Nodes) -> Ask:
+    """The most of each that one node has."""
+    devices: dict[str, int] = {}
+    for node in nodes.nodes:
+        for model, count in node.devices:
+            devices[model] = max(devices.get(model, 0), count)
+    cpu, memory = int(nodes.cpu.max()), int(nodes.memory.max())
+    return Ask(cpu=cpu, memory=memory, others=tuple(sorted(devices.items())))

@@ -112,6 +112,10 @@ class Queues:
             above.below.append(known)
         return known
 
+    def known(self, queue: str, project: str) -> Branch | None:
+        """The same, where anybody has stood there."""
+        return self._leaves.get((queue, project))
+
     def copy(self) -> Queues:
         """The same, which changes by itself."""
         twin = Queues(self.given)

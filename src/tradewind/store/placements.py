@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from tradewind.base import errors
 from tradewind.records import codec
-from tradewind.records.placements import Placement
+from tradewind.records.placements import Placement, Seat
 from tradewind.records.states import PLACEMENT_ENDED, PLACEMENT_TRANSITIONS, PlacementState
 from tradewind.records.tasks import Resources, Task
 from tradewind.store import tables
@@ -18,7 +18,7 @@ from tradewind.store.connect import AnyRow, Database
 _TABLE = tables.placements
 _NAMES = (
     *("id", "run", "number", "pool", "engine", "lease", "state", "placed", "started", "ended"),
-    *("demand", "handle", "reason", "done", "task"),
+    *("demand", "handle", "reason", "done", "task", "seats"),
 )
 _COLUMNS = [_TABLE.c[name] for name in _NAMES]
 Stored = Mapping[str, AnyRow]
@@ -78,6 +78,7 @@ def _row(placement: Placement) -> dict[str, Any]:
         "reason": placement.reason,
         "done": list(placement.done),
         "task": codec.dumps(placement.task),
+        "seats": [codec.to_json(seat) for seat in placement.seats],
     }
 
 
@@ -108,6 +109,7 @@ def record(row: AnyRow) -> Placement:
     values["demand"] = codec.from_json(Resources, values["demand"])
     values["task"] = codec.loads(Task, values["task"])
     values["done"] = tuple(values["done"])
+    values["seats"] = tuple(codec.from_json(Seat, each) for each in values["seats"])
     return Placement(**values)
 
 

@@ -212,6 +212,7 @@ placements = Table(
     _document("reason"),
     _document("done"),
     _text("task"),
+    Column("seats", Document, nullable=False, server_default="[]"),
     sqlite_autoincrement=True,
 )
 Index(None, placements.c.run, placements.c.task_name, placements.c.number, unique=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tradewind.records.events import Event
-from tradewind.records.placements import Placement, placement_id
+from tradewind.records.placements import Placement, Seat, placement_id
 from tradewind.records.reports import Report
 from tradewind.records.runs import Run
 from tradewind.records.states import RunState
@@ -64,6 +64,7 @@ def a_placement(run: str, number: int = 1, **fields: Any) -> Placement:
         "lease": 0,
         "demand": Resources(cpu=2, accelerators={"gpu": 1}),
         "placed": 1000.0,
+        "seats": (Seat("n0", (0, 1)), Seat("n1")),
     }
     id_ = placement_id(run, "main", number)
     return Placement(id=id_, run=run, number=number, **(values | fields))

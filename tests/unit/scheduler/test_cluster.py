@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
     Decided,
     Occupied,
-    Parts,
     Place,
     PoolChanged,
     PoolGone,
@@ -238,11 +238,15 @@ def test_a_gang_larger_than_the_pool_is_refused_with_the_largest_that_could_be()
     cluster.feed([asks("gang", 4, 3)])
     [decision] = cluster.decide()
     assert isinstance(decision, Reject)
-    assert decision.why == "pool 'one' holds 2 processes of this at the same time, not 3"
+    assert decision.why == (
+        "the machines of pool 'one' hold 2 processes of this at the same time, not 3: each needs "
+        "4 devices, all on one machine"
+    )
     cluster.feed([asks("wide", 5)])
     [decision] = cluster.decide()
     assert isinstance(decision, Reject) and decision.why == (
-        "no machine of pool 'one' can hold one process of this: it needs 5 devices"
+        "no machine of pool 'one' can hold one process of this: it needs 5 devices, "
+        "the largest machine has 8 CPU, 64 B, 4 T4"
     )
 
 

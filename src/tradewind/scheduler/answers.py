@@ -1,0 +1,193 @@
+"""What a cluster knows, for those who ask: who holds what, what is free, what a run waits for. They
+ask from other threads than the one that tells it what happens: so what changes is copied first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from tradewind.records.placements import Seat
+from tradewind.records.tasks import Resources
+from tradewind.scheduler import amounts, demand
+from tradewind.scheduler.cluster import Cluster, Held
+from tradewind.scheduler.events import Waiting
+from tradewind.scheduler.line import Kind, kind
+from tradewind.scheduler.nodes import Nodes
+from tradewind.scheduler.pool import Pool
+
+
+class Answering(Cluster):
+    """A cluster that can be asked."""
+
+    def why(self, run: str) -> str:
+        """What a waiting run waits for, in words; empty when it does not wait."""
+        return self.reasons([run]).get(run, "")
+
+    def reasons(self, runs: Collection[str]) -> dict[str, str]:
+        """What those of the runs that wait are waiting for, in words."""
+        asked = set(runs)
+        found = {
+            due.asked.run: f"pool {due.asked.pool!r}: others make room for it"
+            for due in list(self._due.values())
+            if due.asked.run in asked
+        }
+        waiting = list(self._line.waiting.values())
+        if not any(each.run in asked for each in waiting):
+            return found
+        ahead, reasons = Counter[str](), _Reasons(self)
+        for each in sorted(waiting, key=lambda each: each.since):
+            if each.run in asked:
+                found[each.run] = reasons.of(each, ahead[each.pool])
+            ahead[each.pool] += 1
+        return found
+
+    def holds(self, run: str) -> str:
+        """The pool that this run holds a place on, or nothing."""
+        held = self._held.get(run)
+        return held.asked.pool if held is not None else ""
+
+    def holders(self, pool: str) -> set[str]:
+        """The runs that hold a place there."""
+        return {held.asked.run for held in self._there(pool)}
+
+    def seats(self, run: str) -> tuple[Seat, ...]:
+        """The places of its processes, one after the other."""
+        held = self._held[run]
+        pool = self._pools.get(held.asked.pool)
+        return pool.seats(held.spots) if pool is not None else held.seats
+
+    def leaving(self, run: str) -> str:
+        """The run that gets the place of this one, which has been told to go; or nothing."""
+        held = self._held.get(run)
+        due = self._due.get(held.by) if held is not None else None
+        return due.asked.run if due is not None and due.told else ""
+
+    def free(self, pool: str) -> Resources:
+        """How much of a pool may still be held, on all its machines together."""
+        known = self._pools.get(pool)
+        return demand.resources({} if known is None else known.spare(known.nodes))
+
+    def room(self, pool: str, each: Resources) -> int:
+        """How many more processes of this size a pool can hold now."""
+        known = self._pools.get(pool)
+        return 0 if known is None else known.room(demand.ask(each))
+
+    def used(self, pool: str) -> Resources:
+        """How much of a pool is held."""
+        return _sum(self._there(pool))
+
+    def standing(self, pool: str) -> Resources:
+        """How much of it is held by what goes on until it is stopped."""
+        return _sum(filter(_stands, self._there(pool)))
+
+    def _there(self, pool: str) -> list[Held]:
+        return [held for held in list(self._held.values()) if held.asked.pool == pool]
+
+    # --- what it waits for -------------------------------------------------------------------
+
+    def reason(self, waiting: Waiting, beside: Nodes | None) -> tuple[str, bool]:
+        """What is missing for it now, in words, and whether others ahead of it want that too.
+        `beside` is its pool as it would be if nothing but what stands were there (None: nothing
+        stands there)."""
+        pool = self._pools.get(waiting.pool)
+        if pool is None:
+            why = self._gone.get(waiting.pool, "")
+            return f"pool {waiting.pool!r}" + (f": {why}" if why else " is not there"), False
+        if not pool.could(waiting.parts):
+            never = pool.never(waiting.pool, waiting.parts)
+            return f"{never}; it waits until there is more", False
+        lacks = _lacks(pool, waiting)
+        if limit := self._limit(pool, waiting, kept=not lacks):
+            return limit, True
+        found = f"pool {waiting.pool!r}: {lacks or 'about to start'}"
+        if beside is not None and not pool.holds(waiting.parts, beside):
+            services = self.standing(waiting.pool)
+            found += f"; what services hold ({services}) is free when they are stopped"
+        return found, True
+
+    def beside(self, name: str) -> Nodes | None:
+        """The nodes of a pool as they would be if nothing but what stands were there; None where
+        nothing stands."""
+        pool, standing = self._pools.get(name), [*filter(_stands, self._there(name))]
+        if pool is None or not standing:
+            return None
+        nodes = pool.empty().copy()
+        for held in standing:
+            for spot, ask in zip(held.spots, amounts.each(held.asked.parts), strict=False):
+                nodes.take(spot, ask)
+        return nodes
+
+    def _limit(self, pool: Pool, waiting: Waiting, kept: bool) -> str:
+        """Which of its queues may not hold so much more, in words; or, if it is said that this is
+        `kept`, that it is kept for others."""
+        leaf = self._queues.known(waiting.queue, waiting.project)
+        wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
+        full = self._queues.full(leaf, wants) if leaf is not None else None
+        if full is None:
+            return ""
+        branch, name = full
+        if branch.parent is None:
+            free = (
+                f"pool {waiting.pool!r}: what is free of its {_unit(name)} is kept for other queues"
+            )
+            return free if kept else ""
+        most = branch.ceiling[name]
+        held = max(branch.now.get(name, 0), branch.load.get(name, 0))
+        if held >= most:
+            return f"queue {branch.name!r} holds all {amounts.words(name, most)} that it may use"
+        return (
+            f"queue {branch.name!r} holds {amounts.figure(name, held)} of the "
+            f"{amounts.words(name, most)} that it may use, "
+            f"this needs {amounts.figure(name, wants[name])}"
+        )
+
+
+@dataclass(slots=True)
+class _Reasons:
+    """Those of one moment: who asks for the same waits for the same."""
+
+    cluster: Answering
+    _known: dict[Kind, tuple[str, bool]] = field(default_factory=dict)
+    _beside: dict[str, Nodes | None] = field(default_factory=dict)
+
+    def of(self, waiting: Waiting, ahead: int) -> str:
+        which = kind(waiting)
+        known = self._known.get(which)
+        if known is None:
+            if waiting.pool not in self._beside:
+                self._beside[waiting.pool] = self.cluster.beside(waiting.pool)
+            known = self.cluster.reason(waiting, self._beside[waiting.pool])
+            self._known[which] = known
+        found, counts = known
+        return found + (f"; {ahead} ahead of it" if ahead and counts else "")
+
+
+def _lacks(pool: Pool, waiting: Waiting) -> str:
+    """What is missing of it all, or else on single machines; empty when it fits."""
+    lacks = pool.lacks(waiting.parts, pool.nodes)
+    if lacks or pool.holds(waiting.parts, pool.nodes):
+        return lacks
+    for ask, count in waiting.parts:
+        held = pool.nodes.room(ask)
+        if held < count and count == 1:
+            return f"needs {ask} on one machine, and none has so much free"
+        if held < count:
+            return f"needs {count} times {ask}, and there is room for {held} of them now"
+    return "there is no room for all its processes at the same time now"
+
+
+def _stands(held: Held) -> bool:
+    return held.asked.stands
+
+
+def _sum(holders: Iterable[Held]) -> Resources:
+    found = Counter[str]()
+    for held in holders:
+        found.update(held.amounts or amounts.asked(held.asked.parts, ())[0])
+    return demand.resources(found)
+
+
+def _unit(name: str) -> str:
+    return {amounts.CPU: "CPU", amounts.MEMORY: "memory"}.get(name, name)

@@ -1,0 +1,81 @@
+"""From what tasks and pools are told in, cores and bytes by name, to what the scheduler counts in:
+whole numbers, process by process, machine by machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from tradewind.records.tasks import Lot, Resources
+from tradewind.scheduler.amounts import CPU, MEMORY, Amounts, Parts
+from tradewind.scheduler.nodes import WHOLE, Ask, Node
+
+# A third of three cores is a core: what floats leave over is no thousandth more.
+TINY = 1e-6
+
+
+def parts(lots: Iterable[Lot]) -> Parts:
+    """What these processes want, all at the same time."""
+    return tuple((ask(lot.each), lot.count) for lot in lots if lot.count)
+
+
+def ask(each: Resources) -> Ask:
+    """What one process wants: of cores no less than it says."""
+    cpu = math.ceil(each.cpu * WHOLE - TINY)
+    wanted = sorted((name, count) for name, count in each.accelerators.items() if count)
+    if len(wanted) != 1:
+        return Ask(cpu=cpu, memory=each.memory, others=tuple(wanted))
+    ((name, count),) = wanted
+    return Ask(cpu=cpu, memory=each.memory, devices=count, models=frozenset({name}))
+
+
+def nodes(sizes: Iterable[Lot]) -> tuple[Node, ...]:
+    """Machines one by one. Alike ones are numbered, so that the others keep their names when one
+    more comes or the last of them goes."""
+    numbers = Counter[str]()
+    found = []
+    for lot in sizes:
+        for _ in range(lot.count if lot.each.cpu else 0):
+            numbers[str(lot.each)] += 1
+            found.append(_node(f"{lot.each} #{numbers[str(lot.each)]}", lot.each))
+    return tuple(found)
+
+
+def _node(name: str, each: Resources) -> Node:
+    devices = tuple(sorted((model, count) for model, count in each.accelerators.items() if count))
+    return Node(name=name, cpu=_cores(each), memory=each.memory, devices=devices)
+
+
+def _cores(each: Resources) -> int:
+    """Of what there is, no more than there is."""
+    return math.floor(each.cpu * WHOLE + TINY)
+
+
+def amounts(whole: Resources) -> Amounts:
+    """All of this, by name."""
+    devices = {name: count * WHOLE for name, count in whole.accelerators.items()}
+    return {CPU: _cores(whole), MEMORY: whole.memory, **devices}
+
+
+def limit(capacity: Resources, machines: Iterable[Node]) -> tuple[tuple[str, int], ...]:
+    """Of what these machines have more than the pool may give out together: how much it may."""
+    most, have = amounts(capacity), Counter[str]()
+    for node in machines:
+        have.update({CPU: node.cpu, MEMORY: node.memory})
+        have.update({model: count * WHOLE for model, count in node.devices})
+    return tuple(
+        (name, most.get(name, 0)) for name in sorted(have) if most.get(name, 0) < have[name]
+    )
+
+
+def resources(found: Amounts) -> Resources:
+    """For people, and for those who count in cores and bytes."""
+    return Resources(
+        cpu=found.get(CPU, 0) / WHOLE,
+        memory=found.get(MEMORY, 0),
+        accelerators={
+            name: -(-amount // WHOLE) for name, amount in found.items() if name not in (CPU, MEMORY)
+        },
+    )
