@@ -5,8 +5,6 @@ from __future__ import annotations
 from tests.road.town import Town, far, function, in_town, value
 from tradewind.records.placements import Seat
 from tradewind.records.states import PlacementState, RunState
-from tradewind.scheduler.events import QueuesChanged
-from tradewind.scheduler.queues import Queue
 
 
 @in_town
@@ -55,8 +53,8 @@ async def test_a_machine_that_is_gone_is_short_of_what_it_held(town: Town) -> No
 async def test_who_gives_its_place_to_another_is_queued_again(town: Town) -> None:
     town.act("long", value(1, seconds=3600.0))
     town.act("short", value(2, seconds=10.0))
-    queues = Queue(name="ours", guarantee=(("cpu", 2000),)), Queue(name="theirs")
-    town.here.places.machine.feed([QueuesChanged(queues=queues)])
+    ours = {"kind": "queue", "name": "ours", "guarantee": {"cpu": 2}}
+    await town.here.apply([ours, {"kind": "queue", "name": "theirs"}], "me")
     borrows = await town.submit(function("long", resources={"cpu": 2}, queue="theirs"))
     await town.settle(60.0)
     town.clock.advance(60.0)

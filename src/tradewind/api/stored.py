@@ -118,6 +118,13 @@ def set_alias(
     return here.shelf.model(project, name)["aliases"]
 
 
+@router.get("/queues")
+def queues(here: Here) -> Any:
+    """Every queue: what is guaranteed to it, what it may use, what it uses, who waits in it, and
+    the share of each project."""
+    return here.quotas.listing()
+
+
 @router.get("/pools")
 def pools(here: Here) -> Any:
     """The pools that this server knows: state, capacity, what is used, price, what is wrong."""

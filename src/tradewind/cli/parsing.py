@@ -104,4 +104,5 @@ def target_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     place.add_argument("--name", help="another name for the run")
     place.add_argument("--pool", help="pin the place")
     place.add_argument("--queue", help="wait in this queue")
+    place.add_argument("--priority", type=int, help="before the lower ones of its queue")
     place.add_argument("--root", metavar="DIR", help="the folder that travels; see tw bundle")

@@ -27,6 +27,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "delete": ("delete", "delete ended runs or stored specs"),
         "events": ("events", "what happened, and what happens (-f)"),
         "top": ("top", "what runs use now"),
+        "queue": ("queue", "queues: who may use how much, who uses it, who waits"),
     },
     "Keep specs": {
         "apply": ("apply", "store specs and make them true"),

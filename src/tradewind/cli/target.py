@@ -26,6 +26,7 @@ _FIELDS = (
     "name",
     "pool",
     "queue",
+    "priority",
 )
 
 

@@ -34,6 +34,7 @@ from tradewind.control.planning import Planner
 from tradewind.control.pools import LOCAL, Maker
 from tradewind.control.prices import Prices
 from tradewind.control.pulse import Pulse
+from tradewind.control.quotas import Quotas
 from tradewind.control.road import Road
 from tradewind.control.services import Services
 from tradewind.control.shelf import Shelf
@@ -43,7 +44,7 @@ from tradewind.engines.desk import Desk
 from tradewind.engines.local import reading
 from tradewind.scheduler.answers import Answering
 from tradewind.scheduler.rows import FirstFit
-from tradewind.specs import PoolSpec, from_document
+from tradewind.specs import PoolSpec, QueueSpec, from_document
 from tradewind.store import open as open_store
 from tradewind.store.base import Store
 from tradewind.supervisor.layout import Layout
@@ -76,6 +77,7 @@ class Assembly:
     blobs: Blobs
     desk: Desk
     places: Places
+    quotas: Quotas
     connections: Connections
     prices: Prices
     loop: Loop
@@ -122,17 +124,27 @@ class Assembly:
         found = [spec for spec in specs if isinstance(spec, PoolSpec)]
         for spec in found:
             self.connections.check(spec)
+        queues = [spec for spec in specs if isinstance(spec, QueueSpec)]
+        self.quotas.may(queues)
         store = partial(self.shelf.apply, documents, user, dry_run)
-        if dry_run or not found:
+        if dry_run or not (found or queues):
             return await asyncio.to_thread(store)
         await asyncio.to_thread(self.shelf.apply, documents, user, True)  # all valid before any
         async with self.connections.changing(found):
-            return await asyncio.to_thread(store)
+            answers = await asyncio.to_thread(store)
+        if queues:
+            await self.loop.between(self.quotas.load)
+        return answers
 
     async def delete(self, project: str, kind: str, name: str) -> dict[str, Any]:
         """Hide a stored spec. A pool goes with it; raises NotFound, and Conflict while something
         runs there."""
         delete = partial(self.shelf.delete, project, kind, name)
+        if kind == "queue":
+            self.quotas.may_go(name)
+            gone = await asyncio.to_thread(delete)
+            await self.loop.between(self.quotas.load)
+            return gone
         if kind != "pool":
             return await asyncio.to_thread(delete)
         await asyncio.to_thread(self.shelf.spec, project, kind, name, 0)
@@ -220,7 +232,11 @@ def _assembled(
     )
     parts = Parts(settings.data / "tables", blobs)
     planner = Planner(store, places)
-    road = Road(store, pinner, planner, parts, places.machine, places, begin=lambda *_: None)
+    quotas = Quotas(store, places)
+    quotas.load()
+    road = Road(
+        store, pinner, planner, parts, places.machine, places, quotas, begin=lambda *_: None
+    )
     pulse = Pulse()
     stepper = Stepper(store, road, clock, places.worker, prices.all)
     loop = Loop(stepper, pulse)
@@ -241,6 +257,7 @@ def _assembled(
         blobs=blobs,
         desk=desk,
         places=places,
+        quotas=quotas,
         connections=connections,
         prices=prices,
         loop=loop,

@@ -108,6 +108,7 @@ class Front:
             raise UserError(f"`request_key` is a text of at most {MAX_KEY} printable characters")
         run = Road.accept(document, now=self._clock.now(), user=user, key=key)
         self._places.notice(str(document.get("pool") or ""))
+        self._road.quotas.check(run.queue)
         if "ask" in request:
             return replace(run, memory={"ask": _asked(request["ask"])})
         chosen, plan = request.get("quote"), request.get("plan") or 0

@@ -41,6 +41,7 @@ from tradewind.control.parts import Parts
 from tradewind.control.pin import ImportFirst, NotYet, Pinner
 from tradewind.control.places import NoPlace, Places
 from tradewind.control.planning import Planner
+from tradewind.control.quotas import Quotas
 from tradewind.records import codec, pinned
 from tradewind.records.pinned import Pinned
 from tradewind.records.placements import Placement, placement_id
@@ -110,6 +111,7 @@ class Road:
     parts: Parts
     machine: Answering
     places: Places
+    quotas: Quotas
     begin: Callable[[str, NotYet], None]
     actions: list[Action] = field(default_factory=list)
 
@@ -360,6 +362,7 @@ class Road:
                     since=run.created,
                     queue=run.queue,
                     project=run.project,
+                    priority=self.quotas.priority(run),
                     stands=task.stands(),
                 )
             ]

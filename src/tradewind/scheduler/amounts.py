@@ -112,7 +112,7 @@ def words(name: str, amount: int) -> str:
 
 def figure(name: str, amount: int) -> str:
     """The same without the name: 1.5, 4.0 GiB, 0.5."""
-    return format_bytes(amount) if name == MEMORY else f"{amount / WHOLE:g}"
+    return format_bytes(amount) if name == MEMORY else f"{amount / WHOLE:.12g}"
 
 
 def _add(found: dict[str, int], name: str, amount: int) -> None:

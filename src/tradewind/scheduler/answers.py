@@ -7,15 +7,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tradewind.records.placements import Seat
 from tradewind.records.tasks import Resources
 from tradewind.scheduler import amounts, demand
+from tradewind.scheduler.amounts import CPU, MEMORY, Amounts
 from tradewind.scheduler.cluster import Cluster, Held
 from tradewind.scheduler.events import Waiting
 from tradewind.scheduler.line import Kind, kind
-from tradewind.scheduler.nodes import Nodes
+from tradewind.scheduler.nodes import WHOLE, Nodes
 from tradewind.scheduler.pool import Pool
+from tradewind.scheduler.queues import Branch
 
 
 class Answering(Cluster):
@@ -81,6 +84,14 @@ class Answering(Cluster):
     def standing(self, pool: str) -> Resources:
         """How much of it is held by what goes on until it is stopped."""
         return _sum(filter(_stands, self._there(pool)))
+
+    def queues(self) -> list[dict[str, Any]]:
+        """Every queue, one that is above before those below it: its quotas, what it uses, who waits
+        in it, and its projects. Of `most` what is not named is not limited."""
+        waiting = Counter(
+            (each.queue, each.project) for each in list(self._line.waiting.values())
+        ) + Counter((due.asked.queue, due.asked.project) for due in list(self._due.values()))
+        return [each for top in list(self._queues.root.below) for each in _told(top, waiting)]
 
     def _there(self, pool: str) -> list[Held]:
         return [held for held in list(self._held.values()) if held.asked.pool == pool]
@@ -176,6 +187,44 @@ def _lacks(pool: Pool, waiting: Waiting) -> str:
         if held < count:
             return f"needs {count} times {ask}, and there is room for {held} of them now"
     return "there is no room for all its processes at the same time now"
+
+
+def _told(branch: Branch, waiting: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+    below = [each for each in list(branch.below) if not each.project]
+    projects = [each for each in list(branch.below) if each.project]
+    found = [told for each in below for told in _told(each, waiting)]
+    waits = {each.name: waiting[branch.name, each.name] for each in projects}
+    told = {
+        "name": branch.name,
+        "parent": branch.parent.name if branch.parent else "",
+        "weight": branch.weight,
+        "guarantee": figures(branch.guarantee),
+        "most": figures(branch.ceiling),
+        "keeps": figures(branch.keep),
+        "used": figures(branch.used),
+        "share": branch.share,
+        "waiting": sum(waits.values()) + sum(each["waiting"] for each in found
+                                             if each["parent"] == branch.name),
+        "projects": [
+            {"name": each.name, "used": figures(each.used), "share": each.share,
+             "waiting": waits[each.name]}
+            for each in projects
+        ],
+    }  # fmt: skip
+    return [told, *found]
+
+
+def figures(found: Amounts) -> dict[str, Any]:
+    """Cores, bytes, and devices by class, parts of them too."""
+    known = {
+        name: amount for name, amount in list(found.items()) if amount or name in (CPU, MEMORY)
+    }
+    body: dict[str, Any] = {
+        name: count / WHOLE for name, count in known.items() if name not in (CPU, MEMORY)
+    }
+    body = {"accelerators": body} if body else {}
+    body |= {"memory": known[MEMORY]} if MEMORY in known else {}
+    return body | ({"cpu": known[CPU] / WHOLE} if CPU in known else {})
 
 
 def _stands(held: Held) -> bool:

@@ -69,6 +69,12 @@ class Pools(_Noun):
     path = "pools"
 
 
+class Queues(_Noun):
+    """`/queues`: who may use how much, who uses it, who waits."""
+
+    path = "queues"
+
+
 class Services(_Noun):
     """`/services`: what answers requests, and where."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import httpx
 
-from tradewind.sdk.catalog import Datasets, Models, Pools, Services
+from tradewind.sdk.catalog import Datasets, Models, Pools, Queues, Services
 from tradewind.sdk.events import Events
 from tradewind.sdk.http import Http
 from tradewind.sdk.prices import Prices
@@ -34,6 +34,7 @@ class Client:
         self.datasets = Datasets(self.http)
         self.models = Models(self.http)
         self.pools = Pools(self.http)
+        self.queues = Queues(self.http)
         self.services = Services(self.http)
         self.prices = Prices(self.http)
         self.server = Server(self.http)

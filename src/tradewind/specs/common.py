@@ -260,6 +260,11 @@ class Workload(Objective, Spec):
         default_factory=dict, description="Environment variables of the user's process."
     )
     queue: Name | None = Field(default=None, description="The queue to wait in.")
+    priority: Annotated[Integer, Field(ge=-1000, le=1000)] | None = Field(
+        default=None,
+        description="Of the runs of one queue that of the higher number goes first, and may take "
+        "the place of a lower one. Left out: what the queue says.",
+    )
     pool: Name | None = Field(default=None, description="A pin of the place: a pool's name.")
     cache: bool | None = Field(
         default=None,

@@ -198,6 +198,16 @@ _ANY_NUMBER = WithJsonSchema({"type": "number"})
 Number = Annotated[float, BeforeValidator(_number), _ANY_NUMBER]
 Positive = Annotated[float, BeforeValidator(lambda value: _above_zero(_number(value))), _ANY_NUMBER]
 Integer = Annotated[int, BeforeValidator(_integer)]
+Size = Annotated[
+    int,
+    BeforeValidator(lambda value: 0 if value in (0, "0", "0B") else _size(value)),
+    PlainSerializer(lambda count: bytes_text(count) if count else "0B", return_type=str),
+    WithJsonSchema({
+        "type": ["string", "integer"],
+        "pattern": r"^\s*\d+(\.\d+)?([eE][+-]?\d+)?\s*[a-zA-Z]*\s*$",
+        "examples": ["64GiB", 0],
+    }),
+]  # fmt: skip
 Text = Annotated[str, Strict()]
 Flag = Annotated[bool, Strict()]
 

@@ -1,0 +1,129 @@
+"""The queues that were applied: whether they can be, what the scheduler is told of them, what is to
+be seen of them. They hold for all pools on which this server places, together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tradewind.base.errors import Conflict, Location, Refused
+from tradewind.control.places import Places
+from tradewind.records.runs import Run
+from tradewind.scheduler import demand
+from tradewind.scheduler.amounts import CPU, MEMORY, words
+from tradewind.scheduler.events import QueuesChanged
+from tradewind.scheduler.nodes import WHOLE
+from tradewind.scheduler.queues import DEFAULT, Queue, Queues, guaranteed
+from tradewind.specs import QueueSpec, from_document
+from tradewind.specs.queue import Quota
+from tradewind.store.base import Store
+
+
+@dataclass(slots=True)
+class Quotas:
+    """One per server. Changed between two passes of the loop only."""
+
+    store: Store
+    places: Places
+    specs: dict[str, QueueSpec] = field(default_factory=dict)
+
+    def load(self) -> None:
+        """What is stored holds from now on."""
+        found = (from_document(each.document) for each in self.store.revisions.newest(kind="queue"))
+        self.specs = {spec.name: spec for spec in found if isinstance(spec, QueueSpec)}
+        queues = tuple(map(queue, self.specs.values()))
+        self.places.machine.feed([QueuesChanged(queues=queues)])
+
+    # --- what is asked before it is stored ---------------------------------------------------
+
+    def may(self, specs: Sequence[QueueSpec]) -> None:
+        """Raises InvalidSpec for what would be no tree with those that there are, Conflict for a
+        name that another project has, Refused for guarantees above what the pools have."""
+        then = {**self.specs}
+        for spec in specs:
+            known = self.specs.get(spec.name)
+            if known is not None and known.project != spec.project:
+                raise Conflict(f"there is a queue {spec.name!r} in project {known.project!r}",
+                               hint="queues of all projects stand in one tree: "
+                               "choose another name")  # fmt: skip
+            then[spec.name] = spec
+        queues = [queue(spec) for spec in then.values()]
+        Queues(queues)
+        if specs:
+            self._may_guarantee(queues)
+
+    def _may_guarantee(self, queues: list[Queue]) -> None:
+        whole = Counter[str]()
+        for facts in self.places.facts.values():
+            whole.update(demand.amounts(facts.capacity))
+        wanted = Counter[str]()
+        for top in queues:
+            if not top.parent:
+                wanted.update(guaranteed(top, queues))
+        for name, amount in wanted.items():
+            if self.places.facts and amount > whole[name]:
+                raise Refused(
+                    f"the queues are guaranteed {words(name, amount)} together, "
+                    f"the pools have {words(name, whole[name])}",
+                    hint="guarantee less; what is beyond guarantees is shared by weight",
+                    where=Location(field="guarantee"),
+                )
+
+    def may_go(self, name: str) -> None:
+        """Raises Conflict while there are queues below it."""
+        below = sorted(spec.name for spec in self.specs.values() if spec.parent == name)
+        if below:
+            raise Conflict(f"queue {name!r} has queues below it: {', '.join(below)}",
+                           hint="delete these first")  # fmt: skip
+
+    def check(self, name: str) -> None:
+        """Raises Refused for a queue in which nothing can wait."""
+        below = sorted(spec.name for spec in self.specs.values() if spec.parent == name)
+        where = Location(field="queue")
+        if below:
+            raise Refused(
+                f"queue {name!r} is shared out to the queues below it",
+                hint=f"wait in one of these: {', '.join(below)}",
+                where=where,
+            )
+        if name != DEFAULT and name not in self.specs:
+            known = ", ".join(sorted({DEFAULT, *self.specs}))
+            raise Refused(f"there is no queue {name!r}", hint=f"queues: {known}", where=where)
+
+    def priority(self, run: Run) -> int:
+        """What it says, or else its queue."""
+        said = run.spec.get("priority")
+        if said is not None:
+            return int(said)
+        spec = self.specs.get(run.queue)
+        return spec.priority if spec is not None else 0
+
+    # --- what people ask ---------------------------------------------------------------------
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Every queue, whoever is above before those below."""
+        return self.places.machine.queues()
+
+
+def queue(spec: QueueSpec) -> Queue:
+    """As the scheduler has it."""
+    return Queue(
+        name=spec.name,
+        parent=spec.parent or "",
+        weight=spec.weight,
+        guarantee=_amounts(spec.guarantee),
+        borrow=_amounts(spec.borrow),
+        lend=_amounts(spec.lend),
+    )
+
+
+def _amounts(quota: Quota | None) -> tuple[tuple[str, int], ...]:
+    found: dict[str, int] = {}
+    if quota is not None:
+        found = {name: round(count * WHOLE) for name, count in quota.accelerators.items()}
+        found |= {} if quota.cpu is None else {CPU: round(quota.cpu * WHOLE)}
+        found |= {} if quota.memory is None else {MEMORY: quota.memory}
+    return tuple(sorted(found.items()))

@@ -1,0 +1,99 @@
+"""Queues that are applied: what is refused, what they do to runs, what is to be seen of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.road.town import Town, far, function, in_town, value
+from tradewind.base.errors import Conflict, InvalidSpec, Refused
+from tradewind.records.states import RunState
+
+
+def queue(name: str, **fields: Any) -> dict[str, Any]:
+    return {"kind": "queue", "name": name, **fields}
+
+
+@in_town
+async def test_a_limit_holds_and_is_named_and_a_server_that_starts_again_knows_it(
+    town: Town,
+) -> None:
+    town.act("one", value(1, seconds=3600.0))
+    await town.here.apply([far()], "me")
+    lab = queue("lab", guarantee={"cpu": 4}, borrow={"cpu": 0})
+    await town.here.apply([lab, queue("vision", parent="lab", guarantee={"cpu": 2})], "me")
+    runs = [
+        await town.submit(function("one", pool="far", queue="vision", resources={"cpu": 2}))
+        for _ in range(3)
+    ]
+    await town.settle(60.0)
+    await town.down()
+    await town.up()
+    await town.here.connections.look()
+    await town.settle(60.0)
+    assert [town.run(run).state for run in runs] == [RunState.RUNNING] * 2 + [RunState.QUEUED]
+    why = town.run(runs[2]).waiting
+    assert why == "queue 'lab' holds all 4 CPU that it may use"
+    seen = {each["name"]: each for each in town.here.quotas.listing()}
+    assert seen["lab"]["most"] == {"cpu": 4.0} and seen["lab"]["used"]["cpu"] == 4.0
+    assert seen["vision"]["parent"] == "lab" and seen["vision"]["waiting"] == 1
+    await town.settle()
+    assert {town.run(run).state for run in runs} == {RunState.SUCCEEDED}
+
+
+@in_town
+async def test_more_than_a_queue_may_ever_use_ends_with_the_reason(town: Town) -> None:
+    town.act("one", value(1))
+    await town.here.apply([queue("small", guarantee={"cpu": 1}, borrow={"cpu": 0})], "me")
+    ended = await town.result(function("one", queue="small", resources={"cpu": 2}))
+    assert ended.state is RunState.FAILED and ended.error["code"] == "refused"
+    assert "queue 'small' may use at most 1 CPU at the same time" in ended.error["message"]
+
+
+@in_town
+async def test_queues_that_cannot_be_are_refused_and_nothing_is_stored(town: Town) -> None:
+    here = town.here
+    await here.apply([queue("a"), queue("b", parent="a")], "me")
+    for wrong, error, why in (
+        (queue("a", parent="b"), InvalidSpec, "it is below itself"),
+        (queue("c", parent="gone"), InvalidSpec, "there is no queue 'gone'"),
+        (queue("c", guarantee={"cpu": 1e6}), Refused, "the pools have 2 CPU"),
+        (queue("c", guarantee={"accelerators": {"h100": 1}}), Refused, "the pools have 0 h100"),
+        (queue("a", project="other"), Conflict, "there is a queue 'a' in project 'default'"),
+    ):
+        with pytest.raises(error, match=why):
+            await here.apply([queue("fine"), wrong], "me")
+    assert {each["name"] for each in here.quotas.listing()} >= {"a", "b"}
+    assert "fine" not in here.quotas.specs
+    with pytest.raises(Conflict, match="queues below it: b"):
+        await here.delete("default", "queue", "a")
+    await here.delete("default", "queue", "b")
+    await here.delete("default", "queue", "a")
+    assert not here.quotas.specs
+
+
+@in_town
+async def test_a_run_names_a_queue_that_is_there_and_has_none_below_it(town: Town) -> None:
+    town.act("one", value(1))
+    await town.here.apply([queue("a"), queue("b", parent="a")], "me")
+    with pytest.raises(Refused, match="there is no queue 'c'"):
+        await town.submit(function("one", queue="c"))
+    with pytest.raises(Refused, match="shared out to the queues below it"):
+        await town.submit(function("one", queue="a"))
+    ended = await town.result(function("one", queue="b"))
+    assert ended.state is RunState.SUCCEEDED
+
+
+@in_town
+async def test_a_higher_priority_goes_first(town: Town) -> None:
+    town.act("one", value(1, seconds=600.0))
+    await town.here.apply([queue("night", priority=-5), queue("day")], "me")
+    first = await town.submit(function("one", resources={"cpu": 2}, queue="day"))
+    await town.settle(60.0)
+    low = await town.submit(function("one", resources={"cpu": 2}, queue="night"))
+    high = await town.submit(function("one", resources={"cpu": 2}, queue="night", priority=1))
+    await town.settle()
+    ended = [town.run(run) for run in (first, high, low)]
+    assert [each.state for each in ended] == [RunState.SUCCEEDED] * 3
+    assert ended[0].updated < ended[1].updated < ended[2].updated
