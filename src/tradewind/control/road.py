@@ -451,6 +451,8 @@ class Road:
             self._end(placement)
         elif by := self.machine.leaving(draft.run.id):
             # When it has ended it is launched again, as if it had been lost: that counts no try.
+            if by not in draft.run.waiting:
+                draft.note("run.preempted", by=by)
             draft.set(waiting=f"gives its place to {by}")
             self._end(placement)
         elif placement.state is PlacementState.RUNNING:
