@@ -61,7 +61,7 @@ async def test_who_gives_its_place_to_another_is_queued_again(town: Town) -> Non
     owner = await town.submit(function("short", resources={"cpu": 2}, queue="ours"))
     ended = await town.until(owner, RunState.SUCCEEDED)
     between = town.run(borrows)
-    assert between.state is RunState.QUEUED and (between.tries, between.losses) == (0, 1)
+    assert between.state is RunState.QUEUED and (between.tries, between.losses) == (0, 0)
     assert [each.state for each in town.placements(borrows)] == [PlacementState.STOPPED]
     await town.settle()
     again = town.run(borrows)

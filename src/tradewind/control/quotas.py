@@ -108,6 +108,12 @@ class Quotas:
         return self.places.machine.queues()
 
 
+def gave(run: Run) -> str:
+    """The run to which this one has given its newest place; or nothing."""
+    told = run.memory.get("gave") or {}
+    return str(told.get("by", "")) if told.get("number") == run.number else ""
+
+
 def queue(spec: QueueSpec) -> Queue:
     """As the scheduler has it."""
     return Queue(

@@ -41,7 +41,7 @@ from tradewind.control.parts import Parts
 from tradewind.control.pin import ImportFirst, NotYet, Pinner
 from tradewind.control.places import NoPlace, Places
 from tradewind.control.planning import Planner
-from tradewind.control.quotas import Quotas
+from tradewind.control.quotas import Quotas, gave
 from tradewind.records import codec, pinned
 from tradewind.records.pinned import Pinned
 from tradewind.records.placements import Placement, placement_id
@@ -324,7 +324,7 @@ class Road:
             wanted = draft.run.memory["probe"]
             if wanted.get("lost") != placement.number:  # counted once, however long it waits then
                 memory = {**draft.run.memory, "probe": {**wanted, "lost": placement.number}}
-                draft.set(losses=draft.run.losses + 1, memory=memory)
+                draft.set(losses=draft.run.losses + (not gave(draft.run)), memory=memory)
             self.place(draft)
             return
         span = placement.started or draft.now, placement.ended or draft.now
@@ -450,10 +450,11 @@ class Road:
         elif draft.run.state is RunState.STOPPING:
             self._end(placement)
         elif by := self.machine.leaving(draft.run.id):
-            # When it has ended it is launched again, as if it had been lost: that counts no try.
-            if by not in draft.run.waiting:
+            # When it has ended it is launched again, which counts neither as a try nor as a loss.
+            if not gave(draft.run):
                 draft.note("run.preempted", by=by)
-            draft.set(waiting=f"gives its place to {by}")
+            memory = {**draft.run.memory, "gave": {"number": draft.run.number, "by": by}}
+            draft.set(waiting=f"gives its place to {by}", memory=memory)
             self._end(placement)
         elif placement.state is PlacementState.RUNNING:
             if draft.run.state is RunState.PLACED:
@@ -519,13 +520,15 @@ class Road:
 
     def _launch_again(self, draft: Draft, view: View, decision: Launch) -> None:
         again, memory = bool(view.placements), draft.run.memory
-        memory = {**memory, **({"pause": decision.at} if decision.at else {})}
+        by = "" if decision.counted else gave(draft.run)
+        at = 0.0 if by else decision.at
+        memory = {**memory, **({"pause": at} if at else {})}
         draft.move(
             RunState.QUEUED,
-            wake=decision.at,
-            waiting=decision.why,
+            wake=at,
+            waiting=f"gave its place to {by}" if by else decision.why,
             tries=draft.run.tries + (again and decision.counted),
-            losses=draft.run.losses + (again and not decision.counted),
+            losses=draft.run.losses + (again and not decision.counted and not by),
             memory={**memory, **({"done": list(decision.done)} if decision.done else {})},
         )
 

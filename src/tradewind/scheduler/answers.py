@@ -59,7 +59,7 @@ class Answering(Cluster):
         """The places of its processes, one after the other."""
         held = self._held[run]
         pool = self._pools.get(held.asked.pool)
-        return pool.seats(held.spots) if pool is not None else held.seats
+        return pool.seats(held.spots) if pool is not None and held.spots else held.seats
 
     def leaving(self, run: str) -> str:
         """The run that gets the place of this one, which has been told to go; or nothing."""

@@ -48,7 +48,7 @@ PRECIOUS = 1e18
 class Held:
     """A run that has a place. `asked` is what it waited with, `began` when it got its place,
     `amounts` what it holds of its queues, `by` the run that gets the place next. `seats` are its
-    places by name while its pool is not there."""
+    places by name while its pool, or all that is in it, is not there."""
 
     asked: Waiting
     spots: tuple[Spot, ...]
@@ -235,7 +235,7 @@ class Cluster:
         self._pools[event.pool] = pool
         for held in self._held.values():
             if held.asked.pool == event.pool:
-                held.spots, held.seats = pool.again(held.asked.parts, held.seats), ()
+                self._sit(held, pool)
                 self._seat(held)
                 self._count(held)
         self._measure()
@@ -244,8 +244,12 @@ class Cluster:
         """Its nodes are not what they were: what is held of them is known by their names."""
         pool = self._pools.get(name)
         for held in self._held.values() if pool is not None else ():
-            if pool is not None and held.asked.pool == name:
+            if pool is not None and held.asked.pool == name and held.spots:
                 held.spots, held.seats = (), pool.seats(held.spots)
+
+    def _sit(self, held: Held, pool: Pool) -> None:
+        held.spots = pool.again(held.asked.parts, held.seats)
+        held.seats = () if held.spots else held.seats
 
     def _measure(self) -> None:
         """Nodes or queues are not what they were."""
@@ -295,7 +299,7 @@ class Cluster:
             pool = self._pools.get(event.pool)
             held = Held(asked, (), self.now, {}, seats=event.seats)
             if pool is not None:
-                held.spots, held.seats = pool.again(event.parts, event.seats), ()
+                self._sit(held, pool)
             self._seat(held)
             self._count(held)
 

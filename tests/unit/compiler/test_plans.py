@@ -28,10 +28,11 @@ from tradewind.compiler.frontier import EVEN, frontier, judged
 from tradewind.compiler.model import Model
 from tradewind.compiler.quote import Objective, curve, quote
 from tradewind.compiler.refusals import writable_money, writable_seconds
-from tradewind.compiler.sizes import holds, parts_for, powers, sizes
+from tradewind.compiler.sizes import grown, holds, parts_for, powers, sizes
 from tradewind.records import codec
 from tradewind.records.plans import Interval, Option, Plan, ProbesWanted, Quote
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Lot, Resources
+from tradewind.scheduler import demand
 
 FUNCTIONS = st.builds(
     probed,
@@ -87,6 +88,14 @@ def test_what_nobody_may_resize_gets_the_cores_that_its_samples_kept_busy(busy: 
     assert sized.resources.cpu == pytest.approx(min(8.0, max(1.0, busy)), abs=0.11)
     pinned = replace(whole, sized=False)
     assert list(sizes(pinned, FARM, Model(Facts(pools=(), probed=found)))) == [pinned]
+
+
+def test_several_processes_share_a_machine_in_the_thousandths_that_are_counted() -> None:
+    alone = replace(FARM, capacity=FARM.largest, sizes=(Lot(each=FARM.largest, count=1),))
+    for pool in (alone, replace(alone, sizes=())):
+        third = grown(replace(PARTITIONS, width=3), 100.0, pool).resources
+        assert third.cpu == 2.666
+        assert 3 * demand.ask(third).cpu <= 8000
 
 
 def test_a_pinned_process_keeps_its_size_and_a_group_has_at_most_64_parts() -> None:

@@ -245,8 +245,8 @@ def test_a_gang_larger_than_the_pool_is_refused_with_the_largest_that_could_be()
     cluster.feed([asks("wide", 5)])
     [decision] = cluster.decide()
     assert isinstance(decision, Reject) and decision.why == (
-        "no machine of pool 'one' can hold one process of this: it needs 5 devices, "
-        "the largest machine has 8 CPU, 64 B, 4 T4"
+        "no machine of pool 'one' can hold one process of this: it needs 5 devices, the largest "
+        "machine has 8 CPU, 64 B, 4 T4"
     )
 
 

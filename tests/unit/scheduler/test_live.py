@@ -467,7 +467,10 @@ def test_what_was_written_down_is_held_in_the_very_same_places() -> None:
     held = Occupied(run="a", pool="one", parts=one, seats=there)
     began = pool(four, four)
     again: list[SchedulerEvent] = [began, held, PoolGone(pool="one"), pool(four, four, four)]
-    orders: list[list[SchedulerEvent]] = [[began, held], [held, began], again]
+    nobody = pool(firm=False)
+    orders: list[list[SchedulerEvent]] = [
+        [began, held], [held, began], [nobody, held, began], [began, held, nobody, began], again
+    ]  # fmt: skip
     for events in orders:
         machine = Answering(FirstFit)
         machine.feed(events)
