@@ -29,7 +29,7 @@ from tradewind.scheduler.events import (
     Widened,
     Withdrawn,
 )
-from tradewind.scheduler.going import Floats
+from tradewind.scheduler.going import Foes
 from tradewind.scheduler.line import File, Front, Key, Line
 from tradewind.scheduler.nodes import Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.order import Shortest
@@ -328,18 +328,20 @@ class Cluster:
         for file in list(self._line.files.values()):
             if file.pool in self._pools:
                 self._push(front, file)
-        dues: dict[str, Floats] = {}
+        foes: dict[str, Foes] = {}
         while (found := front.pop()) is not None:
             key, file = found
             pool, waiting = self._pools[file.pool], self._line.front(file)
             if file.tried != self._turn and self._place(pool, waiting, decisions):
+                foes.pop(file.pool, None)
                 self._push(front, file)
                 continue
             file.tried = self._turn
-            known = dues.get(file.pool)
-            if known is None or len(known) != len(pool.going):
-                known = dues[file.pool] = pool.going.dues(self._order, self.now)
+            known = foes.get(file.pool)
+            if known is None:
+                known = foes[file.pool] = Foes(pool.going, pool.nodes, self._order, self.now)
             if self._interrupt(pool, waiting, key, known):
+                del foes[file.pool]
                 self._push(front, file)
         self._hurry(decisions)
         return decisions
@@ -451,18 +453,24 @@ class Cluster:
             keeps=held.asked.keeps,
         )
 
-    def _interrupt(self, pool: Pool, waiting: Waiting, key: Key, dues: Floats) -> bool:
+    def _interrupt(self, pool: Pool, waiting: Waiting, key: Key, foes: Foes) -> bool:
         """Whether others make room for it."""
-        own, others, movable = pool.going.foes(waiting, key, dues, self.now, MOVES)
+        able = foes.of(waiting, key)
+        if able is None:
+            return False
+        own, others = able
+        among = foes.might(waiting.parts, own | others)
         # Where those who go would not leave enough it does not help if others move either: they
         # need as much elsewhere.
-        found = self._room(pool, waiting, own, others, dues)
-        if (
-            found is None
-            and movable.any()
-            and pool.going.might(pool.nodes, waiting.parts, own | others)
-        ):
-            found = self._room(pool, waiting, own, others, dues, movable)
+        if among is None:
+            return False
+        found = self._room(pool, waiting, foes, (own, others, None), among)
+        if found is None:
+            movable = foes.movable(waiting, key, own, MOVES)
+            if movable.any():
+                among = foes.might(waiting.parts, own | others | movable)
+                assert among is not None
+                found = self._room(pool, waiting, foes, (own, others, movable), among)
         if found is None:
             return False
         self._make_room(pool, waiting, found)
@@ -472,33 +480,29 @@ class Cluster:
         self,
         pool: Pool,
         waiting: Waiting,
-        own: Mask,
-        others: Mask,
-        dues: Floats,
-        movable: Mask | None = None,
+        foes: Foes,
+        able: tuple[Mask, Mask, Mask | None],
+        among: Mask,
     ) -> room.Room | None:
-        """Who goes where for it."""
+        """Who goes where for it, on which of these nodes."""
+        own, others, movable = able
         who = own | others if movable is None else own | others | movable
-        might = pool.going.might(pool.nodes, waiting.parts, who)
-        if might is None:
-            return None
-        among, holds = might
         leaf = self._leaf(waiting)
         wants = amounts.asked(waiting.parts, pool.nodes.kinds)[0]
         if self._queues.full(leaf, wants) is None:
-            who &= holds  # else whoever holds anything anywhere may have to go
+            who = foes.holding(who, among)  # else whoever holds anything may have to go
         victims = [
-            self._victim(run, dues[slot], movable is not None and movable[slot], others[slot])
+            self._victim(run, foes.dues[slot], movable is not None and movable[slot], others[slot])
             for slot, run in pool.going.named(who)
         ]
         # What others have borrowed goes first: one of its own would ask for that in its turn.
-        for able in ([victim for victim in victims if victim.foreign], victims):
-            if able:
+        for some in ([victim for victim in victims if victim.foreign], victims):
+            if some:
                 with room.Claim(self._queues, leaf, wants) as claim:
-                    found = room.make(pool.nodes, waiting.parts, able, claim, among)
+                    found = room.make(pool.nodes, waiting.parts, some, claim, among)
                 if found is not None and not self._spares(pool, wants, found.leaving):
                     return None
-                if found is not None or len(able) == len(victims):
+                if found is not None or len(some) == len(victims):
                     return found
         return None
 

@@ -6,7 +6,7 @@ One row a run, one a process of it. Freed rows are used again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,49 +18,56 @@ from tradewind.scheduler.order import KNOWN, Shortest
 
 Floats = NDArray[np.float64]
 
-RUN = np.dtype([
-    ("alive", np.bool_), ("leaving", np.bool_), ("keeps", np.bool_), ("stands", np.bool_),
-    ("known", np.bool_), ("group", np.int64), ("queue", np.int64), ("first", np.float64),
-    ("began", np.float64), ("width", np.float64), ("left", np.float64), ("attained", np.float64),
-    ("restart", np.float64),
-])  # fmt: skip
-PROCESS = np.dtype([("run", np.int64), ("row", np.int64), ("cpu", np.int64),
-                    ("memory", np.int64), ("milli", np.int64)])  # fmt: skip
+RUN = {"alive": np.bool_, "leaving": np.bool_, "keeps": np.bool_, "stands": np.bool_,
+       "known": np.bool_, "group": np.int64, "queue": np.int64, "first": np.float64,
+       "began": np.float64, "width": np.float64, "weight": np.float64, "left": np.float64,
+       "attained": np.float64, "restart": np.float64, "cost": np.float64}  # fmt: skip
+# Amounts are whole numbers all the same: sums of them are exact, and need not be converted.
+PROCESS = {"run": np.int64, "row": np.int64, "some": np.bool_, "cpu": np.float64,
+           "memory": np.float64, "milli": np.float64}  # fmt: skip
 # Of runs that are not told how long they take another is interrupted only for one that is due so
 # much sooner.
 SOONER = 0.8
 
 
-@dataclass(slots=True)
 class Table:
-    """Rows that are taken and given back."""
+    """Rows that are taken and given back, by columns: each is an array of its own, since whoever
+    asks looks at all rows of a few columns."""
 
-    kind: np.dtype
-    rows: np.ndarray = field(init=False)
-    _free: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, kinds: dict[str, type]) -> None:
         """Begins small and grows by doubling."""
-        self.rows = np.zeros(16, dtype=self.kind)
+        self.columns: dict[str, np.ndarray] = {n: np.zeros(16, kind) for n, kind in kinds.items()}
         self._free = list(range(15, -1, -1))
 
-    def take(self) -> int:
-        """A free row."""
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+    def take(self, *values: float) -> int:
+        """Put these, one for each column, into a free row."""
         if not self._free:
-            size = len(self.rows)
-            self.rows = np.concatenate([self.rows, np.zeros(size, dtype=self.kind)])
+            size = len(self)
+            for name, column in self.columns.items():
+                self.columns[name] = np.concatenate([column, np.zeros_like(column)])
             self._free = list(range(2 * size - 1, size - 1, -1))
-        return self._free.pop()
+        row = self._free.pop()
+        for column, value in zip(self.columns.values(), values, strict=True):
+            column[row] = value
+        return row
 
     def give(self, row: int) -> None:
         """It is free again."""
-        self.rows[row] = np.zeros((), dtype=self.kind)
+        for column in self.columns.values():
+            column[row] = 0
         self._free.append(row)
 
     def copy(self) -> Table:
         """The same, which changes by itself."""
-        twin = Table(self.kind)
-        twin.rows, twin._free = self.rows.copy(), [*self._free]
+        twin = Table({})
+        twin.columns = {name: column.copy() for name, column in self.columns.items()}
+        twin._free = [*self._free]
         return twin
 
 
@@ -68,7 +75,7 @@ class Going:
     """Those of one pool."""
 
     def __init__(self) -> None:
-        self._runs, self._processes = Table(RUN), Table(PROCESS)
+        self.runs, self.processes = Table(RUN), Table(PROCESS)
         self._slot: dict[str, tuple[int, list[int]]] = {}
         self._name: dict[int, str] = {}
         # Queues, and projects in them, by number.
@@ -77,24 +84,22 @@ class Going:
     def copy(self) -> Going:
         """The same, which changes by itself."""
         twin = Going()
-        twin._runs, twin._processes = self._runs.copy(), self._processes.copy()
+        twin.runs, twin.processes = self.runs.copy(), self.processes.copy()
         twin._slot, twin._name = {**self._slot}, {**self._name}
         twin._numbers = {**self._numbers}
         return twin
 
     def add(self, asked: Waiting, spots: tuple[Spot, ...], began: float, leaving: bool) -> None:
         """It holds a place from now on."""
-        slot = self._runs.take()
-        self._runs.rows[slot] = (
+        slot = self.runs.take(
             True, leaving, asked.keeps, asked.stands, asked.left is not None,
             self.number(asked.queue, asked.project), self.number(asked.queue),
-            -float(asked.priority), began, asked.width, asked.left or 0.0, asked.attained,
-            asked.restart,
+            -float(asked.priority), began, asked.width, asked.width**KNOWN, asked.left or 0.0,
+            asked.attained, asked.restart, asked.restart * asked.width,
         )  # fmt: skip
-        rows = []
-        for spot, ask in zip(spots, each(asked.parts), strict=False):
-            rows.append(self._processes.take())
-            self._processes.rows[rows[-1]] = slot, spot.node, ask.cpu, ask.memory, ask.milli
+        rows = [self.processes.take(slot, spot.node, ask.cpu + ask.milli > 0, ask.cpu, ask.memory,
+                                    ask.milli)
+                for spot, ask in zip(spots, each(asked.parts), strict=False)]  # fmt: skip
         self._slot[asked.run], self._name[slot] = (slot, rows), asked.run
 
     def number(self, *names: str) -> int:
@@ -105,88 +110,135 @@ class Going:
         """It holds nothing any more."""
         slot, rows = self._slot.pop(run)
         del self._name[slot]
-        self._runs.give(slot)
+        self.runs.give(slot)
         for row in rows:
-            self._processes.give(row)
+            self.processes.give(row)
 
     def leaves(self, run: str, leaving: bool = True) -> None:
         """It has been told to go, or may stay after all."""
-        self._runs.rows["leaving"][self._slot[run][0]] = leaving
-
-    def __len__(self) -> int:
-        """So many rows."""
-        return len(self._runs.rows)
+        self.runs["leaving"][self._slot[run][0]] = leaving
 
     def named(self, who: Mask) -> list[tuple[int, str]]:
         """Rows and runs of these."""
         return [(slot, self._name[slot]) for slot in np.flatnonzero(who).tolist()]
 
-    # --- who may be interrupted --------------------------------------------------------------
-
     def dues(self, order: Shortest | None, now: float) -> Floats:
         """By row, the index that each would have if it waited; of what loses its work, 0."""
-        runs = self._runs.rows
-        had = np.maximum(0.0, now - runs["began"] - runs["restart"])
+        runs = self.runs
         if order is None:
             return np.full(len(runs), -np.inf)
-        left = np.maximum(0.0, runs["left"] - had)
-        index = runs["width"] ** KNOWN * left
-        for slot in np.flatnonzero(runs["alive"] & runs["keeps"] & ~runs["known"]).tolist():
+        had = np.maximum(0.0, now - runs["began"] - runs["restart"])
+        index = runs["weight"] * np.maximum(0.0, runs["left"] - had)
+        for slot in np.flatnonzero(runs["keeps"] & ~runs["known"]).tolist():
             width, attained = float(runs["width"][slot]), float(runs["attained"][slot] + had[slot])
             index[slot] = order.index(width, attained, None) * SOONER
-        found: Floats = np.where(runs["keeps"], index - runs["restart"] * runs["width"], 0.0)
+        found: Floats = np.where(runs["keeps"], index - runs["cost"], 0.0)
         return found
 
-    def foes(
-        self, waiting: Waiting, key: tuple[float, ...], dues: Floats, now: float, moves: float
-    ) -> tuple[Mask, Mask, Mask]:
+
+@dataclass(slots=True)
+class Side:
+    """How those of a pool stand to whoever has this project and priority: they are of `lower`
+    priority, of `others`, or `equal` in project and priority; then `dues` tells when they are due,
+    and `latest` is the last of these. `able`: anybody of the first two."""
+
+    lower: Mask
+    others: Mask
+    equal: Mask
+    dues: Floats
+    latest: float
+    beneath: bool
+    able: bool
+
+
+class Foes:
+    """Whom those of a pool may interrupt at one moment, until anybody else gets or gives back a
+    place: what all who ask have in common is found once."""
+
+    def __init__(self, going: Going, nodes: Nodes, order: Shortest | None, now: float) -> None:
+        self._going, self._nodes, self._now = going, nodes, now
+        self.dues = going.dues(order, now)
+        self._free: dict[str, Ints] = {}
+        self._sides: dict[tuple[int, float], Side] = {}
+
+    def of(self, waiting: Waiting, key: tuple[float, ...]) -> tuple[Mask, Mask] | None:
         """Whom it may interrupt: of its project, and of others in its queue, those of lower
         priority, and of its project those that are due later; then of all others those whom its
-        queues must allow it to interrupt (`Queues.takes`); then of its project those that may only
-        move, where what this loses is less than such a part of what it takes itself. Whoever began
-        at this very moment stays: so a moment comes to an end."""
-        runs = self._runs.rows
-        able = runs["alive"] & ~runs["leaving"] & (runs["began"] != now)
-        mine = able & (runs["group"] == self.number(waiting.queue, waiting.project))
-        near = able & (runs["queue"] == self.number(waiting.queue))
-        far = able & ~near
-        lower = near & (runs["first"] > key[0]) & ~runs["stands"]
-        equal = (runs["first"] == key[0]) & runs["keeps"] & ~runs["stands"]
-        others = far | (near & ~mine & equal)
-        last = mine & equal & (dues > key[1])
-        if not (last.any() or (mine & lower).any()):
-            return lower, others, np.zeros_like(mine)
-        later = last & (dues > key[1] + waiting.restart * waiting.width)
-        movable = mine & equal & ~later & (runs["restart"] * runs["width"] <= moves * key[1])
-        return lower | later, others, movable
+        queues must allow it to interrupt (`Queues.takes`). None: nobody, nor would `movable` find
+        anybody. Whoever began at this very moment stays: so a moment comes to an end."""
+        side = self._side(waiting, key[0])
+        if not side.able and side.latest <= key[1]:
+            return None
+        later = side.dues > key[1] + waiting.restart * waiting.width
+        return side.lower | later, side.others
 
-    def might(self, nodes: Nodes, parts: Parts, who: Mask) -> tuple[Mask, Mask] | None:
-        """The nodes on which there might be room for a process of this if all of these went, and
-        who of them holds anything there; None where there would not be room for all. That is
-        necessary, not enough: which devices become free is not looked at."""
-        processes = self._processes.rows
-        goes = who[processes["run"]] & (processes["cpu"] + processes["milli"] > 0)
-        theirs = processes[goes]
-        count = len(nodes)
-        cpu = nodes.cpu + _sums(theirs, "cpu", count)
-        memory = nodes.memory + _sums(theirs, "memory", count)
-        milli = nodes.devices.sum(axis=1) + _sums(theirs, "milli", count)
-        found = np.zeros(count, dtype=np.bool_)
+    def movable(self, waiting: Waiting, key: tuple[float, ...], own: Mask, part: float) -> Mask:
+        """Those of its project that may only move, where what this loses is less than such a part
+        of what it takes itself."""
+        side = self._side(waiting, key[0])
+        if not side.beneath and side.latest <= key[1]:
+            return np.zeros_like(own)
+        return side.equal & ~own & (self._going.runs["cost"] <= part * key[1])
+
+    def _side(self, waiting: Waiting, first: float) -> Side:
+        group = self._going.number(waiting.queue, waiting.project)
+        known = self._sides.get((group, first))
+        if known is None:
+            queue = self._going.number(waiting.queue)
+            known = self._sides[group, first] = self._stand(group, queue, first)
+        return known
+
+    def _stand(self, group: int, queue: int, first: float) -> Side:
+        runs = self._going.runs
+        able = runs["alive"] & ~runs["leaving"] & (runs["began"] != self._now)
+        near, mine = able & (runs["queue"] == queue), able & (runs["group"] == group)
+        goes = near & ~runs["stands"]
+        lower = goes & (runs["first"] > first)
+        equal = goes & (runs["first"] == first) & runs["keeps"]
+        others, equal = (able & ~near) | (equal & ~mine), equal & mine
+        dues: Floats = np.where(equal, self.dues, -np.inf)
+        return Side(lower, others, equal, dues, float(dues.max()), bool((mine & lower).any()),
+                    bool(lower.any() or others.any()))  # fmt: skip
+
+    def might(self, parts: Parts, who: Mask) -> Mask | None:
+        """The nodes on which there might be room for a process of this if all of these went; None
+        where there would not be room for all. That is necessary, not enough: which devices become
+        free is not looked at."""
+        goes = who[self._going.processes["run"]] & self._going.processes["some"]
+        have: dict[str, Floats] = {}
+        found = np.zeros(len(self._nodes), dtype=np.bool_)
         for ask, wanted in parts:
-            most = np.full(count, wanted)
-            for need, have in ((ask.cpu, cpu), (ask.memory, memory), (ask.milli, milli)):
+            most = np.full(len(found), float(wanted))
+            for name, need in (("cpu", ask.cpu), ("memory", ask.memory), ("milli", ask.milli)):
                 if need:
-                    most = np.minimum(most, have // need)
-            if np.clip(most, 0, None).sum() < wanted:
+                    if name not in have:
+                        have[name] = self._free_of(name) + self._given(name, goes)
+                    np.minimum(most, have[name] // need, out=most)
+            if np.maximum(most, 0.0, out=most).sum() < wanted:
                 return None
             found |= most > 0
-        holds = np.zeros(len(who), dtype=np.bool_)
-        holds[theirs["run"][found[theirs["row"]]]] = True
-        return found, holds
+        return found
 
+    def holding(self, who: Mask, among: Mask) -> Mask:
+        """Those of these that hold anything on any of such nodes."""
+        processes = self._going.processes
+        some = who[processes["run"]] & processes["some"]
+        found = np.zeros(len(who), dtype=np.bool_)
+        found[processes["run"][some & among[processes["row"]]]] = True
+        return found
 
-def _sums(processes: np.ndarray, name: str, count: int) -> Ints:
-    found: Ints = np.bincount(processes["row"], weights=processes[name], minlength=count).astype(
-        np.int64
-    )
-    return found
+    def _free_of(self, name: str) -> Ints:
+        known = self._free.get(name)
+        if known is None:
+            nodes = self._nodes
+            known = nodes.devices.sum(axis=1) if name == "milli" else getattr(nodes, name)
+            self._free[name] = known
+        return known
+
+    def _given(self, name: str, goes: Mask) -> Floats:
+        """What these hold of each node."""
+        processes = self._going.processes
+        found: Floats = np.bincount(
+            processes["row"], weights=processes[name] * goes, minlength=len(self._nodes)
+        )
+        return found
