@@ -23,7 +23,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster, Held
 from tradewind.scheduler.events import (
     Place,
