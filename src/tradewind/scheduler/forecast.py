@@ -16,7 +16,7 @@ import bisect
 import heapq
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -43,9 +43,9 @@ Floats = NDArray[np.float64]
 HOLDS = 0.9
 # What happens in such a part of the time since the question happens at once: an estimate is not
 # more exact than that, and a thousand ends are not a thousand decisions.
-STEP = 0.04
-# After so many decisions the rest is taken to go on as fast.
-MOST = 240
+STEP = 0.08
+# After so many beginnings and ends the rest is reckoned from the work that is ahead.
+MOST = 600
 # So many arrivals are remembered, and so many estimates; so many of about the same size are looked
 # at, and fewer than that tell nothing: then an interval is so many times as wide each way.
 ARRIVALS, KNOWN, NEAR, FEW, WIDE = 1500, 1500, 200, 20, 30.0
@@ -156,6 +156,10 @@ class Ahead(Cluster):
             pool.placer = FirstFit(pool.nodes)
         return found
 
+    def waits(self, run: str) -> bool:
+        """Whether it does, or room is made for it."""
+        return run in self._line.waiting or run in self._due
+
     def _rivals(self) -> dict[str, dict[object, dict[str, Key]]]:  # type: ignore[override]
         return {}
 
@@ -171,42 +175,53 @@ class Roll:
     """What comes, by when, the next one first."""
     _ends: list[tuple[float, str]] = field(default_factory=list)
     _drawn: int = 0
+    _ended: int = 0
     _began: float = 0.0
 
     def wait(self) -> float | None:
         """Seconds until it is placed; None where it never is."""
         self._began = self.cluster.now
-        ahead = self._trim()
+        self._trim()
         told = self._gone()
         for held in self.cluster._held.values():
             self._end(held)
+        most = MOST + self._drawn
         coming = iter(self.coming)
         first = next(coming, None)
-        for _ in range(MOST):
+        while self._drawn + self._ended < most:
             if self._decide(told):
                 return self.cluster.now - self._began
             moment = min(self._ends[0][0] if self._ends else math.inf,
                          first[0] if first else math.inf, self._patience())  # fmt: skip
-            if moment == math.inf:
+            if moment == math.inf or not self.cluster.waits(self.run):
                 return None
-            moment = max(moment, self._began + (self.cluster.now - self._began) * (1 + STEP))
-            told = self._ended(moment)
+            past = self.cluster.now - self._began
+            moment = max(moment, self.cluster.now + max(LEAST, past * STEP))
+            told = self._over(moment)
             while first is not None and first[0] <= moment:
                 told.append(first[1])
                 first = next(coming, None)
             self.cluster.now = moment
-        passed = max(1, ahead - len(self.cluster._line.waiting))
-        return (self.cluster.now - self._began) * max(1.0, ahead / passed)
+        return self.cluster.now - self._began + self._rest()
 
-    def _trim(self) -> int:
-        """Leave out those that wait and cannot start before it; how many are left."""
+    def _rest(self) -> float:
+        """Seconds that what is ahead of it takes, if as many devices work on it as now."""
+        cluster = self.cluster
+        mine = cluster._line.waiting[self.run]
+        key = cluster._key(mine)
+        ahead = [each for each in cluster._line.waiting.values() if cluster._key(each) < key]
+        work = sum(each.width * self._left(each, each.attained) for each in ahead)
+        works = sum(held.asked.width for held in cluster._held.values())
+        return work / max(works, 1e-9)
+
+    def _trim(self) -> None:
+        """Leave out those that wait and cannot start before it."""
         cluster = self.cluster
         mine = cluster._line.waiting.get(self.run)
-        if mine is None:
-            return 0
-        out = [other for other in cluster._line.waiting.values() if behind(cluster, other, mine)]
-        cluster.feed([Withdrawn(run=other.run) for other in out], cluster.now)
-        return len(cluster._line.waiting)
+        if mine is not None:
+            out = behind(cluster, mine)
+            gone = [Withdrawn(run=each.run) for each in cluster._line.waiting.values() if out(each)]
+            cluster.feed(gone, cluster.now)
 
     def _gone(self) -> list[SchedulerEvent]:
         """Those that have been told to go go at once."""
@@ -224,13 +239,14 @@ class Roll:
         return min((due.until for due in self.cluster._due.values() if not due.told),
                    default=math.inf)  # fmt: skip
 
-    def _ended(self, moment: float) -> list[SchedulerEvent]:
+    def _over(self, moment: float) -> list[SchedulerEvent]:
         told: list[SchedulerEvent] = []
         while self._ends and self._ends[0][0] <= moment:
             end, run = heapq.heappop(self._ends)
             held = self.cluster._held.get(run)
             if held is not None and held.began <= end:
                 told.append(Released(run=run, ended=False))
+                self._ended += 1
         return told
 
     def _decide(self, told: list[SchedulerEvent]) -> bool:
@@ -254,30 +270,42 @@ class Roll:
     def _end(self, held: Held) -> None:
         """Note when it will end."""
         cluster, asked = self.cluster, held.asked
-        self._drawn += 1
         if asked.stands:
             return
-        left = held.left(cluster.now)
-        if not left:  # nobody knows, or it takes longer than was said
-            luck = (self._drawn * GOLDEN) % 1.0
-            left = self.lives.left(cluster, asked.width, held.attained(cluster.now), luck)
+        left = held.left(cluster.now) or self._left(replace(asked, left=None),
+                                                    held.attained(cluster.now))  # fmt: skip
         begins = max(0.0, held.began + asked.restart - cluster.now)
         heapq.heappush(self._ends, (cluster.now + begins + left, asked.run))
 
+    def _left(self, asked: Waiting, attained: float) -> float:
+        """Seconds that it still works, where nobody knows drawn."""
+        self._drawn += 1
+        luck = (self._drawn * GOLDEN) % 1.0
+        if asked.left is not None:
+            return asked.left
+        return self.lives.left(self.cluster, asked.width, attained, luck)
 
-def behind(cluster: Cluster, other: Waiting, mine: Waiting) -> bool:
-    """Whether one that waits, or will, cannot start before another: it is of another pool, and
+
+def behind(cluster: Cluster, mine: Waiting) -> Callable[[Waiting], bool]:
+    """Whether one that waits, or will, cannot start before this one: it is of another pool, and
     shares no quota; or it is later in the same project, and needs no less."""
-    if other.run == mine.run:
-        return False
-    if other.pool != mine.pool:
-        return not cluster._queues.limited
-    same = other.project == mine.project and other.queue == mine.queue
-    return same and cluster._key(other) > cluster._key(mine) and not _smaller(other, mine)
+    key, limited = cluster._key(mine), bool(cluster._queues.limited)
+
+    def found(other: Waiting) -> bool:
+        if other.pool != mine.pool:
+            return not limited
+        same = other.project == mine.project and other.queue == mine.queue
+        if not same or other.run == mine.run or _smaller(other, mine):
+            return False
+        return cluster._key(other) > key
+
+    return found
 
 
 def _smaller(other: Waiting, mine: Waiting) -> bool:
     """Whether it may fit where the other does not."""
+    if other.parts == mine.parts:
+        return False
     if len(other.parts) != 1 or len(mine.parts) != 1:
         return True
     (ask, count), (wants, more) = other.parts[0], mine.parts[0]
@@ -404,9 +432,8 @@ class Forecast:
     def _again(self, cluster: Cluster, mine: Waiting) -> Iterable[tuple[float, Waiting]]:
         """What came lately comes again, without what cannot start before this one. The last that
         came is the first: nearby times are alike."""
-        now = cluster.now
+        now, out = cluster.now, behind(cluster, mine)
         for at, (then, waiting) in enumerate(reversed(self._came)):
-            when = now + (now - then)
-            again = replace(waiting, run=f"{waiting.run} again {at}", since=when)
-            if not behind(cluster, again, mine):
-                yield when, again
+            if not out(waiting):
+                when = now + (now - then)
+                yield when, replace(waiting, run=f"{waiting.run} again {at}", since=when)
