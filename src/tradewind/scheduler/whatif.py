@@ -139,7 +139,8 @@ class Start:
     def __str__(self) -> str:
         if not self.interrupts:
             return str(self.change)
-        return f"{self.change}, once {', '.join(self.interrupts)} made room for it"
+        have = "has" if len(self.interrupts) == 1 else "have"
+        return f"{self.change}, once {', '.join(self.interrupts)} {have} made room for it"
 
 
 def would(cluster: Cluster, run: str, change: Change) -> Start | None:
