@@ -48,9 +48,12 @@ STEP = 0.08
 MOST = 600
 # So many arrivals are remembered, and so many estimates; so many of about the same size are looked
 # at, and fewer than that tell nothing: then an interval is so many times as wide each way.
-ARRIVALS, KNOWN, NEAR, FEW, WIDE = 1500, 1500, 200, 20, 30.0
-# How fast the level follows what was missed.
-LEARNS = 0.02
+ARRIVALS, KNOWN, NEAR, FEW, WIDE = 1500, 1500, 300, 60, 30.0
+# How fast the width follows what was missed. The truth comes late: faster than this it swings.
+LEARNS = 0.01
+# No side of an interval is nearer to its middle than this part of it.
+EXACT = 0.02
+PARTS = ((1 - HOLDS) / 2, 0.5, (1 + HOLDS) / 2)
 # Nobody cares for less, in seconds.
 LEAST = 1.0
 # Draws are spread evenly by this part of one: no two runs get the same luck.
@@ -326,7 +329,8 @@ class Calibration:
     _size: deque[float] = field(default_factory=lambda: deque(maxlen=KNOWN))
     _off: deque[float] = field(default_factory=lambda: deque(maxlen=KNOWN))
     _open: dict[str, list[Estimate]] = field(default_factory=dict)
-    _miss: list[float] = field(default_factory=lambda: [(1 - HOLDS) / 2, (1 - HOLDS) / 2])
+    _wider: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    """By side, low and high, the logarithm of how many times as far from the middle it stands."""
 
     def expect(self, estimate: Estimate) -> None:
         """It was given, and will be held against what happens."""
@@ -336,11 +340,10 @@ class Calibration:
         """It has its place: the estimates that were given for it, with the real waits."""
         found = [(each, now - each.at) for each in self._open.pop(run, ())]
         for each, wait in found:
-            self._size.append(math.log(each.rolled + LEAST))
+            self._size.append(_size(each.rolled))
             self._off.append(_off(wait, each))
             for side, missed in enumerate((wait < each.low, wait > each.high)):
-                level = self._miss[side] + LEARNS * ((1 - HOLDS) / 2 - missed)
-                self._miss[side] = min(max(level, 0.0), 0.25)
+                self._wider[side] += LEARNS * (missed - (1 - HOLDS) / 2)
         return found
 
     def withdrawn(self, run: str) -> None:
@@ -350,16 +353,22 @@ class Calibration:
     def span(self, rolled: float, now: float) -> tuple[float, float, float]:
         """Low, middle and high, in seconds, for what was rolled."""
         waits = [each for every in self._open.values() for each in every]
-        size = np.array([*self._size, *(math.log(each.rolled + LEAST) for each in waits)])
+        size = np.array([*self._size, *(_size(each.rolled) for each in waits)])
         off = np.array([*self._off, *(_off(now - each.at, each) for each in waits)])
         known = np.arange(len(off)) < len(self._off)
-        near = np.argsort(np.abs(size - math.log(rolled + LEAST)), kind="stable")[:NEAR]
+        near = np.argsort(np.abs(size - _size(rolled)), kind="stable")[:NEAR]
         if known[near].sum() < FEW:
             logs = (-math.log(WIDE), 0.0, math.log(WIDE))
         else:
-            logs = quantiles(off[near], known[near], (self._miss[0], 0.5, 1 - self._miss[1]))
-        low, middle, high = (max(0.0, (rolled + LEAST) * math.exp(log) - LEAST) for log in logs)
-        return low, middle, high
+            least, middle, most = quantiles(off[near], known[near], PARTS)
+            logs = (middle - max(middle - least, EXACT) * math.exp(self._wider[0]), middle,
+                    middle + max(most - middle, EXACT) * math.exp(self._wider[1]))  # fmt: skip
+        low, wait, high = (max(0.0, (rolled + LEAST) * math.exp(log) - LEAST) for log in logs)
+        return low, wait, high
+
+
+def _size(rolled: float) -> float:
+    return math.log(rolled + LEAST)
 
 
 def _off(wait: float, estimate: Estimate) -> float:
