@@ -45,7 +45,7 @@ HOLDS = 0.9
 # more exact than that, and a thousand ends are not a thousand decisions.
 STEP = 0.08
 # After so many beginnings and ends the rest is reckoned from the work that is ahead.
-MOST = 600
+MOST = 500
 # So many arrivals are remembered, and so many estimates; so many of about the same size are looked
 # at, and fewer than that tell nothing: then an interval is so many times as wide each way.
 ARRIVALS, KNOWN, NEAR, FEW, WIDE = 1500, 1500, 300, 60, 30.0
@@ -178,7 +178,7 @@ class Roll:
     """What comes, by when, the next one first."""
     _ends: list[tuple[float, str]] = field(default_factory=list)
     _drawn: int = 0
-    _ended: int = 0
+    _events: int = 0
     _began: float = 0.0
 
     def wait(self) -> float | None:
@@ -188,10 +188,10 @@ class Roll:
         told = self._gone()
         for held in self.cluster._held.values():
             self._end(held)
-        most = MOST + self._drawn
+        self._events = 0
         coming = iter(self.coming)
         first = next(coming, None)
-        while self._drawn + self._ended < most:
+        while self._events < MOST:
             if self._decide(told):
                 return self.cluster.now - self._began
             moment = min(self._ends[0][0] if self._ends else math.inf,
@@ -249,7 +249,7 @@ class Roll:
             held = self.cluster._held.get(run)
             if held is not None and held.began <= end:
                 told.append(Released(run=run, ended=False))
-                self._ended += 1
+                self._events += 1
         return told
 
     def _decide(self, told: list[SchedulerEvent]) -> bool:
@@ -273,6 +273,7 @@ class Roll:
     def _end(self, held: Held) -> None:
         """Note when it will end."""
         cluster, asked = self.cluster, held.asked
+        self._events += 1
         if asked.stands:
             return
         left = held.left(cluster.now) or self._left(replace(asked, left=None),
