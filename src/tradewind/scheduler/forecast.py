@@ -35,6 +35,7 @@ from tradewind.scheduler.events import (
 )
 from tradewind.scheduler.line import Key
 from tradewind.scheduler.order import ALONE, FEWEST, Shortest, survival
+from tradewind.scheduler.pool import Pool
 from tradewind.scheduler.rows import FirstFit
 
 Floats = NDArray[np.float64]
@@ -44,8 +45,9 @@ HOLDS = 0.9
 # What happens in such a part of the time since the question happens at once: an estimate is not
 # more exact than that, and a thousand ends are not a thousand decisions.
 STEP = 0.08
-# After so many beginnings and ends the rest is reckoned from the work that is ahead.
-MOST = 500
+# After so many arrivals, beginnings, ends and decisions the rest is reckoned from the work that is
+# ahead.
+MOST = 800
 # So many arrivals are remembered, and so many estimates; so many of about the same size are looked
 # at, and fewer than that tell nothing: then an interval is so many times as wide each way.
 ARRIVALS, KNOWN, NEAR, FEW, WIDE = 1500, 1500, 300, 60, 30.0
@@ -173,10 +175,11 @@ class Roll:
 
     cluster: Ahead
     run: str
+    pool: str
     lives: Lifetimes
     coming: Iterable[tuple[float, Waiting]] = ()
     """What comes, by when, the next one first."""
-    _ends: list[tuple[float, str]] = field(default_factory=list)
+    _ends: list[tuple[float, str, float]] = field(default_factory=list)
     _drawn: int = 0
     _events: int = 0
     _began: float = 0.0
@@ -187,7 +190,8 @@ class Roll:
         self._trim()
         told = self._gone()
         for held in self.cluster._held.values():
-            self._end(held)
+            if held.asked.pool == self.pool or self.cluster._queues.limited:
+                self._end(held)
         self._events = 0
         coming = iter(self.coming)
         first = next(coming, None)
@@ -204,13 +208,17 @@ class Roll:
             while first is not None and first[0] <= moment:
                 told.append(first[1])
                 first = next(coming, None)
+                self._events += 1
             self.cluster.now = moment
+            self._events += 1
         return self.cluster.now - self._began + self._rest()
 
     def _rest(self) -> float:
         """Seconds that what is ahead of it takes, if as many devices work on it as now."""
         cluster = self.cluster
-        mine = cluster._line.waiting[self.run]
+        mine = cluster._line.waiting.get(self.run)
+        if mine is None:  # room is made for it
+            return 0.0
         key = cluster._key(mine)
         ahead = [each for each in cluster._line.waiting.values() if cluster._key(each) < key]
         work = sum(each.width * self._left(each, each.attained) for each in ahead)
@@ -245,9 +253,9 @@ class Roll:
     def _over(self, moment: float) -> list[SchedulerEvent]:
         told: list[SchedulerEvent] = []
         while self._ends and self._ends[0][0] <= moment:
-            end, run = heapq.heappop(self._ends)
+            _, run, began = heapq.heappop(self._ends)
             held = self.cluster._held.get(run)
-            if held is not None and held.began <= end:
+            if held is not None and held.began == began:
                 told.append(Released(run=run, ended=False))
                 self._events += 1
         return told
@@ -279,7 +287,7 @@ class Roll:
         left = held.left(cluster.now) or self._left(replace(asked, left=None),
                                                     held.attained(cluster.now))  # fmt: skip
         begins = max(0.0, held.began + asked.restart - cluster.now)
-        heapq.heappush(self._ends, (cluster.now + begins + left, asked.run))
+        heapq.heappush(self._ends, (cluster.now + begins + left, asked.run, held.began))
 
     def _left(self, asked: Waiting, attained: float) -> float:
         """Seconds that it still works, where nobody knows drawn."""
@@ -288,6 +296,22 @@ class Roll:
         if asked.left is not None:
             return asked.left
         return self.lives.left(self.cluster, asked.width, attained, luck)
+
+
+def ever(cluster: Cluster, mine: Waiting) -> bool:
+    """Whether it fits when all have gone that do not go on until they are stopped."""
+    pool = cluster._pools.get(mine.pool)
+    if pool is None:
+        return False
+    nodes = pool.nodes.copy()
+    then = Pool(nodes, FirstFit(nodes))
+    for held in cluster._held.values():
+        if held.asked.pool == mine.pool and not held.asked.stands:
+            then.free(held.asked.parts, held.spots)
+    for due in cluster._due.values():
+        if due.asked.pool == mine.pool:
+            then.reserve(due.reserved, -1)
+    return then.lay(mine.parts) is not None
 
 
 def behind(cluster: Cluster, mine: Waiting) -> Callable[[Waiting], bool]:
@@ -424,15 +448,13 @@ class Forecast:
     def ask(self, cluster: Cluster, run: str) -> Estimate | None:
         """When this one starts; None where it does not wait, and where it does not start however
         much ends. The cluster stays as it is."""
-        found = cluster._line.waiting.get(run)
-        if found is None:
-            due = cluster._due.get(run)
-            if due is None:
-                return None
-            found = due.asked
+        due = cluster._due.get(run)
+        found = due.asked if due is not None else cluster._line.waiting.get(run)
+        if found is None or not ever(cluster, found):
+            return None
         now = cluster.now
         coming = self._again(cluster, found)
-        rolled = Roll(Ahead.of(cluster), run, self._lives, coming).wait()
+        rolled = Roll(Ahead.of(cluster), run, found.pool, self._lives, coming).wait()
         if rolled is None:
             return None
         low, wait, high = self.calibration.span(rolled, now)
