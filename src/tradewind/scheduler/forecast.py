@@ -47,7 +47,7 @@ HOLDS = 0.9
 STEP = 0.08
 # After so many arrivals, beginnings, ends and decisions the rest is reckoned from the work that is
 # ahead.
-MOST = 800
+MOST = 600
 # So many arrivals are remembered, and so many estimates; so many of about the same size are looked
 # at, and fewer than that tell nothing: then an interval is so many times as wide each way.
 ARRIVALS, KNOWN, NEAR, FEW, WIDE = 1500, 1500, 300, 60, 30.0
