@@ -1,4 +1,4 @@
-"""How often it is true when a waiting run is told when it will start, and how long the answer takes.
+"""How often it is true what a waiting run is told of its start, and how long the answer takes.
 
     .venv/bin/python benchmarks/bench_estimates.py [--quick] [--no-peers]
 
@@ -26,7 +26,7 @@ from harness import Figure, Result, bench, percentile, timed
 from tradewind.scheduler import whatif
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import Decided, Place, PoolChanged, SchedulerEvent, Waiting
-from tradewind.scheduler.forecast import Estimate, Forecast
+from tradewind.scheduler.forecast import Forecast
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.rows import FirstFit
 from tradewind.simulator.filling import POOL

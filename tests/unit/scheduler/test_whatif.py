@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scheduler.test_cluster import NODES, ONE, PARTS, RUNS, started
+from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
-    Parts,
     PoolChanged,
     Preempt,
     QueuesChanged,
