@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
+    Decided,
     Place,
     Preempt,
     Reject,
@@ -20,10 +21,16 @@ from tradewind.scheduler.queues import DEFAULT
 
 # Hears how far a simulation is, from 0 to 1.
 Tell = Callable[[float], None]
+# Hears what happened at one moment, and what was decided, when both are over.
+Hear = Callable[[Sequence[SchedulerEvent], Sequence[Decided]], None]
 
 
 def nobody(part: float) -> None:
     """Nobody wants to know how far it is."""
+
+
+def unheard(events: Sequence[SchedulerEvent], decisions: Sequence[Decided]) -> None:
+    """Nobody wants to know what happens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +66,14 @@ class Outcome:
 @dataclass(slots=True)
 class Replay:
     """One trace, carried out. `known`: the scheduler is told how long each takes. `tell` hears how
-    far it is, in parts of all."""
+    far it is, in parts of all, `hear` what happens at each moment."""
 
     machine: Cluster
     pool: str
     jobs: Sequence[Job]
     known: bool = True
     tell: Tell = nobody
+    hear: Hear = unheard
     now: float = 0.0
     events: int = 0
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -92,9 +100,14 @@ class Replay:
             self.events += len(told)
             # Every job comes once and ends once.
             self.tell((at + self._over) / (2 * len(coming)))
+            happened, decided = [*told], list[Decided]()
             while told:
                 self.machine.feed(told, self.now)
-                told = [event for each in self.machine.decide(self.now) for event in self._do(each)]
+                decisions = self.machine.decide(self.now)
+                told = [event for each in decisions for event in self._do(each)]
+                happened += told
+                decided += decisions
+            self.hear(happened, decided)
         return [each for each in self.outcomes.values() if each.ended >= 0]
 
     def _asks(self, job: Job, attained: float) -> Waiting:
