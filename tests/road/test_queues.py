@@ -97,3 +97,33 @@ async def test_a_higher_priority_goes_first(town: Town) -> None:
     ended = [town.run(run) for run in (first, high, low)]
     assert [each.state for each in ended] == [RunState.SUCCEEDED] * 3
     assert ended[0].updated < ended[1].updated < ended[2].updated
+
+
+@in_town
+async def test_what_a_run_waits_for_when_it_starts_and_what_would_start_it(town: Town) -> None:
+    town.act("one", value(1, seconds=3600.0))
+    await town.here.apply([far()], "me")
+    first = await town.submit(function("one", pool="far", resources={"cpu": 3}))
+    await town.submit(function("one", pool="far", resources={"cpu": 4}))
+    waits = await town.submit(function("one", pool="far", resources={"cpu": 2}))
+    await town.settle(60.0)
+    outlook, front = town.here.outlook, town.here.front
+    told = await outlook.of(front.find(waits))
+    assert told["waiting"].startswith("pool 'far': needs 2 CPU")
+    assert told["estimate"]["low"] <= told["estimate"]["seconds"] <= told["estimate"]["high"]
+    words = [each["change"] for each in told["changes"]]
+    assert "with 1 CPU instead of 2 for each process" in words
+    for change in ({"cpu": 1.0}, {"priority": 1}):
+        assert (await outlook.would(front.find(waits), change))["starts"], change
+    assert not (await outlook.would(front.find(waits), {"cpu": 1.5}))["starts"]
+    for change, where in (
+        ({"cpu": -1}, "cpu"), ({"processes": 0}, "processes"), ({"memory": "much"}, "memory"),
+        ({"pool": "nowhere"}, "pool"), ({"colour": 1}, "colour"), ({"priority": 1.5}, "priority"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidSpec) as caught:
+            await outlook.would(front.find(waits), change)
+        assert caught.value.where is not None and caught.value.where.field == where
+    with pytest.raises(Conflict, match="does not wait for a place"):
+        await outlook.would(front.find(first), {"cpu": 1})
+    await town.settle()
+    assert (await outlook.of(front.find(waits)))["estimate"] is None

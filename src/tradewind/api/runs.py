@@ -206,6 +206,20 @@ def results(here: Here, run: str) -> Any:
     return here.front.find(run).result
 
 
+@router.get("/runs/{run}/why")
+async def why(here: Here, run: str) -> Any:
+    """What it waits for, when it starts (in seconds; nine times out of ten between `low` and
+    `high`), and the smallest changes of each kind that would start it now."""
+    return await here.outlook.of(await asyncio.to_thread(here.front.find, run))
+
+
+@router.post("/runs/{run}/whatif")
+async def whatif(here: Here, run: str, changes: Annotated[dict[str, Any], Body()]) -> Any:
+    """Whether it would start now with all of these: `processes`, `cpu` and `memory` of each,
+    `priority`, `pool`, `any_model`. Nothing is changed."""
+    return await here.outlook.would(await asyncio.to_thread(here.front.find, run), changes)
+
+
 @router.get("/runs/{run}/cost")
 def cost(here: Here, run: str, against: str = "") -> Any:
     """Its bill in the margin of its code: buckets, then lines, in nanodollars that sum up to

@@ -27,6 +27,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "delete": ("delete", "delete ended runs or stored specs"),
         "events": ("events", "what happened, and what happens (-f)"),
         "top": ("top", "what runs use now"),
+        "why": ("why", "what a run waits for, when it starts, what would start it now"),
+        "whatif": ("whatif", "whether a run would start now if it asked for something else"),
         "queue": ("queue", "queues: who may use how much, who uses it, who waits"),
     },
     "Keep specs": {

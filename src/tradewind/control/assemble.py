@@ -27,6 +27,7 @@ from tradewind.control.beside import Beside
 from tradewind.control.connect import Connections
 from tradewind.control.front import Front
 from tradewind.control.offers import Offers
+from tradewind.control.outlook import Outlook
 from tradewind.control.parts import Parts
 from tradewind.control.pin import Pinner, Resolver
 from tradewind.control.places import Places
@@ -83,6 +84,7 @@ class Assembly:
     loop: Loop
     pulse: Pulse
     front: Front
+    outlook: Outlook
     offers: Offers
     shelf: Shelf
     services: Services
@@ -263,6 +265,7 @@ def _assembled(
         loop=loop,
         pulse=pulse,
         front=Front(store, blobs, road, stepper, loop, pulse, clock, kept),
+        outlook=Outlook(places.machine, loop),
         offers=Offers(store, road, stepper.machines, clock),
         shelf=Shelf(store, blobs, clock),
         services=Services(store),

@@ -41,7 +41,7 @@ from tradewind.control.parts import Parts
 from tradewind.control.pin import ImportFirst, NotYet, Pinner
 from tradewind.control.places import NoPlace, Places
 from tradewind.control.planning import Planner
-from tradewind.control.quotas import Quotas, gave
+from tradewind.control.quotas import Quotas, expected, gave
 from tradewind.records import codec, pinned
 from tradewind.records.pinned import Pinned
 from tradewind.records.placements import Placement, placement_id
@@ -363,6 +363,7 @@ class Road:
                     queue=run.queue,
                     project=run.project,
                     priority=self.quotas.priority(run),
+                    left=expected(run),
                     stands=task.stands(),
                 )
             ]

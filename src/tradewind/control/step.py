@@ -314,6 +314,10 @@ class Loop:
         except TimeoutError:
             return
 
+    def now(self) -> float:
+        """The time by the clock of the steps."""
+        return self._stepper.clock.now()
+
     async def between(self, work: Callable[[], None], *, look: bool = True) -> None:
         """Carry this out between two passes, then look again at all that waits."""
         await self._blocking(work)

@@ -46,6 +46,19 @@ class Answering(Cluster):
             ahead[each.pool] += 1
         return found
 
+    def waiting(self, run: str) -> Waiting | None:
+        """What a run asks for that waits, or for which room is made."""
+        due = self._due.get(run)
+        return due.asked if due is not None else self._line.waiting.get(run)
+
+    def began(self, run: str) -> float:
+        """When a run got the place that it holds."""
+        return self._held[run].began
+
+    def pools(self) -> list[str]:
+        """The pools that are there."""
+        return sorted(self._pools)
+
     def holds(self, run: str) -> str:
         """The pool that this run holds a place on, or nothing."""
         held = self._held.get(run)

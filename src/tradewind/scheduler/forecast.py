@@ -33,7 +33,6 @@ from tradewind.scheduler.events import (
     Waiting,
     Withdrawn,
 )
-from tradewind.scheduler.line import Key
 from tradewind.scheduler.order import ALONE, FEWEST, Shortest, survival
 from tradewind.scheduler.pool import Pool
 from tradewind.scheduler.rows import FirstFit
@@ -165,8 +164,8 @@ class Ahead(Cluster):
         """Whether it does, or room is made for it."""
         return run in self._line.waiting or run in self._due
 
-    def _rivals(self) -> dict[str, dict[object, dict[str, Key]]]:  # type: ignore[override]
-        return {}
+    def _interrupt(self, *_: object) -> bool:
+        return False
 
 
 @dataclass(slots=True)

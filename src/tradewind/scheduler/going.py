@@ -238,7 +238,6 @@ class Foes:
     def _given(self, name: str, goes: Mask) -> Floats:
         """What these hold of each node."""
         processes = self._going.processes
-        found: Floats = np.bincount(
-            processes["row"], weights=processes[name] * goes, minlength=len(self._nodes)
-        )
-        return found
+        weights, count = processes[name] * goes, len(self._nodes)
+        found = np.bincount(processes["row"], weights=weights, minlength=count)
+        return np.asarray(found, dtype=np.float64)

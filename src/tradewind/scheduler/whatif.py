@@ -126,7 +126,26 @@ class Priority:
         return f"with priority {self.priority} instead of {self.instead}"
 
 
-Change = Processes | Cpu | Memory | AnyModel | OtherPool | Priority
+One = Processes | Cpu | Memory | AnyModel | OtherPool | Priority
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Several changes at the same time."""
+
+    changes: tuple[One, ...]
+
+    def of(self, waiting: Waiting) -> Waiting:
+        """The run, so changed."""
+        for change in self.changes:
+            waiting = change.of(waiting)
+        return waiting
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.changes)) or "as it is"
+
+
+Change = One | All
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +181,11 @@ def smallest(cluster: Cluster, run: str) -> list[Start]:
     # Placers learn from what comes: what was found beside other trials is tried again alone.
     alone = (would(cluster, run, change) for change in found if change is not None)
     return [start for start in alone if start is not None]
+
+
+def widest(waiting: Waiting) -> int:
+    """The part of which there are most processes."""
+    return max(range(len(waiting.parts)), key=lambda at: waiting.parts[at][1], default=0)
 
 
 def _waiting(cluster: Cluster, run: str) -> Waiting | None:

@@ -135,6 +135,16 @@ class Runs:
         found: Json = self._http.get(path_of("runs", run, "cost"), asked)
         return found
 
+    def why(self, run: str) -> Json:
+        """What it waits for, when it starts, and what would start it now."""
+        found: Json = self._http.get(path_of("runs", run, "why"))
+        return found
+
+    def whatif(self, run: str, **changes: Any) -> Json:
+        """Whether it would start now if it asked for this. Nothing is changed."""
+        found: Json = self._http.call("POST", path_of("runs", run, "whatif"), body=changes)
+        return found
+
     def results(self, run: str) -> Json:
         """Output slot → what it became."""
         found: Json = self._http.get(path_of("runs", run, "results"))

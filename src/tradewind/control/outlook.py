@@ -1,0 +1,145 @@
+"""What becomes of a run that waits: when it starts, and what would start it now. The scheduler is
+asked on a copy of its state, which is taken between two passes of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tradewind.base.errors import Conflict, InvalidSpec, Location
+from tradewind.base.units import parse_bytes
+from tradewind.control.step import Loop
+from tradewind.records.runs import Run
+from tradewind.records.states import ENDED
+from tradewind.scheduler import whatif
+from tradewind.scheduler.amounts import CPU, MEMORY
+from tradewind.scheduler.answers import Answering
+from tradewind.scheduler.events import Waiting
+from tradewind.scheduler.forecast import Forecast
+from tradewind.scheduler.nodes import WHOLE
+
+Json = dict[str, Any]
+MOST = 1 << 50
+
+
+@dataclass(slots=True)
+class Outlook:
+    """One per server. Estimates that were given are held against what became of them."""
+
+    machine: Answering
+    loop: Loop
+    forecast: Forecast = field(default_factory=Forecast)
+    _asked: set[str] = field(default_factory=set)
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def of(self, run: Run) -> Json:
+        """What it waits for, when it starts (seconds from now, nine times out of ten between `low`
+        and `high`), and the smallest changes of each kind that would start it now."""
+        async with self._one:
+            twin = await self._copy()
+            return await asyncio.to_thread(self._told, twin, run)
+
+    def _told(self, twin: Answering, run: Run) -> Json:
+        body: Json = {"run": run.id, "state": run.state.value, "waiting": run.waiting}
+        if twin.waiting(run.id) is None:
+            return {**body, "estimate": None, "changes": []}
+        estimate = self.forecast.ask(twin, run.id)
+        if estimate is not None:
+            self.forecast.expect(estimate)
+            self._asked.add(run.id)
+        changes = [_start(each) for each in whatif.smallest(twin, run.id)]
+        told = None if estimate is None else {
+            "seconds": estimate.wait, "low": estimate.low, "high": estimate.high,
+        }  # fmt: skip
+        return {**body, "estimate": told, "changes": changes}
+
+    async def would(self, run: Run, changes: Mapping[str, Any]) -> Json:
+        """Whether these changes, all at the same time, would start it now, and who would have to
+        make room. Raises Conflict for a run that does not wait for a place, InvalidSpec for a
+        change that makes no sense."""
+        twin = await self._copy()
+        waiting = twin.waiting(run.id)
+        if waiting is None:
+            why = "has ended" if run.state in ENDED else "does not wait for a place"
+            raise Conflict(f"run {run.id} {why}", hint=f"it is {run.state.value}")
+        asked = list(_changes(waiting, changes, twin))
+        found = await asyncio.to_thread(whatif.would, twin, run.id, whatif.All(tuple(asked)))
+        if found is None:
+            return {"run": run.id, "starts": False, "change": "; ".join(map(str, asked))}
+        return {"run": run.id, "starts": True, **_start(found)}
+
+    async def _copy(self) -> Answering:
+        """Also learns who of those that were asked about has started since."""
+        twins: list[Answering] = []
+
+        def work() -> None:
+            now = self.loop.now()
+            self.machine.feed((), now)
+            for run in sorted(self._asked):
+                if self.machine.holds(run):
+                    self.forecast.started(run, self.machine.began(run))
+                elif self.machine.waiting(run) is None:
+                    self.forecast.withdrawn(run)
+                else:
+                    continue
+                self._asked.discard(run)
+            twins.append(self.machine.copy())
+
+        await self.loop.between(work, look=False)
+        return twins[0]
+
+
+def _start(found: whatif.Start) -> Json:
+    return {"change": str(found.change), "interrupts": list(found.interrupts)}
+
+
+def _changes(waiting: Waiting, said: Mapping[str, Any], twin: Answering) -> Iterator[whatif.One]:
+    part = whatif.widest(waiting)
+    ask, count = waiting.parts[part]
+    for name, value in said.items():
+        where = Location(field=name)
+        match name:
+            case "processes":
+                yield whatif.Processes(_whole(value, where, least=1), count, part)
+            case "cpu":
+                yield whatif.Cpu(round(_number(value, where) * WHOLE), ask.cpu, part)
+            case "memory":
+                yield whatif.Memory(_bytes(value, where), ask.memory, part)
+            case "priority":
+                yield whatif.Priority(_whole(value, where, least=-1000), waiting.priority)
+            case "pool":
+                if value not in twin.pools():
+                    known = f"pools: {', '.join(twin.pools())}"
+                    raise InvalidSpec(f"there is no pool {value!r}", hint=known, where=where)
+                yield whatif.OtherPool(str(value), waiting.pool)
+            case "any_model":
+                models = sorted(model for each, _ in waiting.parts for model in each.models)
+                yield whatif.AnyModel(tuple(models))
+            case _:
+                known = f"processes, {CPU}, {MEMORY}, priority, pool, any_model"
+                raise InvalidSpec(f"{name!r} is nothing to change", hint=known, where=where)
+
+
+def _number(value: Any, where: Location) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < MOST:
+        raise InvalidSpec(f"expected a number above 0, not {value!r}", where=where)
+    return float(value)
+
+
+def _whole(value: Any, where: Location, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1_000_000:
+        raise InvalidSpec(f"expected a whole number from {least} on, not {value!r}", where=where)
+    return value
+
+
+def _bytes(value: Any, where: Location) -> int:
+    try:
+        found = parse_bytes(value)
+    except ValueError as error:
+        raise InvalidSpec(str(error), where=where) from None
+    if not 0 < found < MOST:
+        raise InvalidSpec(f"expected a size above 0, not {value!r}", where=where)
+    return found
