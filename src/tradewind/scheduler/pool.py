@@ -10,7 +10,7 @@ import numpy as np
 from tradewind.scheduler.amounts import Parts, each
 from tradewind.scheduler.going import Going
 from tradewind.scheduler.nodes import Ask, Nodes, Reserve, Spot
-from tradewind.scheduler.rows import FirstFit, Placer
+from tradewind.scheduler.rows import KEPT, FirstFit, Placer
 
 Make = Callable[[Nodes], Placer]
 
@@ -24,6 +24,7 @@ class Pool:
     firm: bool = True
     going: Going = field(default_factory=Going)
     _empty: Nodes | None = None
+    _could: dict[Parts, bool] = field(default_factory=dict)
 
     def copy(self) -> Pool:
         """The same, which changes by itself."""
@@ -96,6 +97,14 @@ class Pool:
 
     def could(self, parts: Parts) -> bool:
         """Whether it would fit if nothing else were here."""
+        found = self._could.get(parts)
+        if found is None:
+            if len(self._could) >= KEPT:
+                self._could.clear()
+            found = self._could[parts] = self._fits(parts)
+        return found
+
+    def _fits(self, parts: Parts) -> bool:
         if len(parts) == 1:
             return self.empty().room(parts[0][0]) >= parts[0][1]
         nodes = self.empty().copy()
