@@ -107,21 +107,22 @@ async def test_what_a_run_waits_for_when_it_starts_and_what_would_start_it(town:
     await town.submit(function("one", pool="far", resources={"cpu": 4}))
     waits = await town.submit(function("one", pool="far", resources={"cpu": 2}))
     await town.settle(60.0)
+    town.clock.advance(60.0)  # whoever began at this very moment is not interrupted
     outlook, front = town.here.outlook, town.here.front
     told = await outlook.of(front.find(waits))
     assert told["waiting"].startswith("pool 'far': needs 2 CPU")
     assert told["estimate"]["low"] <= told["estimate"]["seconds"] <= told["estimate"]["high"]
     words = [each["change"] for each in told["changes"]]
     assert "with 1 CPU instead of 2 for each process" in words
-    for change in ({"cpu": 1.0}, {"priority": 1}):
+    starts: list[dict[str, Any]] = [{"cpu": 1.0}, {"priority": 1}]
+    for change in starts:
         assert (await outlook.would(front.find(waits), change))["starts"], change
     assert not (await outlook.would(front.find(waits), {"cpu": 1.5}))["starts"]
-    for change, where in (
-        ({"cpu": -1}, "cpu"), ({"processes": 0}, "processes"), ({"memory": "much"}, "memory"),
-        ({"pool": "nowhere"}, "pool"), ({"colour": 1}, "colour"), ({"priority": 1.5}, "priority"),
-    ):  # fmt: skip
+    wrong: dict[str, Any] = {"cpu": -1, "processes": 0, "memory": "much", "pool": "nowhere",
+                             "colour": 1, "priority": 1.5}  # fmt: skip
+    for where, bad in wrong.items():
         with pytest.raises(InvalidSpec) as caught:
-            await outlook.would(front.find(waits), change)
+            await outlook.would(front.find(waits), {where: bad})
         assert caught.value.where is not None and caught.value.where.field == where
     with pytest.raises(Conflict, match="does not wait for a place"):
         await outlook.would(front.find(first), {"cpu": 1})

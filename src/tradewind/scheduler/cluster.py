@@ -29,7 +29,7 @@ from tradewind.scheduler.events import (
     Widened,
     Withdrawn,
 )
-from tradewind.scheduler.going import Foes
+from tradewind.scheduler.going import PRECIOUS, Cost, Foes
 from tradewind.scheduler.line import File, Front, Key, Line
 from tradewind.scheduler.nodes import Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.order import Shortest
@@ -40,8 +40,6 @@ from tradewind.scheduler.queues import Branch, Queues
 MOVES = 0.01
 # Those whose end is waited for go after all when it takes so many times as long.
 LATE = 1.5
-# What goes on until it is stopped gives its place back last of all.
-PRECIOUS = 1e18
 
 
 @dataclass(slots=True)
@@ -438,18 +436,17 @@ class Cluster:
         wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
         return self._queues.never(self._leaf(waiting), wants)
 
-    def _victim(self, run: str, due: float, moves: bool, foreign: bool) -> room.Victim:
+    def _victim(self, run: str, cost: Cost, moves: bool, foreign: bool) -> room.Victim:
         held = self._held[run]
         return room.Victim(
             run=run,
             parts=held.asked.parts,
             spots=held.spots,
-            loss=held.unsaved(self.now),
-            due=float(due),
+            cost=cost,
             leaf=self._leaf(held.asked),
             amounts=held.amounts,
-            moves=bool(moves),
-            foreign=bool(foreign),
+            moves=moves,
+            foreign=foreign,
             keeps=held.asked.keeps,
         )
 
@@ -491,18 +488,26 @@ class Cluster:
         wants = amounts.asked(waiting.parts, pool.nodes.kinds)[0]
         if self._queues.full(leaf, wants) is None:
             who = foes.holding(who, among)  # else whoever holds anything may have to go
-        victims = [
-            self._victim(run, foes.dues[slot], movable is not None and movable[slot], others[slot])
-            for slot, run in pool.going.named(who)
-        ]
+
+        def victim(slot: int, cost: Cost) -> room.Victim:
+            moves = movable is not None and bool(movable[slot])
+            return self._victim(pool.going.name(slot), cost, moves, bool(others[slot]))
+
         # What others have borrowed goes first: one of its own would ask for that in its turn.
-        for some in ([victim for victim in victims if victim.foreign], victims):
-            if some:
+        foreign = who & others
+        for some in (foreign, who) if (who & ~others).any() else (foreign,):
+            if some.any():
+                goes = room.Able(*foes.cheapest(some), pool.going.processes, victim)
                 with room.Claim(self._queues, leaf, wants) as claim:
+<<<<<<< HEAD
                     found = room.make(pool.nodes, waiting.parts, some, claim, among)
                 if found is not None and not self._spares(pool, wants, found.leaving):
                     return None
                 if found is not None or len(some) == len(victims):
+=======
+                    found = room.make(pool.nodes, waiting.parts, goes, claim, among)
+                if found is not None:
+>>>>>>> speed
                     return found
         return None
 

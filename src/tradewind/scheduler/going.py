@@ -17,17 +17,20 @@ from tradewind.scheduler.nodes import Ints, Mask, Nodes, Spot
 from tradewind.scheduler.order import KNOWN, Shortest
 
 Floats = NDArray[np.float64]
+Cost = tuple[float, float]
 
 RUN = {"alive": np.bool_, "leaving": np.bool_, "keeps": np.bool_, "stands": np.bool_,
        "known": np.bool_, "group": np.int64, "queue": np.int64, "first": np.float64,
        "began": np.float64, "width": np.float64, "weight": np.float64, "left": np.float64,
        "attained": np.float64, "restart": np.float64, "cost": np.float64}  # fmt: skip
 # Amounts are whole numbers all the same: sums of them are exact, and need not be converted.
-PROCESS = {"run": np.int64, "row": np.int64, "some": np.bool_, "cpu": np.float64,
-           "memory": np.float64, "milli": np.float64}  # fmt: skip
+PROCESS = {"alive": np.bool_, "run": np.int64, "row": np.int64, "some": np.bool_,
+           "cpu": np.float64, "memory": np.float64, "milli": np.float64}  # fmt: skip
 # Of runs that are not told how long they take another is interrupted only for one that is due so
 # much sooner.
 SOONER = 0.8
+# What goes on until it is stopped gives its place back last of all.
+PRECIOUS = 1e18
 
 
 class Table:
@@ -97,8 +100,8 @@ class Going:
             -float(asked.priority), began, asked.width, asked.width**KNOWN, asked.left or 0.0,
             asked.attained, asked.restart, asked.restart * asked.width,
         )  # fmt: skip
-        rows = [self.processes.take(slot, spot.node, ask.cpu + ask.milli > 0, ask.cpu, ask.memory,
-                                    ask.milli)
+        rows = [self.processes.take(True, slot, spot.node, ask.cpu + ask.milli > 0, ask.cpu,
+                                    ask.memory, ask.milli)
                 for spot, ask in zip(spots, each(asked.parts), strict=False)]  # fmt: skip
         self._slot[asked.run], self._name[slot] = (slot, rows), asked.run
 
@@ -118,9 +121,9 @@ class Going:
         """It has been told to go, or may stay after all."""
         self.runs["leaving"][self._slot[run][0]] = leaving
 
-    def named(self, who: Mask) -> list[tuple[int, str]]:
-        """Rows and runs of these."""
-        return [(slot, self._name[slot]) for slot in np.flatnonzero(who).tolist()]
+    def name(self, slot: int) -> str:
+        """The run in this row."""
+        return self._name[slot]
 
     def dues(self, order: Shortest | None, now: float) -> Floats:
         """By row, the index that each would have if it waited; of what loses its work, 0."""
@@ -158,7 +161,7 @@ class Foes:
     def __init__(self, going: Going, nodes: Nodes, order: Shortest | None, now: float) -> None:
         self._going, self._nodes, self._now = going, nodes, now
         self.dues = going.dues(order, now)
-        self._free: dict[str, Ints] = {}
+        self._free: dict[str, Floats] = {}
         self._sides: dict[tuple[int, float], Side] = {}
 
     def of(self, waiting: Waiting, key: tuple[float, ...]) -> tuple[Mask, Mask] | None:
@@ -200,6 +203,17 @@ class Foes:
         return Side(lower, others, equal, dues, float(dues.max()), bool((mine & lower).any()),
                     bool(lower.any() or others.any()))  # fmt: skip
 
+    def cheapest(self, who: Mask) -> tuple[Ints, list[Cost]]:
+        """The rows of these, and what it costs to interrupt each: the least work that is lost
+        first; where nothing is lost, whoever is due last."""
+        runs, slots = self._going.runs, np.flatnonzero(who)
+        unsaved = (self._now - runs["began"][slots]) * runs["width"][slots]
+        lost = np.where(runs["keeps"][slots], 0.0, unsaved)
+        lost[runs["stands"][slots]] = PRECIOUS
+        soon = -self.dues[slots]
+        order = np.lexsort((soon, lost))
+        return slots[order], list(zip(lost[order].tolist(), soon[order].tolist(), strict=True))
+
     def might(self, parts: Parts, who: Mask) -> Mask | None:
         """The nodes on which there might be room for a process of this if all of these went; None
         where there would not be room for all. That is necessary, not enough: which devices become
@@ -227,11 +241,12 @@ class Foes:
         found[processes["run"][some & among[processes["row"]]]] = True
         return found
 
-    def _free_of(self, name: str) -> Ints:
+    def _free_of(self, name: str) -> Floats:
         known = self._free.get(name)
         if known is None:
             nodes = self._nodes
-            known = nodes.devices.sum(axis=1) if name == "milli" else getattr(nodes, name)
+            free = nodes.devices.sum(axis=1) if name == "milli" else getattr(nodes, name)
+            known = np.asarray(free, dtype=np.float64)
             self._free[name] = known
         return known
 

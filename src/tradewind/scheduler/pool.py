@@ -22,7 +22,7 @@ from tradewind.scheduler.amounts import (
 )
 from tradewind.scheduler.going import Going
 from tradewind.scheduler.nodes import Ask, Nodes, Reserve, Spot
-from tradewind.scheduler.rows import FirstFit, Placer
+from tradewind.scheduler.rows import KEPT, FirstFit, Placer
 
 Make = Callable[[Nodes], Placer]
 
@@ -38,6 +38,7 @@ class Pool:
     most: Amounts = field(default_factory=dict)
     going: Going = field(default_factory=Going)
     _empty: Nodes | None = None
+    _could: dict[Parts, bool] = field(default_factory=dict)
 
     def copy(self) -> Pool:
         """The same, which changes by itself."""
@@ -172,12 +173,23 @@ class Pool:
 
     def could(self, parts: Parts) -> bool:
         """Whether it would fit if nothing else were here."""
+<<<<<<< HEAD
         return self.holds(parts, self.empty())
 
     def holds(self, parts: Parts, nodes: Nodes) -> bool:
         """Whether it fits where so much of these nodes is free."""
         if not self._within(parts, nodes):
             return False
+=======
+        found = self._could.get(parts)
+        if found is None:
+            if len(self._could) >= KEPT:
+                self._could.clear()
+            found = self._could[parts] = self._fits(parts)
+        return found
+
+    def _fits(self, parts: Parts) -> bool:
+>>>>>>> speed
         if len(parts) == 1:
             return nodes.room(parts[0][0]) >= parts[0][1]
         nodes = nodes.copy()

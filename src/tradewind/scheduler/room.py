@@ -4,38 +4,36 @@ other then certainly starts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tradewind.scheduler.amounts import Amounts, Parts, each
-from tradewind.scheduler.nodes import Ask, Mask, Nodes, Reserve, Spot
+from tradewind.scheduler.going import Cost, Table
+from tradewind.scheduler.nodes import Ask, Ints, Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.queues import Branch, Queues
 
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A run that may be interrupted: what it holds where, what is lost of it, in devices times
-    seconds, and how late it is due. `moves`: it may only move, and must find another place at
-    once. `foreign`: it is of another project or queue, and may be interrupted only as far as
-    `Queues.takes` says; `keeps` and `amounts` are for that."""
+    """A run that may be interrupted: what it holds where, and as `cost` what is lost of it, in
+    devices times seconds, and how soon it is due. `moves`: it may only move, and must find another
+    place at once. `foreign`: it is of another project or queue, and may be interrupted only as far
+    as `Queues.takes` says; `keeps` and `amounts` are for that."""
 
     run: str
     parts: Parts
     spots: tuple[Spot, ...]
-    loss: float
-    due: float
+    cost: Cost
     leaf: Branch
     amounts: Amounts
     moves: bool = False
     foreign: bool = False
     keeps: bool = False
 
-    @property
-    def cost(self) -> tuple[float, float]:
-        """Least loss first; where nothing is lost, whoever is due last."""
-        return (self.loss, -self.due)
+
+Make = Callable[[int, Cost], Victim]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +76,12 @@ class Claim:
         self._queues.hold(victim.leaf, victim.amounts)
 
     def quota(self, victims: Iterable[Victim]) -> list[Victim] | None:
-        """The cheapest who go so that the queues allow what is wanted, nobody of them in vain; None
-        where that does not help."""
+        """Who of these, the cheapest first, goes so that the queues allow what is wanted, nobody of
+        them in vain; None where that does not help."""
         gone: list[Victim] = []
-        left = sorted(victims, key=lambda victim: victim.cost)
+        if not self._queues.full(self._leaf, self._wants):
+            return gone
+        left = list(victims)
         while (full := self._queues.full(self._leaf, self._wants)) is not None:
             able = (each for each in left if self._helps(each, *full) and self.allows(each))
             victim = next(able, None)
@@ -105,29 +105,89 @@ class Claim:
         return inside and not victim.moves and victim.amounts.get(name, 0) > 0
 
 
-def make(
-    nodes: Nodes, parts: Parts, victims: Iterable[Victim], claim: Claim, among: Mask
-) -> Room | None:
+class Able:
+    """Those who may be interrupted, the cheapest first. There are many of them, and of most it is
+    enough to know what they hold where: a victim is made of whoever is looked at closely."""
+
+    def __init__(self, slots: Ints, costs: list[Cost], processes: Table, make: Make) -> None:
+        """Rows and costs of runs, the processes of all runs; `make` gives the victim of a row."""
+        self._slots, self._costs, self._processes, self._make = slots, costs, processes, make
+        self._victims: dict[int, Victim] = {}
+        # By row of a run, where it stands here.
+        self._at = np.full(int(slots.max()) + 1, -1)
+        self._at[slots] = np.arange(len(slots))
+
+    def __iter__(self) -> Iterator[Victim]:
+        return map(self.at, range(len(self._slots)))
+
+    def at(self, place: int) -> Victim:
+        """The one there."""
+        found = self._victims.get(place)
+        if found is None:
+            found = self._make(int(self._slots[place]), self._costs[place])
+            self._victims[place] = found
+        return found
+
+    def on(self, nodes: Nodes, ask: Ask, among: Mask) -> Iterator[tuple[Cost, int, list[int]]]:
+        """By node on which there might be room for this if all went, what it costs at least, and
+        where those stand who hold anything there; the cheapest node first. The cost is that of the
+        first one with whom it might fit, which device it is not looked at: it certainly goes."""
+        places, rows, order = self._there(among)
+        enough = np.ones(len(order), dtype=np.bool_)
+        free = {"cpu": nodes.cpu, "memory": nodes.memory,
+                "milli": np.maximum(nodes.devices, 0).sum(axis=1)}  # fmt: skip
+        begins = np.searchsorted(rows, rows)
+        for name, need in (("cpu", ask.cpu), ("memory", ask.memory), ("milli", ask.milli)):
+            if need:
+                given = np.concatenate([[0.0], np.cumsum(self._processes[name][order])])
+                enough &= free[name][rows] + given[1:] - given[begins] >= need
+        first = np.flatnonzero(enough)
+        found, at = np.unique(rows[first], return_index=True)
+        least = [self._costs[place] for place in places[first[at]].tolist()]
+        ends = np.searchsorted(rows, found, side="right").tolist()
+        each = zip(least, found.tolist(), begins[first[at]].tolist(), ends, strict=True)
+        for cost, row, begin, end in sorted(each):
+            yield cost, row, list(dict.fromkeys(places[begin:end].tolist()))
+
+    def _there(self, among: Mask) -> tuple[Ints, Ints, Ints]:
+        """Of their processes on these nodes, node by node and the cheapest first: where their runs
+        stand, their nodes, and their rows."""
+        processes = self._processes
+        places = np.full(len(processes), -1)
+        known = processes["alive"] & (processes["run"] < len(self._at))
+        places[known] = self._at[processes["run"][known]]
+        order = np.flatnonzero((places >= 0) & among[processes["row"]])
+        order = order[np.lexsort((places[order], processes["row"][order]))]
+        return places[order], processes["row"][order], order
+
+    def drop(self, victims: Iterable[Victim]) -> None:
+        """They have gone."""
+        gone = {victim.run for victim in victims}
+        for place, victim in self._victims.items():
+            if victim.run in gone:
+                self._at[self._slots[place]] = -1
+
+
+def make(nodes: Nodes, parts: Parts, able: Able, claim: Claim, among: Mask) -> Room | None:
     """Who must go so that the queues allow this and it fits; None where it does not help. Node by
     node of these, the cheapest first."""
-    scratch, left = nodes.copy(), {victim.run: victim for victim in victims}
-    forced = claim.quota(left.values())
+    forced = claim.quota(able)
     if forced is None:
         return None
-    gone: list[Victim] = [*forced]
+    scratch, gone = nodes.copy(), [*forced]
+    able.drop(forced)
     for victim in forced:
-        del left[victim.run]
         _give(scratch, victim)
     spots: list[Spot] = []
     for ask in each(parts):
         row = _first(scratch, ask)
         if row < 0:
-            chosen = _cheapest(scratch, ask, list(left.values()), claim, among)
+            chosen = _cheapest(scratch, ask, able, claim, among)
             if chosen is None:
                 return None
             row, leaving = chosen
+            able.drop(leaving)
             for victim in leaving:
-                del left[victim.run]
                 claim.gone(victim)
                 _give(scratch, victim)
             gone += leaving
@@ -176,28 +236,24 @@ def _give(nodes: Nodes, victim: Victim) -> None:
 
 
 def _cheapest(
-    nodes: Nodes, ask: Ask, victims: list[Victim], claim: Claim, among: Mask
+    nodes: Nodes, ask: Ask, able: Able, claim: Claim, among: Mask
 ) -> tuple[int, list[Victim]] | None:
     """The node where least is lost until this fits, and who leaves."""
-    on: dict[int, list[Victim]] = {}
-    for victim in sorted(victims, key=lambda victim: victim.cost):
-        for row in {spot.node for spot in victim.spots if among[spot.node]}:
-            on.setdefault(row, []).append(victim)
-    best: tuple[tuple[float, float], int, list[Victim]] | None = None
-    for row, here in sorted(on.items()):
-        if best is not None and here[0].cost >= best[0]:
-            continue
-        leaving = _until_it_fits(nodes, row, ask, here, claim)
-        if not leaving:
-            continue
-        cost = (sum(each.loss for each in leaving), -min(each.due for each in leaving))
-        if best is None or cost < best[0]:
-            best = (cost, row, leaving)
+    best: tuple[Cost, int, list[Victim]] | None = None
+    for least, row, places in able.on(nodes, ask, among):
+        if best is not None and (least, row) >= best[:2]:
+            break
+        leaving = _until_it_fits(nodes, row, ask, map(able.at, places), claim)
+        if leaving:
+            lost, soon = zip(*(victim.cost for victim in leaving), strict=True)
+            cost = (sum(lost), max(soon))
+            if best is None or (cost, row) < best[:2]:
+                best = (cost, row, leaving)
     return None if best is None else best[1:]
 
 
 def _until_it_fits(
-    nodes: Nodes, row: int, ask: Ask, here: list[Victim], claim: Claim
+    nodes: Nodes, row: int, ask: Ask, here: Iterable[Victim], claim: Claim
 ) -> list[Victim]:
     """The cheapest that leave until it fits on this node, without those that need not; nobody if it
     does not fit without them either."""
