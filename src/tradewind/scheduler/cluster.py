@@ -456,19 +456,18 @@ class Cluster:
         if able is None:
             return False
         own, others = able
-        among = foes.might(waiting.parts, own | others)
-        # Where those who go would not leave enough it does not help if others move either: they
-        # need as much elsewhere.
-        if among is None:
+        # Where those who go would not leave enough on all nodes together it does not help if others
+        # move either: they need as much elsewhere.
+        if not foes.enough(waiting.parts, own | others):
             return False
-        found = self._room(pool, waiting, foes, (own, others, None), among)
-        if found is None:
+        among = foes.might(waiting.parts, own | others)
+        found = among is not None and self._room(pool, waiting, foes, (own, others, None), among)
+        if not found:
             movable = foes.movable(waiting, key, own, MOVES)
-            if movable.any():
-                among = foes.might(waiting.parts, own | others | movable)
-                assert among is not None
+            among = foes.might(waiting.parts, own | others | movable) if movable.any() else None
+            if among is not None:
                 found = self._room(pool, waiting, foes, (own, others, movable), among)
-        if found is None:
+        if not found:
             return False
         self._make_room(pool, waiting, found)
         return True
@@ -499,15 +498,10 @@ class Cluster:
             if some.any():
                 goes = room.Able(*foes.cheapest(some), pool.going.processes, victim)
                 with room.Claim(self._queues, leaf, wants) as claim:
-<<<<<<< HEAD
-                    found = room.make(pool.nodes, waiting.parts, some, claim, among)
+                    found = room.make(pool.nodes, waiting.parts, goes, claim, among)
                 if found is not None and not self._spares(pool, wants, found.leaving):
                     return None
-                if found is not None or len(some) == len(victims):
-=======
-                    found = room.make(pool.nodes, waiting.parts, goes, claim, among)
                 if found is not None:
->>>>>>> speed
                     return found
         return None
 

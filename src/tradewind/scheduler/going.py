@@ -214,6 +214,17 @@ class Foes:
         order = np.lexsort((soon, lost))
         return slots[order], list(zip(lost[order].tolist(), soon[order].tolist(), strict=True))
 
+    def enough(self, parts: Parts, who: Mask) -> bool:
+        """Whether what is free and what these hold is as much as is asked for, wherever it is."""
+        goes = who[self._going.processes["run"]] & self._going.processes["some"]
+        for name in ("cpu", "memory", "milli"):
+            need = sum(getattr(ask, name) * count for ask, count in parts)
+            if need:
+                theirs = (self._going.processes[name] * goes).sum()
+                if need > self._free_of(name).sum() + theirs:
+                    return False
+        return True
+
     def might(self, parts: Parts, who: Mask) -> Mask | None:
         """The nodes on which there might be room for a process of this if all of these went; None
         where there would not be room for all. That is necessary, not enough: which devices become

@@ -173,23 +173,17 @@ class Pool:
 
     def could(self, parts: Parts) -> bool:
         """Whether it would fit if nothing else were here."""
-<<<<<<< HEAD
-        return self.holds(parts, self.empty())
+        found = self._could.get(parts)
+        if found is None:
+            if len(self._could) >= KEPT:
+                self._could.clear()
+            found = self._could[parts] = self.holds(parts, self.empty())
+        return found
 
     def holds(self, parts: Parts, nodes: Nodes) -> bool:
         """Whether it fits where so much of these nodes is free."""
         if not self._within(parts, nodes):
             return False
-=======
-        found = self._could.get(parts)
-        if found is None:
-            if len(self._could) >= KEPT:
-                self._could.clear()
-            found = self._could[parts] = self._fits(parts)
-        return found
-
-    def _fits(self, parts: Parts) -> bool:
->>>>>>> speed
         if len(parts) == 1:
             return nodes.room(parts[0][0]) >= parts[0][1]
         nodes = nodes.copy()
