@@ -469,8 +469,11 @@ class Cluster:
         who = own | others if movable is None else own | others | movable
         leaf = self._leaf(waiting)
         wants = amounts.asked(waiting.parts, pool.nodes.kinds)[0]
-        if self._queues.full(leaf, wants) is None:
+        full = self._queues.full(leaf, wants)
+        if full is None:
             who = foes.holding(who, among)  # else whoever holds anything may have to go
+        elif not self._helps(foes, own, others, full[0], self._queues.claims(leaf, wants)):
+            return None
 
         def victim(slot: int, cost: Cost) -> room.Victim:
             moves = movable is not None and bool(movable[slot])
@@ -486,6 +489,12 @@ class Cluster:
                 if found is not None:
                     return found
         return None
+
+    def _helps(self, foes: Foes, own: Mask, others: Mask, full: Branch, claims: bool) -> bool:
+        """Whether anybody who may go holds anything of a queue that is full. Others who lose their
+        work go only for one that `claims` what it is guaranteed."""
+        inside = foes.inside(full, self._queues)
+        return bool((own & inside).any() or (others & inside & (foes.keeps | claims)).any())
 
     def _make_room(self, pool: Pool, waiting: Waiting, found: room.Room) -> None:
         """Those who go are told so, or their end is waited for."""
