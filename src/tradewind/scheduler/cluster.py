@@ -452,10 +452,10 @@ class Cluster:
 
     def _interrupt(self, pool: Pool, waiting: Waiting, key: Key, foes: Foes) -> bool:
         """Whether others make room for it."""
-        able = foes.of(waiting, key)
-        if able is None:
+        known = foes.of(waiting, key)
+        if known is None:
             return False
-        own, others = able
+        own, others = known
         # Where those who go would not leave enough on all nodes together it does not help if others
         # move either: they need as much elsewhere.
         if not foes.enough(waiting.parts, own | others):
@@ -464,9 +464,10 @@ class Cluster:
         found = among is not None and self._room(pool, waiting, foes, (own, others, None), among)
         if not found:
             movable = foes.movable(waiting, key, own, MOVES)
-            among = foes.might(waiting.parts, own | others | movable) if movable.any() else None
-            if among is not None:
-                found = self._room(pool, waiting, foes, (own, others, movable), among)
+            if movable.any():
+                among = foes.might(waiting.parts, own | others | movable)
+                able = own, others, movable
+                found = among is not None and self._room(pool, waiting, foes, able, among)
         if not found:
             return False
         self._make_room(pool, waiting, found)
@@ -485,8 +486,11 @@ class Cluster:
         who = own | others if movable is None else own | others | movable
         leaf = self._leaf(waiting)
         wants = amounts.asked(waiting.parts, pool.nodes.kinds)[0]
-        if self._queues.full(leaf, wants) is None:
+        full = self._queues.full(leaf, wants)
+        if full is None:
             who = foes.holding(who, among)  # else whoever holds anything may have to go
+        elif not self._helps(foes, own, others, full[0], self._queues.claims(leaf, wants)):
+            return None
 
         def victim(slot: int, cost: Cost) -> room.Victim:
             moves = movable is not None and bool(movable[slot])
@@ -512,6 +516,12 @@ class Cluster:
             for name, amount in self._held[run].amounts.items():
                 left[name] = left.get(name, 0) + amount
         return all(amount <= left.get(name, 0) for name, amount in wants.items() if pool.most)
+
+    def _helps(self, foes: Foes, own: Mask, others: Mask, full: Branch, claims: bool) -> bool:
+        """Whether anybody who may go holds anything of a queue that is full. Others who lose their
+        work go only for one that `claims` what it is guaranteed."""
+        inside = foes.inside(full, self._queues)
+        return bool((own & inside).any() or (others & inside & (foes.keeps | claims)).any())
 
     def _make_room(self, pool: Pool, waiting: Waiting, found: room.Room) -> None:
         """Those who go are told so, or their end is waited for."""

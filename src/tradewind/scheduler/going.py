@@ -15,6 +15,7 @@ from tradewind.scheduler.amounts import Parts, each
 from tradewind.scheduler.events import Waiting
 from tradewind.scheduler.nodes import Ints, Mask, Nodes, Spot
 from tradewind.scheduler.order import KNOWN, Shortest
+from tradewind.scheduler.queues import Branch, Queues
 
 Floats = NDArray[np.float64]
 Cost = tuple[float, float]
@@ -109,6 +110,10 @@ class Going:
         """Of a queue, or of a project in one."""
         return self._numbers.setdefault(names, len(self._numbers))
 
+    def groups(self) -> list[tuple[str, ...]]:
+        """By number a queue, or a queue and a project in it."""
+        return list(self._numbers)
+
     def drop(self, run: str) -> None:
         """It holds nothing any more."""
         slot, rows = self._slot.pop(run)
@@ -163,6 +168,7 @@ class Foes:
         self.dues = going.dues(order, now)
         self._free: dict[str, Floats] = {}
         self._sides: dict[tuple[int, float], Side] = {}
+        self._inside: dict[Branch, Mask] = {}
 
     def of(self, waiting: Waiting, key: tuple[float, ...]) -> tuple[Mask, Mask] | None:
         """Whom it may interrupt: of its project, and of others in its queue, those of lower
@@ -202,6 +208,20 @@ class Foes:
         dues: Floats = np.where(equal, self.dues, -np.inf)
         return Side(lower, others, equal, dues, float(dues.max()), bool((mine & lower).any()),
                     bool(lower.any() or others.any()))  # fmt: skip
+
+    def inside(self, branch: Branch, queues: Queues) -> Mask:
+        """Who is of this queue."""
+        known = self._inside.get(branch)
+        if known is None:
+            below = np.array(queues.below(branch, self._going.groups()), dtype=np.bool_)
+            known = self._inside[branch] = below[self._going.runs["group"]]
+        return known
+
+    @property
+    def keeps(self) -> Mask:
+        """Whose work is kept."""
+        found: Mask = self._going.runs["keeps"]
+        return found
 
     def cheapest(self, who: Mask) -> tuple[Ints, list[Cost]]:
         """The rows of these, and what it costs to interrupt each: the least work that is lost
@@ -264,6 +284,5 @@ class Foes:
     def _given(self, name: str, goes: Mask) -> Floats:
         """What these hold of each node."""
         processes = self._going.processes
-        weights, count = processes[name] * goes, len(self._nodes)
-        found = np.bincount(processes["row"], weights=weights, minlength=count)
-        return np.asarray(found, dtype=np.float64)
+        given = processes[name] * goes
+        return np.asarray(np.bincount(processes["row"], given, len(self._nodes)), dtype=np.float64)

@@ -100,6 +100,8 @@ class Front:
         self._queues = queues
         self._heaps: dict[Branch, list[tuple[Key, int, File]]] = {}
         self._able: dict[Branch, dict[Branch, None]] = {}
+        # Key and number of the first one below a branch, as far as they are known.
+        self._firsts: dict[Branch, tuple[Key, int]] = {}
 
     def push(self, file: File, first: tuple[Key, int]) -> None:
         """The first one of a file, by its key and number."""
@@ -111,6 +113,7 @@ class Front:
                 if branch.parent is not None:
                     self._able.setdefault(branch.parent, {})[branch] = None
         heapq.heappush(heap, (*first, file))
+        self._forget(leaf)
 
     def pop(self) -> tuple[Key, File] | None:
         """Whoever is next; None where nobody is left."""
@@ -122,6 +125,7 @@ class Front:
             branch = next(iter(able)) if len(able) == 1 else min(able, key=self._rank)
         heap = self._heaps[branch]
         key, _, file = heapq.heappop(heap)
+        self._forget(branch)
         if not heap:
             del self._heaps[branch]
             self._leave(branch)
@@ -139,6 +143,15 @@ class Front:
         return (key[0] if branch.project else 0.0, branch.share, key, number)
 
     def _first(self, branch: Branch) -> tuple[Key, int]:
-        if branch.project:
-            return self._heaps[branch][0][:2]
-        return min(self._first(each) for each in self._able[branch])
+        known = self._firsts.get(branch)
+        if known is None:
+            if branch.project:
+                known = self._heaps[branch][0][:2]
+            else:
+                known = min(map(self._first, self._able[branch]))
+            self._firsts[branch] = known
+        return known
+
+    def _forget(self, leaf: Branch) -> None:
+        for branch in leaf.path():
+            self._firsts.pop(branch, None)

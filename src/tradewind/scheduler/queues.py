@@ -52,13 +52,15 @@ class Branch:
     load: dict[str, int] = field(default_factory=dict)
     now: dict[str, int] = field(default_factory=dict)
     share: float = 0.0
+    _path: tuple[Branch, ...] = ()
 
-    def path(self) -> Iterator[Branch]:
+    def __post_init__(self) -> None:
+        """Nobody gets another parent."""
+        self._path = (self, *self.parent.path()) if self.parent is not None else (self,)
+
+    def path(self) -> tuple[Branch, ...]:
         """This one, whoever it is below, and so on up to the root."""
-        branch: Branch | None = self
-        while branch is not None:
-            yield branch
-            branch = branch.parent
+        return self._path
 
     def over(self, resource: str) -> bool:
         """Whether it holds more of this than is guaranteed to it."""
@@ -116,6 +118,12 @@ class Queues:
         """The same, where anybody has stood there."""
         return self._leaves.get((queue, project))
 
+    def below(self, branch: Branch, groups: Iterable[tuple[str, ...]]) -> list[bool]:
+        """Of each pair of a queue and a project whether it stands below this one."""
+        leaves = self._leaves
+        return [group in leaves and branch in leaves[group].path()
+                for group in groups]  # fmt: skip
+
     def copy(self) -> Queues:
         """The same, which changes by itself."""
         twin = Queues(self.given)
@@ -147,9 +155,10 @@ class Queues:
     def then(self, leaf: Branch, amounts: Amounts, sign: int = 1) -> None:
         """Only when they have gone, and those they go for have come; shares count so."""
         for branch in leaf.path():
+            used = branch.used
             for name, amount in amounts.items():
-                branch.used[name] = branch.used.get(name, 0) + sign * amount
-            branch.share = self._share(branch, branch.used)
+                used[name] = used.get(name, 0) + sign * amount
+            branch.share = self._share(branch, used)
         if self.limited:
             _lift(leaf, "load", amounts, sign)
 
@@ -200,6 +209,11 @@ class Queues:
             then[name] = then.get(name, 0) + amount
         after = {name: amount - theirs.get(name, 0) for name, amount in lender.used.items()}
         return keeps and self._share(lender, after) >= self._share(mine, then)
+
+    def claims(self, leaf: Branch, wants: Amounts) -> bool:
+        """Whether so much more is guaranteed to it, or to whoever it is below: else it `takes` of
+        others only from those that keep their work."""
+        return any(self._guaranteed(branch, wants) for branch in leaf.path())
 
     def _guaranteed(self, branch: Branch, more: Amounts) -> bool:
         """Whether all of this that is limited at all is guaranteed to it beside what it holds."""

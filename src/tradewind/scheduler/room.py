@@ -101,8 +101,7 @@ class Claim:
     @staticmethod
     def _helps(victim: Victim, full: Branch, name: str) -> bool:
         """Whether this branch would hold less of this without it."""
-        inside = any(each is full for each in victim.leaf.path())
-        return inside and not victim.moves and victim.amounts.get(name, 0) > 0
+        return full in victim.leaf.path() and not victim.moves and victim.amounts.get(name, 0) > 0
 
 
 class Able:
