@@ -159,8 +159,8 @@ def test_quantiles_count_those_that_still_wait() -> None:
 
 
 def an_estimate(run: str, at: float, rolled: float, calibration: Calibration) -> Estimate:
-    low, wait, high = calibration.span(rolled, at)
-    return Estimate(run=run, at=at, wait=wait, low=low, high=high, rolled=rolled, waited=0.0)
+    low, wait, high = calibration.span(rolled, 1.0, at)
+    return Estimate(run=run, at=at, wait=wait, low=low, high=high, rolled=rolled, width=1.0)
 
 
 def test_intervals_hold_for_any_error_and_for_errors_that_change() -> None:
@@ -176,7 +176,7 @@ def test_intervals_hold_for_any_error_and_for_errors_that_change() -> None:
             held.append(told.low <= wait <= told.high)
         assert 0.86 < sum(held[:750]) / 750 < 0.96
         assert 0.8 < sum(held[750:]) / 750 < 0.95
-        low, middle, high = calibration.span(100.0, 0.0)
+        low, middle, high = calibration.span(100.0, 1.0, 0.0)
         assert low < 100 * factor < high and middle == pytest.approx(100 * factor, rel=0.6)
 
 
@@ -185,13 +185,13 @@ def test_who_still_waits_makes_what_is_expected_longer() -> None:
     for at in range(100):
         calibration.expect(an_estimate(f"r{at}", 0.0, 100.0, calibration))
         calibration.started(f"r{at}", 100.0)
-    before = calibration.span(100.0, 0.0)[2]
+    before = calibration.span(100.0, 1.0, 0.0)[2]
     for at in range(50):
         calibration.expect(an_estimate(f"w{at}", 0.0, 100.0, calibration))
-    assert calibration.span(100.0, 1000.0)[2] > 9 * before
+    assert calibration.span(100.0, 1.0, 1000.0)[2] > 9 * before
     for at in range(50):
         calibration.withdrawn(f"w{at}")
-    assert calibration.span(100.0, 1000.0)[2] == before
+    assert calibration.span(100.0, 1.0, 1000.0)[2] == before
 
 
 class Asker:
