@@ -67,8 +67,10 @@ def history(random: Random) -> Iterator[tuple[list[SchedulerEvent], float]]:
             more |= {"project": random.choice("pq"), "since": now}
             events.append(waiting(f"r{number}", random.choice(WANTED), **more))
         gone = f"r{random.randrange(1, number + 1)}"
-        ended = Released(run=gone, ended=random.random() < 0.5)
-        events.append(random.choice([ended, Withdrawn(run=gone)]))
+        if random.random() < 0.5:
+            events.append(Released(run=gone, ended=random.random() < 0.5))
+        else:
+            events.append(Withdrawn(run=gone))
         yield events, now
 
 
