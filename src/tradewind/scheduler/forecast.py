@@ -52,6 +52,8 @@ MOST = 600
 ARRIVALS, KNOWN, NEAR, FEW, WIDE = 1500, 1500, 300, 60, 30.0
 # How fast the width follows what was missed. The truth comes late: faster than this it swings.
 LEARNS = 0.01
+# Less than so many devices are as many.
+NARROW = 1 / 16
 # No side of an interval is nearer to its middle than this part of it.
 EXACT = 0.02
 PARTS = ((1 - HOLDS) / 2, 0.5, (1 + HOLDS) / 2)
@@ -66,8 +68,8 @@ AGES = 64
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """When a run starts, in seconds from `at`: about after `wait`, nine times out of ten between
-    `low` and `high`. `rolled` is what carrying the scheduler on has told, `waited` how long it had
-    waited."""
+    `low` and `high`. `rolled` is what carrying the scheduler on has told, `width` that of the run
+    (devices, or without any cores)."""
 
     run: str
     at: float
@@ -75,7 +77,7 @@ class Estimate:
     low: float
     high: float
     rolled: float
-    waited: float
+    width: float
 
 
 # --- how long runs live --------------------------------------------------------------------------
@@ -347,10 +349,11 @@ def _smaller(other: Waiting, mine: Waiting) -> bool:
 
 @dataclass(slots=True)
 class Calibration:
-    """What earlier estimates were worth. `size` is the logarithm of what was rolled, `off` that of
-    the real wait by it; as long as a run waits, what it has waited since is the least it can be."""
+    """What earlier estimates were worth. `_size` is the logarithm of what was rolled and that of
+    the width, `_off` that of the real wait by what was rolled; as long as a run waits, what it has
+    waited since is the least that this can be."""
 
-    _size: deque[float] = field(default_factory=lambda: deque(maxlen=KNOWN))
+    _size: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=KNOWN))
     _off: deque[float] = field(default_factory=lambda: deque(maxlen=KNOWN))
     _open: dict[str, list[Estimate]] = field(default_factory=dict)
     _wider: list[float] = field(default_factory=lambda: [0.0, 0.0])
@@ -364,7 +367,7 @@ class Calibration:
         """It has its place: the estimates that were given for it, with the real waits."""
         found = [(each, now - each.at) for each in self._open.pop(run, ())]
         for each, wait in found:
-            self._size.append(_size(each.rolled))
+            self._size.append(_size(each.rolled, each.width))
             self._off.append(_off(wait, each))
             for side, missed in enumerate((wait < each.low, wait > each.high)):
                 self._wider[side] += LEARNS * (missed - (1 - HOLDS) / 2)
@@ -374,13 +377,14 @@ class Calibration:
         """It will not start: nothing is learned from it."""
         self._open.pop(run, None)
 
-    def span(self, rolled: float, now: float) -> tuple[float, float, float]:
-        """Low, middle and high, in seconds, for what was rolled."""
+    def span(self, rolled: float, width: float, now: float) -> tuple[float, float, float]:
+        """Low, middle and high, in seconds, for what was rolled for a run of such a width."""
         waits = [each for every in self._open.values() for each in every]
-        size = np.array([*self._size, *(_size(each.rolled) for each in waits)])
+        size = np.array([*self._size, *(_size(each.rolled, each.width) for each in waits)])
         off = np.array([*self._off, *(_off(now - each.at, each) for each in waits)])
         known = np.arange(len(off)) < len(self._off)
-        near = np.argsort(np.abs(size - _size(rolled)), kind="stable")[:NEAR]
+        apart = np.abs(size.reshape(-1, 2) - _size(rolled, width)).sum(axis=1)
+        near = np.argsort(apart, kind="stable")[:NEAR]
         if known[near].sum() < FEW:
             logs = (-math.log(WIDE), 0.0, math.log(WIDE))
         else:
@@ -391,8 +395,9 @@ class Calibration:
         return low, wait, high
 
 
-def _size(rolled: float) -> float:
-    return math.log(rolled + LEAST)
+def _size(rolled: float, width: float) -> tuple[float, float]:
+    """Twice as wide is as far away as a wait that is 2.7 times as long."""
+    return math.log(rolled + LEAST), math.log2(max(width, NARROW))
 
 
 def _off(wait: float, estimate: Estimate) -> float:
@@ -456,9 +461,9 @@ class Forecast:
         rolled = Roll(Ahead.of(cluster), run, found.pool, self._lives, coming).wait()
         if rolled is None:
             return None
-        low, wait, high = self.calibration.span(rolled, now)
+        low, wait, high = self.calibration.span(rolled, found.width, now)
         return Estimate(run=run, at=now, wait=wait, low=low, high=high, rolled=rolled,
-                        waited=now - found.since)  # fmt: skip
+                        width=found.width)  # fmt: skip
 
     def _again(self, cluster: Cluster, mine: Waiting) -> Iterable[tuple[float, Waiting]]:
         """What came lately comes again, without what cannot start before this one. The last that
