@@ -95,6 +95,17 @@ class Shape:
         self.over = False
         self.state = ""
         self.exit: Exit = {}
+        self._seats: dict[int, int] = {}
+
+    def _shown(self, index: int) -> dict[str, str]:
+        """To a process that begins, the machine's devices that it holds: those of the first seat of
+        its role that nobody has. An item follows another one there."""
+        devices = self.host.request.get("devices", {}).get(self.name, ())
+        taken = {self._seats.get(unit.index) for unit in self.units}
+        seat = next(seat for seat in range(len(taken) + 1) if seat not in taken)
+        self._seats[index] = seat
+        mine = devices[seat] if seat < len(devices) else ()
+        return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, mine))} if mine else {}
 
     def begin(self) -> None:
         raise NotImplementedError
@@ -144,7 +155,7 @@ class Gang(Shape):
             world["MASTER_ADDR"] = "127.0.0.1"
             world["MASTER_PORT"] = str(self.host.port())
         for rank in range(self.width):
-            extra = {**world, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            extra = {**self._shown(rank), **world, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             extra.update(named_ports(self.host, self.role)[1])
             unit = self.host.unit(self.role, rank, self.epoch, self._unit_ended, extra)
             unit.on_start = self._unit_started
@@ -229,7 +240,8 @@ class Array(Shape):
         while self._todo and len(self.units) < self.at_once and not self.stopping:
             index = self._todo.pop()
             self._tries[index] = self._tries.get(index, 0) + 1
-            unit = self.host.unit(self.role, index, self._tries[index], self._unit_ended, {})
+            shown = self._shown(index)
+            unit = self.host.unit(self.role, index, self._tries[index], self._unit_ended, shown)
             unit.on_start = self._unit_started
             self.units.append(unit)
             unit.start()
@@ -324,6 +336,7 @@ class Replicas(Shape):
             return
         self._tries[index] = self._tries.get(index, 0) + 1
         port, extra = named_ports(self.host, self.role)
+        extra.update(self._shown(index))
         unit = self.host.unit(self.role, index, self._tries[index], self._unit_ended, extra)
         address = f"127.0.0.1:{port}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tradewind.engines import desk
 from tradewind.engines.base import Request
 from tradewind.records.placements import Placement
+from tradewind.records.tasks import starting_width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,4 +24,17 @@ def render(placement: Placement, context: Context) -> Request:
     asked = desk.request(placement)
     environment = asked["environment"]
     environment["base" if environment.get("lock") else "python"] = context.python
-    return {**asked, "blobs": context.blobs, "tables": context.tables}
+    devices = _devices(placement)
+    shown = {"devices": devices} if devices else {}
+    return {**asked, **shown, "blobs": context.blobs, "tables": context.tables}
+
+
+def _devices(placement: Placement) -> dict[str, list[list[int]]]:
+    """The numbers of the devices that are held, by role and process; of roles that hold any."""
+    found, at = {}, 0
+    for role in placement.task.roles:
+        width = starting_width(role.shape)
+        mine, at = placement.seats[at : at + width], at + width
+        if any(seat.devices for seat in mine):
+            found[role.name] = [list(seat.devices) for seat in mine]
+    return found
