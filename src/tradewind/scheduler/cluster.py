@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Self
 
 from tradewind.records.placements import Seat
@@ -30,7 +31,7 @@ from tradewind.scheduler.events import (
     Withdrawn,
 )
 from tradewind.scheduler.going import PRECIOUS, Cost, Foes
-from tradewind.scheduler.line import File, Front, Key, Line
+from tradewind.scheduler.line import File, Front, Key, Line, kind
 from tradewind.scheduler.nodes import Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Make, Pool
@@ -38,6 +39,10 @@ from tradewind.scheduler.queues import Branch, Queues
 
 # It is moved for one that waits if that loses no more than such a part of what the other takes.
 MOVES = 0.01
+# Whoever has waited so long (seconds) and finds no room has it kept, as soon as there will be some.
+LONG = 300.0
+# Of those who ask for the same so many are looked at, whether they end before.
+PASSING = 64
 # Those whose end is waited for go after all when it takes so many times as long.
 LATE = 1.5
 
@@ -150,6 +155,8 @@ class Cluster:
         if pool is not None:
             for ask, count in event.parts:
                 pool.placer.arrived(ask, count)
+            if pool.kept is not None:  # it may end before where those ahead of it do not
+                self._line.files[kind(event)].tried = -1
 
     def _withdraw(self, run: str) -> None:
         self._line.leave(run)
@@ -321,6 +328,7 @@ class Cluster:
         self.now = max(self.now, now)
         decisions: list[Decided] = []
         self._settle(decisions)
+        self._unkeep()
         self._sort()
         front = Front(self._queues)
         for file in list(self._line.files.values()):
@@ -334,6 +342,10 @@ class Cluster:
                 foes.pop(file.pool, None)
                 self._push(front, file)
                 continue
+            if file.tried != self._turn and pool.kept is not None:
+                for other in [*islice(self._line.rest(file), 1, PASSING)]:
+                    if self._open(pool, other) is None and self._place(pool, other, decisions):
+                        foes.pop(file.pool, None)
             file.tried = self._turn
             known = foes.get(file.pool)
             if known is None:
@@ -341,6 +353,8 @@ class Cluster:
             if self._interrupt(pool, waiting, key, known):
                 del foes[file.pool]
                 self._push(front, file)
+            else:
+                self._keep(pool, waiting, known)
         self._hurry(decisions)
         return decisions
 
@@ -377,7 +391,7 @@ class Cluster:
         """Give it a place, where its queues allow it."""
         leaf = self._leaf(asked)
         parts = self._allowed(pool, asked, leaf)
-        spots = pool.lay(parts) if parts is not None else None
+        spots = pool.lay(parts, self._open(pool, asked)) if parts is not None else None
         if spots is None:
             return False
         found = amounts.held(asked.parts, spots, pool.nodes)
@@ -388,6 +402,33 @@ class Cluster:
         self._queues.hold(leaf, found)
         decisions.append(Place(run=asked.run, pool=asked.pool, spots=spots))
         return True
+
+    def _open(self, pool: Pool, asked: Waiting) -> Mask | None:
+        """The nodes on which it may begin: not on those that are kept for another one, unless it
+        ends before, or can be interrupted without loss. None: all."""
+        if pool.kept is None or pool.kept[0] == asked.run or asked.keeps:
+            return None
+        _, shadow = pool.kept
+        ends = math.inf if asked.left is None else self.now + asked.restart + asked.left
+        return None if ends <= shadow.at else ~shadow.rows
+
+    def _keep(self, pool: Pool, waiting: Waiting, foes: Foes) -> None:
+        """Of those that find no room the first one that has waited long gets the next room that
+        there will be ("backfilling": Lifka, "The ANL/IBM SP Scheduling System", 1995)."""
+        if pool.kept is None and self.now - waiting.since >= LONG:
+            leaf, wants = self._leaf(waiting), amounts.asked(waiting.parts, pool.nodes.kinds)[0]
+            shadow = None if self._queues.full(leaf, wants) else foes.shadow(waiting.parts)
+            pool.kept = None if shadow is None else (waiting.run, shadow)
+
+    def _unkeep(self) -> None:
+        """Room that is not needed any more, or did not come when it was expected, is looked for
+        anew."""
+        for pool in self._pools.values():
+            if pool.kept is not None:
+                run, shadow = pool.kept
+                if run not in self._line.waiting or self.now > shadow.at:
+                    pool.kept = None
+                    self._turn += 1
 
     def _allowed(self, pool: Pool, asked: Waiting, leaf: Branch) -> Parts | None:
         """What it wants, with devices of those models only of which its queues allow so many; None

@@ -6,6 +6,7 @@ One row a run, one a process of it. Freed rows are used again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,6 +115,15 @@ class Going:
         """By number a queue, or a queue and a project in it."""
         return list(self._numbers)
 
+    def ends(self, now: float) -> Floats:
+        """By row, when each is expected to end: of whom it is not known, as long after now as it
+        has worked, and a minute at least; infinite for what goes on until it is stopped."""
+        runs = self.runs
+        had = np.maximum(0.0, now - runs["began"] - runs["restart"])
+        left = np.where(runs["known"], np.maximum(runs["left"] - had, 0.0), np.maximum(had, 60.0))
+        found: Floats = np.where(runs["stands"] | ~runs["alive"], np.inf, now + left)
+        return found
+
     def drop(self, run: str) -> None:
         """It holds nothing any more."""
         slot, rows = self._slot.pop(run)
@@ -157,6 +167,14 @@ class Side:
     latest: float
     beneath: bool
     able: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """When, and on which nodes."""
+
+    at: float
+    rows: Mask
 
 
 class Foes:
@@ -249,20 +267,46 @@ class Foes:
         """The nodes on which there might be room for a process of this if all of these went; None
         where there would not be room for all. That is necessary, not enough: which devices become
         free is not looked at."""
+        found = np.zeros(len(self._nodes), dtype=np.bool_)
+        for wanted, most in self._rooms(parts, who):
+            if most.sum() < wanted:
+                return None
+            found |= most > 0
+        return found
+
+    def _rooms(self, parts: Parts, who: Mask) -> Iterator[tuple[int, Floats]]:
+        """Of each part how many processes are wanted, and for how many a node might have room."""
         goes = who[self._going.processes["run"]] & self._going.processes["some"]
         have: dict[str, Floats] = {}
-        found = np.zeros(len(self._nodes), dtype=np.bool_)
         for ask, wanted in parts:
-            most = np.full(len(found), float(wanted))
+            most = np.full(len(self._nodes), float(wanted))
             for name, need in (("cpu", ask.cpu), ("memory", ask.memory), ("milli", ask.milli)):
                 if need:
                     if name not in have:
                         have[name] = self._free_of(name) + self._given(name, goes)
                     np.minimum(most, have[name] // need, out=most)
-            if np.maximum(most, 0.0, out=most).sum() < wanted:
-                return None
-            found |= most > 0
-        return found
+            yield wanted, np.maximum(most, 0.0, out=most)
+
+    def shadow(self, parts: Parts) -> Shadow | None:
+        """When this might find room at the earliest, if nobody else begins, and on which nodes,
+        as few as will do; None where it finds none however many end."""
+        ends = self._going.ends(self._now)
+        moments = np.unique(ends[np.isfinite(ends)])
+        least, beyond = 0, len(moments)
+        while least < beyond:
+            middle = (least + beyond) // 2
+            if self.might(parts, ends <= moments[middle]) is None:
+                least = middle + 1
+            else:
+                beyond = middle
+        if least == len(moments):
+            return None
+        rows = np.zeros(len(self._nodes), dtype=np.bool_)
+        for wanted, most in self._rooms(parts, ends <= moments[least]):
+            order = np.argsort(-most, kind="stable")
+            needed = int(np.searchsorted(np.cumsum(most[order]), wanted)) + 1
+            rows[order[:needed]] = True
+        return Shadow(float(moments[least]), rows)
 
     def holding(self, who: Mask, among: Mask) -> Mask:
         """Those of these that hold anything on any of such nodes."""

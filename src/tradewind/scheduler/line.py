@@ -5,7 +5,7 @@ file: when the first of them finds no place, none of them does, and nobody looks
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tradewind.scheduler.amounts import Parts
@@ -80,6 +80,12 @@ class Line:
     def front(self, file: File) -> Waiting:
         """Whoever `first` has found."""
         return self.waiting[self._run[file.heap[0][1]]]
+
+    def rest(self, file: File) -> Iterator[Waiting]:
+        """All of a file, in order."""
+        for _, number in sorted(file.heap):
+            if number in self._run:
+                yield self.waiting[self._run[number]]
 
     def sort(self, key: Callable[[Waiting], Key]) -> None:
         """All anew."""

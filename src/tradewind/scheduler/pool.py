@@ -20,8 +20,8 @@ from tradewind.scheduler.amounts import (
     whole,
     words,
 )
-from tradewind.scheduler.going import Going
-from tradewind.scheduler.nodes import Ask, Nodes, Reserve, Spot
+from tradewind.scheduler.going import Going, Shadow
+from tradewind.scheduler.nodes import Ask, Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.rows import KEPT, FirstFit, Placer
 
 Make = Callable[[Nodes], Placer]
@@ -30,13 +30,15 @@ Make = Callable[[Nodes], Placer]
 @dataclass(slots=True)
 class Pool:
     """`firm`: it will not have more than this. `most` is what may be held of it together, of what
-    its nodes have more (empty: all). `going`: who holds a place."""
+    its nodes have more (empty: all). `going`: who holds a place. `kept`: for whom room is kept that
+    will be there."""
 
     nodes: Nodes
     placer: Placer
     firm: bool = True
     most: Amounts = field(default_factory=dict)
     going: Going = field(default_factory=Going)
+    kept: tuple[str, Shadow] | None = None
     _empty: Nodes | None = None
     _could: dict[Parts, bool] = field(default_factory=dict)
 
@@ -44,16 +46,23 @@ class Pool:
         """The same, which changes by itself."""
         nodes = self.nodes.copy()
         return Pool(
-            nodes, self.placer.on(nodes), self.firm, self.most, self.going.copy(), self._empty
+            nodes,
+            self.placer.on(nodes),
+            self.firm,
+            self.most,
+            self.going.copy(),
+            self.kept,
+            self._empty,
         )
 
-    def lay(self, parts: Parts) -> tuple[Spot, ...] | None:
-        """Hold a place for each process, or for none. None: they do not fit together."""
+    def lay(self, parts: Parts, among: Mask | None = None) -> tuple[Spot, ...] | None:
+        """Hold a place for each process, or for none, on nodes of these (None: of all). None: they
+        do not fit together."""
         if not self._may(parts):
             return None
         spots: list[Spot] = []
         for ask in each(parts):
-            spot = self.placer.choose(ask)
+            spot = self.placer.choose(ask, among)
             if spot is None:
                 self.free(parts, tuple(spots))
                 return None

@@ -297,3 +297,36 @@ def test_a_clock_that_is_set_back_stands_still() -> None:
     cluster.feed([asks("b", 1, left=1.0)], 10.0)
     assert cluster.decide(10.0) == [] and cluster.now == 50.0
     assert cluster.decide(51.0) == [Preempt(run="a", by="b")]
+
+
+def test_a_gang_that_has_waited_long_is_not_passed_for_ever_by_smaller_ones() -> None:
+    cluster = a_cluster()
+    cluster.feed([asks("a", 2, left=500.0), asks("b", 4, left=2000.0)])
+    cluster.decide(0.0)
+    cluster.feed([asks("gang", 4, 2, left=100.0)], 1.0)
+    assert cluster.decide(1.0) == []
+    cluster.feed([asks("early", 1, left=300.0)], 2.0)
+    assert started(cluster.decide(2.0)) == ["early"], "it has not waited long"
+    cluster.feed([asks("long", 1, left=9000.0), asks("nobody knows", 1)], 400.0)
+    assert cluster.decide(400.0) == [], "until 2000 all is kept for the gang"
+    cluster.feed([asks("short", 1, left=900.0)], 401.0)
+    assert started(cluster.decide(401.0)) == ["short"], "it ends before"
+    cluster.feed([asks("keeps", 1, left=9000.0, keeps=True)], 402.0)
+    assert cluster.decide(402.0) == [], "there is no device left"
+    cluster.feed([Released(run="early")], 500.0)
+    assert started(cluster.decide(500.0)) == ["keeps"], "it loses nothing when it is interrupted"
+    cluster.feed([Withdrawn(run="gang"), Released(run="a")], 600.0)
+    assert started(cluster.decide(600.0)) == ["long", "nobody knows"]
+
+
+def test_room_that_does_not_come_when_it_was_expected_is_kept_anew() -> None:
+    cluster = a_cluster(count=1)
+    cluster.feed([asks("late", 1, left=400.0)])
+    cluster.decide(0.0)
+    cluster.feed([asks("gang", 4, left=10.0)], 1.0)
+    cluster.decide(1.0)
+    for now in (399.0, 401.0, 900.0):
+        cluster.feed([asks(f"long at {now}", 1, left=5000.0)], now)
+        assert cluster.decide(now) == []
+    cluster.feed([Released(run="late")], 901.0)
+    assert started(cluster.decide(901.0)) == ["gang"]
