@@ -140,7 +140,7 @@ class Front:
 
     def _rank(self, branch: Branch) -> tuple[float, float, Key, int]:
         key, number = self._first(branch)
-        return (key[0] if branch.project else 0.0, branch.share, key, number)
+        return (key[0] if branch.project else 0.0, self._queues.share(branch), key, number)
 
     def _first(self, branch: Branch) -> tuple[Key, int]:
         known = self._firsts.get(branch)
