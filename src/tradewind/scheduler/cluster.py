@@ -375,9 +375,9 @@ class Cluster:
     def _allowed(self, pool: Pool, asked: Waiting, leaf: Branch) -> Parts | None:
         """What it wants, with devices of those models only of which its queues allow so many; None
         where they do not."""
-        wants, open_ = amounts.asked(asked.parts, pool.nodes.kinds)
         if not self._queues.limited:
             return asked.parts
+        wants, open_ = amounts.asked(asked.parts, pool.nodes.kinds)
         if not open_:
             return None if self._queues.full(leaf, wants) else asked.parts
         kinds = pool.nodes.kinds
@@ -416,6 +416,8 @@ class Cluster:
         or more may come."""
         if pool.firm and not pool.could(waiting.parts):
             return pool.never(waiting.pool, waiting.parts)
+        if not self._queues.limited:
+            return ""
         wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
         return self._queues.never(self._leaf(waiting), wants)
 

@@ -248,9 +248,10 @@ class Foes:
                     if name not in have:
                         have[name] = self._free_of(name) + self._given(name, goes)
                     np.minimum(most, have[name] // need, out=most)
-            if np.maximum(most, 0.0, out=most).sum() < wanted:
+            able = most > 0
+            if not able.any() or (wanted > 1 and most[able].sum() < wanted):
                 return None
-            found |= most > 0
+            found |= able
         return found
 
     def holding(self, who: Mask, among: Mask) -> Mask:

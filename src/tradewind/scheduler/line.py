@@ -83,12 +83,11 @@ class Line:
 
     def sort(self, key: Callable[[Waiting], Key]) -> None:
         """All anew."""
-        self.files = {}
-        for run, waiting in self.waiting.items():
-            file = self.files.setdefault(kind(waiting), File(kind(waiting)))
-            file.heap.append((key(waiting), self._number[run]))
         for file in self.files.values():
+            left = [number for _, number in file.heap if number in self._run]
+            file.heap = [(key(self.waiting[self._run[number]]), number) for number in left]
             heapq.heapify(file.heap)
+            file.tried = -1
 
 
 class Front:
@@ -153,5 +152,5 @@ class Front:
         return known
 
     def _forget(self, leaf: Branch) -> None:
-        for branch in leaf.path():
+        for branch in leaf.path() if self._firsts else ():
             self._firsts.pop(branch, None)
