@@ -18,7 +18,7 @@ from tradewind.scheduler.events import Waiting
 from tradewind.scheduler.line import Kind, kind
 from tradewind.scheduler.nodes import WHOLE, Nodes
 from tradewind.scheduler.pool import Pool
-from tradewind.scheduler.queues import Branch
+from tradewind.scheduler.queues import Branch, Queues
 
 
 class Answering(Cluster):
@@ -104,7 +104,11 @@ class Answering(Cluster):
         waiting = Counter(
             (each.queue, each.project) for each in list(self._line.waiting.values())
         ) + Counter((due.asked.queue, due.asked.project) for due in list(self._due.values()))
-        return [each for top in list(self._queues.root.below) for each in _told(top, waiting)]
+        return [
+            each
+            for top in list(self._queues.root.below)
+            for each in _told(self._queues, top, waiting)
+        ]
 
     def _there(self, pool: str) -> list[Held]:
         return [held for held in list(self._held.values()) if held.asked.pool == pool]
@@ -202,10 +206,12 @@ def _lacks(pool: Pool, waiting: Waiting) -> str:
     return "there is no room for all its processes at the same time now"
 
 
-def _told(branch: Branch, waiting: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+def _told(
+    queues: Queues, branch: Branch, waiting: Counter[tuple[str, str]]
+) -> list[dict[str, Any]]:
     below = [each for each in list(branch.below) if not each.project]
     projects = [each for each in list(branch.below) if each.project]
-    found = [told for each in below for told in _told(each, waiting)]
+    found = [told for each in below for told in _told(queues, each, waiting)]
     waits = {each.name: waiting[branch.name, each.name] for each in projects}
     told = {
         "name": branch.name,
@@ -215,11 +221,11 @@ def _told(branch: Branch, waiting: Counter[tuple[str, str]]) -> list[dict[str, A
         "most": figures(branch.ceiling),
         "keeps": figures(branch.keep),
         "used": figures(branch.used),
-        "share": branch.share,
+        "share": queues.share(branch),
         "waiting": sum(waits.values()) + sum(each["waiting"] for each in found
                                              if each["parent"] == branch.name),
         "projects": [
-            {"name": each.name, "used": figures(each.used), "share": each.share,
+            {"name": each.name, "used": figures(each.used), "share": queues.share(each),
              "waiting": waits[each.name]}
             for each in projects
         ],

@@ -30,7 +30,7 @@ from tradewind.scheduler.events import (
     Widened,
     Withdrawn,
 )
-from tradewind.scheduler.going import PRECIOUS, Cost, Foes
+from tradewind.scheduler.going import PRECIOUS, Cost, Foes, Shadow
 from tradewind.scheduler.line import File, Front, Key, Line, kind
 from tradewind.scheduler.nodes import Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.order import Shortest
@@ -342,7 +342,7 @@ class Cluster:
                 foes.pop(file.pool, None)
                 self._push(front, file)
                 continue
-            if file.tried != self._turn and pool.kept is not None:
+            if file.tried != self._turn and self._open(pool, waiting) is not None:
                 for other in [*islice(self._line.rest(file), 1, PASSING)]:
                     if self._open(pool, other) is None and self._place(pool, other, decisions):
                         foes.pop(file.pool, None)
@@ -354,7 +354,7 @@ class Cluster:
                 del foes[file.pool]
                 self._push(front, file)
             else:
-                self._keep(pool, waiting, known)
+                self._keep(pool, waiting)
         self._hurry(decisions)
         return decisions
 
@@ -406,36 +406,40 @@ class Cluster:
     def _open(self, pool: Pool, asked: Waiting) -> Mask | None:
         """The nodes on which it may begin: not on those that are kept for another one, unless it
         ends before, or can be interrupted without loss. None: all."""
-        if pool.kept is None or pool.kept[0] == asked.run or asked.keeps:
+        if pool.kept is None or pool.kept == asked.run or asked.keeps:
             return None
-        _, shadow = pool.kept
+        shadow = self._shadow(pool)
         ends = math.inf if asked.left is None else self.now + asked.restart + asked.left
-        return None if ends <= shadow.at else ~shadow.rows
+        return None if shadow is None or ends <= shadow.at else ~shadow.rows
 
-    def _keep(self, pool: Pool, waiting: Waiting, foes: Foes) -> None:
+    def _shadow(self, pool: Pool) -> Shadow | None:
+        """Where and when there will be room for whom it is kept; found when somebody asks, and anew
+        when it did not come."""
+        kept = self._line.waiting.get(pool.kept or "")
+        if kept is not None and (pool.shadow is None or self.now > pool.shadow.at):
+            pool.shadow = Foes(pool.going, pool.nodes, self._order, self.now).shadow(kept.parts)
+        return pool.shadow
+
+    def _keep(self, pool: Pool, waiting: Waiting) -> None:
         """Of those that find no room the first one that has waited long gets the next room that
         there will be ("backfilling": Lifka, "The ANL/IBM SP Scheduling System", 1995)."""
         if pool.kept is None and self.now - waiting.since >= LONG:
-            leaf, wants = self._leaf(waiting), amounts.asked(waiting.parts, pool.nodes.kinds)[0]
-            shadow = None if self._queues.full(leaf, wants) else foes.shadow(waiting.parts)
-            pool.kept = None if shadow is None else (waiting.run, shadow)
+            wants = amounts.asked(waiting.parts, pool.nodes.kinds)[0]
+            pool.kept = None if self._queues.full(self._leaf(waiting), wants) else waiting.run
 
     def _unkeep(self) -> None:
-        """Room that is not needed any more, or did not come when it was expected, is looked for
-        anew."""
+        """Room that nobody waits for any more."""
         for pool in self._pools.values():
-            if pool.kept is not None:
-                run, shadow = pool.kept
-                if run not in self._line.waiting or self.now > shadow.at:
-                    pool.kept = None
-                    self._turn += 1
+            if pool.kept is not None and pool.kept not in self._line.waiting:
+                pool.kept = pool.shadow = None
+                self._turn += 1
 
     def _allowed(self, pool: Pool, asked: Waiting, leaf: Branch) -> Parts | None:
         """What it wants, with devices of those models only of which its queues allow so many; None
         where they do not."""
-        wants, open_ = amounts.asked(asked.parts, pool.nodes.kinds)
         if not self._queues.limited:
             return asked.parts
+        wants, open_ = amounts.asked(asked.parts, pool.nodes.kinds)
         if not open_:
             return None if self._queues.full(leaf, wants) else asked.parts
         kinds = pool.nodes.kinds
@@ -474,6 +478,8 @@ class Cluster:
         or more may come."""
         if pool.firm and not pool.could(waiting.parts):
             return pool.never(waiting.pool, waiting.parts)
+        if not self._queues.limited:
+            return ""
         wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
         return self._queues.never(self._leaf(waiting), wants)
 

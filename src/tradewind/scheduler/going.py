@@ -21,10 +21,12 @@ from tradewind.scheduler.queues import Branch, Queues
 Floats = NDArray[np.float64]
 Cost = tuple[float, float]
 
-RUN = {"alive": np.bool_, "leaving": np.bool_, "keeps": np.bool_, "stands": np.bool_,
-       "known": np.bool_, "group": np.int64, "queue": np.int64, "first": np.float64,
-       "began": np.float64, "width": np.float64, "weight": np.float64, "left": np.float64,
-       "attained": np.float64, "restart": np.float64, "cost": np.float64}  # fmt: skip
+# `stays`: it has not been told to go; `guess`: it keeps its work, and nobody knows when it ends;
+# `weight` times seconds is an index of the order, `cost` what beginning again takes.
+RUN = {"stays": np.bool_, "keeps": np.bool_, "stands": np.bool_, "guess": np.bool_,
+       "group": np.int64, "queue": np.int64, "first": np.float64, "began": np.float64,
+       "width": np.float64, "weight": np.float64, "left": np.float64, "attained": np.float64,
+       "restart": np.float64, "cost": np.float64, "alive": np.bool_, "known": np.bool_}  # fmt: skip
 # Amounts are whole numbers all the same: sums of them are exact, and need not be converted.
 PROCESS = {"alive": np.bool_, "run": np.int64, "row": np.int64, "some": np.bool_,
            "cpu": np.float64, "memory": np.float64, "milli": np.float64}  # fmt: skip
@@ -97,10 +99,11 @@ class Going:
     def add(self, asked: Waiting, spots: tuple[Spot, ...], began: float, leaving: bool) -> None:
         """It holds a place from now on."""
         slot = self.runs.take(
-            True, leaving, asked.keeps, asked.stands, asked.left is not None,
+            not leaving, asked.keeps, asked.stands, asked.keeps and asked.left is None,
             self.number(asked.queue, asked.project), self.number(asked.queue),
             -float(asked.priority), began, asked.width, asked.width**KNOWN, asked.left or 0.0,
             asked.attained, asked.restart, asked.restart * asked.width,
+            True, asked.left is not None,
         )  # fmt: skip
         rows = [self.processes.take(True, slot, spot.node, ask.cpu + ask.milli > 0, ask.cpu,
                                     ask.memory, ask.milli)
@@ -134,7 +137,7 @@ class Going:
 
     def leaves(self, run: str, leaving: bool = True) -> None:
         """It has been told to go, or may stay after all."""
-        self.runs["leaving"][self._slot[run][0]] = leaving
+        self.runs["stays"][self._slot[run][0]] = not leaving
 
     def name(self, slot: int) -> str:
         """The run in this row."""
@@ -147,7 +150,7 @@ class Going:
             return np.full(len(runs), -np.inf)
         had = np.maximum(0.0, now - runs["began"] - runs["restart"])
         index = runs["weight"] * np.maximum(0.0, runs["left"] - had)
-        for slot in np.flatnonzero(runs["keeps"] & ~runs["known"]).tolist():
+        for slot in np.flatnonzero(runs["guess"]).tolist():
             width, attained = float(runs["width"][slot]), float(runs["attained"][slot] + had[slot])
             index[slot] = order.index(width, attained, None) * SOONER
         found: Floats = np.where(runs["keeps"], index - runs["cost"], 0.0)
@@ -158,14 +161,15 @@ class Going:
 class Side:
     """How those of a pool stand to whoever has this project and priority: they are of `lower`
     priority, of `others`, or `equal` in project and priority; then `dues` tells when they are due,
-    and `latest` is the last of these. `able`: anybody of the first two."""
+    and `latest` is the last of these. `mine`: of its project; `able`: anybody is `lower` or of
+    `others`."""
 
+    mine: Mask
     lower: Mask
     others: Mask
     equal: Mask
     dues: Floats
     latest: float
-    beneath: bool
     able: bool
 
 
@@ -203,7 +207,7 @@ class Foes:
         """Those of its project that may only move, where what this loses is less than such a part
         of what it takes itself."""
         side = self._side(waiting, key[0])
-        if not side.beneath and side.latest <= key[1]:
+        if side.latest <= key[1] and not (side.mine & side.lower).any():
             return np.zeros_like(own)
         return side.equal & ~own & (self._going.runs["cost"] <= part * key[1])
 
@@ -217,15 +221,16 @@ class Foes:
 
     def _stand(self, group: int, queue: int, first: float) -> Side:
         runs = self._going.runs
-        able = runs["alive"] & ~runs["leaving"] & (runs["began"] != self._now)
+        able = runs["stays"] & (runs["began"] != self._now)
         near, mine = able & (runs["queue"] == queue), able & (runs["group"] == group)
         goes = near & ~runs["stands"]
         lower = goes & (runs["first"] > first)
-        equal = goes & (runs["first"] == first) & runs["keeps"]
-        others, equal = (able & ~near) | (equal & ~mine), equal & mine
+        alike = goes & (runs["first"] == first) & runs["keeps"]
+        equal = alike & mine
+        others = (able ^ near) | (alike ^ equal)
         dues: Floats = np.where(equal, self.dues, -np.inf)
-        return Side(lower, others, equal, dues, float(dues.max()), bool((mine & lower).any()),
-                    bool(lower.any() or others.any()))  # fmt: skip
+        return Side(mine, lower, others, equal, dues, float(dues.max()),
+                    bool((lower | others).any()))  # fmt: skip
 
     def inside(self, branch: Branch, queues: Queues) -> Mask:
         """Who is of this queue."""
@@ -269,9 +274,10 @@ class Foes:
         free is not looked at."""
         found = np.zeros(len(self._nodes), dtype=np.bool_)
         for wanted, most in self._rooms(parts, who):
-            if most.sum() < wanted:
+            able = most > 0
+            if not able.any() or (wanted > 1 and most[able].sum() < wanted):
                 return None
-            found |= most > 0
+            found |= able
         return found
 
     def _rooms(self, parts: Parts, who: Mask) -> Iterator[tuple[int, Floats]]:
@@ -285,7 +291,7 @@ class Foes:
                     if name not in have:
                         have[name] = self._free_of(name) + self._given(name, goes)
                     np.minimum(most, have[name] // need, out=most)
-            yield wanted, np.maximum(most, 0.0, out=most)
+            yield wanted, most
 
     def shadow(self, parts: Parts) -> Shadow | None:
         """When this might find room at the earliest, if nobody else begins, and on which nodes,
@@ -304,7 +310,7 @@ class Foes:
         rows = np.zeros(len(self._nodes), dtype=np.bool_)
         for wanted, most in self._rooms(parts, ends <= moments[least]):
             order = np.argsort(-most, kind="stable")
-            needed = int(np.searchsorted(np.cumsum(most[order]), wanted)) + 1
+            needed = int(np.searchsorted(np.cumsum(np.maximum(most[order], 0)), wanted)) + 1
             rows[order[:needed]] = True
         return Shadow(float(moments[least]), rows)
 

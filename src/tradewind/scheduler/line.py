@@ -89,12 +89,11 @@ class Line:
 
     def sort(self, key: Callable[[Waiting], Key]) -> None:
         """All anew."""
-        self.files = {}
-        for run, waiting in self.waiting.items():
-            file = self.files.setdefault(kind(waiting), File(kind(waiting)))
-            file.heap.append((key(waiting), self._number[run]))
         for file in self.files.values():
+            left = [number for _, number in file.heap if number in self._run]
+            file.heap = [(key(self.waiting[self._run[number]]), number) for number in left]
             heapq.heapify(file.heap)
+            file.tried = -1
 
 
 class Front:
@@ -146,7 +145,7 @@ class Front:
 
     def _rank(self, branch: Branch) -> tuple[float, float, Key, int]:
         key, number = self._first(branch)
-        return (key[0] if branch.project else 0.0, branch.share, key, number)
+        return (key[0] if branch.project else 0.0, self._queues.share(branch), key, number)
 
     def _first(self, branch: Branch) -> tuple[Key, int]:
         known = self._firsts.get(branch)
@@ -159,5 +158,5 @@ class Front:
         return known
 
     def _forget(self, leaf: Branch) -> None:
-        for branch in leaf.path():
+        for branch in leaf.path() if self._firsts else ():
             self._firsts.pop(branch, None)

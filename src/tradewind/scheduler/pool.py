@@ -31,14 +31,15 @@ Make = Callable[[Nodes], Placer]
 class Pool:
     """`firm`: it will not have more than this. `most` is what may be held of it together, of what
     its nodes have more (empty: all). `going`: who holds a place. `kept`: for whom room is kept that
-    will be there."""
+    will be there, `shadow` when and where."""
 
     nodes: Nodes
     placer: Placer
     firm: bool = True
     most: Amounts = field(default_factory=dict)
     going: Going = field(default_factory=Going)
-    kept: tuple[str, Shadow] | None = None
+    kept: str | None = None
+    shadow: Shadow | None = None
     _empty: Nodes | None = None
     _could: dict[Parts, bool] = field(default_factory=dict)
 
@@ -52,6 +53,7 @@ class Pool:
             self.most,
             self.going.copy(),
             self.kept,
+            self.shadow,
             self._empty,
         )
 

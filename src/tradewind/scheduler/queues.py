@@ -38,7 +38,8 @@ class Queue:
 class Branch:
     """A queue, or a project in one (`project`: nothing is guaranteed to it, and nobody is below).
     `used` is what all below hold when those have gone who have been told to; `load` the same with
-    what those below keep for themselves, `now` that at this moment."""
+    what those below keep for themselves, `now` that at this moment.
+    `known_share` is below zero where it has to be found again."""
 
     name: str
     parent: Branch | None
@@ -51,7 +52,7 @@ class Branch:
     used: dict[str, int] = field(default_factory=dict)
     load: dict[str, int] = field(default_factory=dict)
     now: dict[str, int] = field(default_factory=dict)
-    share: float = 0.0
+    known_share: float = -1.0
     _path: tuple[Branch, ...] = ()
 
     def __post_init__(self) -> None:
@@ -138,7 +139,7 @@ class Queues:
         self._whole = dict(whole)
         self.root.ceiling = {name: whole.get(name, 0) for name in self.limited}
         for branch in (*self._queues.values(), *self._leaves.values()):
-            branch.share = self._share(branch, branch.used)
+            branch.known_share = -1.0
 
     # --- who holds what ----------------------------------------------------------------------
 
@@ -158,9 +159,16 @@ class Queues:
             used = branch.used
             for name, amount in amounts.items():
                 used[name] = used.get(name, 0) + sign * amount
-            branch.share = self._share(branch, used)
+            branch.known_share = -1.0
         if self.limited:
             _lift(leaf, "load", amounts, sign)
+
+    def share(self, branch: Branch) -> float:
+        """The largest part that it has, beyond its guarantee, of any one resource, by its weight:
+        found when it is asked for, which with a single queue nobody does."""
+        if branch.known_share < 0:
+            branch.known_share = self._share(branch, branch.used)
+        return branch.known_share
 
     def _share(self, branch: Branch, used: Amounts) -> float:
         most = 0.0

@@ -130,9 +130,11 @@ class Able:
     def on(self, nodes: Nodes, ask: Ask, among: Mask) -> Iterator[tuple[Cost, int, list[int]]]:
         """By node on which there might be room for this if all went, what it costs at least, and
         where those stand who hold anything there; the cheapest node first. The cost is that of the
-        first one with whom it might fit, which device it is not looked at: it certainly goes."""
+        first with whom it might fit: whoever is last to go costs as much at least. Which devices
+        become free is not looked at."""
         places, rows, order = self._there(among)
         enough = np.ones(len(order), dtype=np.bool_)
+        # What is held beyond what there is of one device is no less of the others.
         free = {"cpu": nodes.cpu, "memory": nodes.memory,
                 "milli": np.maximum(nodes.devices, 0).sum(axis=1)}  # fmt: skip
         begins = np.searchsorted(rows, rows)

@@ -81,7 +81,7 @@ class Replay:
     _ends: list[tuple[float, int, str]] = field(default_factory=list)
     _number: int = 0
     _over: int = 0
-    _attained: dict[str, float] = field(default_factory=dict)
+    _asked: dict[str, Waiting] = field(default_factory=dict)
 
     def run(self) -> list[Outcome]:
         """Until nothing is left; what can never start is left out of the account."""
@@ -111,7 +111,7 @@ class Replay:
         return [each for each in self.outcomes.values() if each.ended >= 0]
 
     def _asks(self, job: Job, attained: float) -> Waiting:
-        return Waiting(
+        asked = self._asked[job.name] = Waiting(
             run=job.name,
             pool=self.pool,
             parts=job.parts,
@@ -123,6 +123,7 @@ class Replay:
             queue=job.queue,
             keeps=job.keeps,
         )
+        return asked
 
     def _ended(self, at: float, number: int, name: str) -> list[SchedulerEvent]:
         if name not in self._running or self._running[name][2] != number:
@@ -148,13 +149,12 @@ class Replay:
         outcome.interrupted += 1
         outcome.spans.append((began, self.now))
         outcome.lost += self.now - began - worked
-        self._attained[decision.run] = asked.attained + worked
         back = self._asks(outcome.job, asked.attained + worked)
         return [Released(run=decision.run, ended=False), back]
 
     def _start(self, outcome: Outcome) -> None:
         job = outcome.job
-        asked = self._asks(job, self._attained.pop(job.name, 0.0))
+        asked = self._asked.pop(job.name)
         self._number += 1
         self._running[job.name] = (self.now, asked, self._number)
         end = self.now + job.restart + job.seconds - asked.attained
