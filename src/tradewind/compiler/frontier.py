@@ -108,13 +108,16 @@ def ranked(plans: Sequence[Plan], objective: Objective, first: str = "") -> list
 
 def likely(plans: Sequence[Plan], objective: Objective) -> list[Plan]:
     """The one plan that is surest to end in time, of those within the budget, if by its middle it
-    does: what can be met is not refused, though nobody is sure of it."""
+    does: what can be met is not refused, though nobody is sure of it. Of those that are as sure to
+    a twentieth it is the cheapest."""
     allowed = [each for each in known(plans) if replace(objective, seconds=None).met(each[2])]
     if objective.seconds is None or not allowed:
         return []
-    plan = min(allowed, key=lambda each: each[:2])[2]
-    assert plan.seconds is not None
-    return [plan] if plan.seconds.p50 <= objective.seconds else []
+    soonest = min(seconds for seconds, _, _ in allowed)
+    sure = [(price, seconds, plan) for seconds, price, plan in allowed
+            if seconds <= EVEN * soonest and plan.seconds is not None
+            and plan.seconds.p50 <= objective.seconds]  # fmt: skip
+    return [min(sure, key=lambda each: each[:2])[2]] if sure else []
 
 
 def curve(quote: Quote, deadlines: Sequence[float]) -> list[dict[str, Any]]:

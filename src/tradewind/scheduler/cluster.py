@@ -39,6 +39,8 @@ from tradewind.scheduler.queues import Branch, Queues
 
 # It is moved for one that waits if that loses no more than such a part of what the other takes.
 MOVES = 0.01
+# If that does not help, it is looked for again after so many seconds.
+SHUFFLES = 900.0
 # Whoever has waited so long (seconds) and finds no room has it kept, as soon as there will be some.
 LONG = 300.0
 # Of those who ask for the same so many are looked at, whether they end before.
@@ -350,7 +352,7 @@ class Cluster:
             known = foes.get(file.pool)
             if known is None:
                 known = foes[file.pool] = Foes(pool.going, pool.nodes, self._order, self.now)
-            if self._interrupt(pool, waiting, key, known):
+            if self._interrupt(pool, file, key, known):
                 del foes[file.pool]
                 self._push(front, file)
             else:
@@ -497,8 +499,9 @@ class Cluster:
             keeps=held.asked.keeps,
         )
 
-    def _interrupt(self, pool: Pool, waiting: Waiting, key: Key, foes: Foes) -> bool:
-        """Whether others make room for it."""
+    def _interrupt(self, pool: Pool, file: File, key: Key, foes: Foes) -> bool:
+        """Whether others make room for its first one."""
+        waiting = self._line.front(file)
         known = foes.of(waiting, key)
         if known is None:
             return False
@@ -509,12 +512,13 @@ class Cluster:
             return False
         among = foes.might(waiting.parts, own | others)
         found = among is not None and self._room(pool, waiting, foes, (own, others, None), among)
-        if not found:
+        if not found and self.now - file.moved >= SHUFFLES:
             movable = foes.movable(waiting, key, own, MOVES)
             if movable.any():
                 among = foes.might(waiting.parts, own | others | movable)
                 able = own, others, movable
                 found = among is not None and self._room(pool, waiting, foes, able, among)
+                file.moved = -math.inf if found else self.now
         if not found:
             return False
         self._make_room(pool, waiting, found)

@@ -5,6 +5,7 @@ file: when the first of them finds no place, none of them does, and nobody looks
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -25,11 +26,12 @@ def kind(waiting: Waiting) -> Kind:
 @dataclass(slots=True)
 class File:
     """Those who ask for the same, the first in front. `tried` is the turn in which its first one
-    found no place."""
+    found no place, `moved` when others could last not move out of its way."""
 
     kind: Kind
     heap: list[tuple[Key, int]] = field(default_factory=list)
     tried: int = -1
+    moved: float = -math.inf
 
     @property
     def pool(self) -> str:
@@ -49,7 +51,10 @@ class Line:
 
     def copy(self) -> Line:
         """The same, which changes by itself."""
-        files = {name: File(name, [*each.heap], each.tried) for name, each in self.files.items()}
+        files = {
+            name: File(name, [*each.heap], each.tried, each.moved)
+            for name, each in self.files.items()
+        }
         return Line(files, {**self.waiting}, {**self._number}, {**self._run}, self._next)
 
     def join(self, waiting: Waiting, key: Key) -> None:

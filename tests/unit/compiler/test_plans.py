@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ from tests.unit.compiler.samples import (
 from tradewind.base.errors import Refused, from_json
 from tradewind.base.units import format_duration, format_money, parse_duration, parse_money
 from tradewind.compiler.facts import Facts, PastRun, PoolFacts, Probed
-from tradewind.compiler.frontier import EVEN, frontier, judged
+from tradewind.compiler.frontier import EVEN, frontier, judged, likely
 from tradewind.compiler.model import Model
 from tradewind.compiler.quote import Objective, curve, quote
 from tradewind.compiler.refusals import writable_money, writable_seconds
@@ -152,8 +153,25 @@ def test_more_rows_never_cost_less(found: Probed, one: int, two: int, deadline: 
         [dear] = ask(found, Objective(seconds=deadline), rows=many).plans[:1]
     except Refused:
         return
+    if figures(dear)[0] > deadline:  # nobody is sure of it: the surest is taken, whatever it costs
+        return
     [small] = ask(found, Objective(seconds=deadline), rows=few).plans[:1]
     assert figures(small)[1] <= figures(dear)[1]
+
+
+def test_of_plans_that_are_as_sure_of_a_deadline_the_cheapest_is_taken() -> None:
+    """Half a millisecond was bought for 37 times the price."""
+    dear, cheap, late = (
+        plan(seconds=Interval(p50=0.9, p90=at), price=Interval(p50=price, p90=price))
+        for at, price in ((2.0, 312_511), (2.0005, 8_337), (2.5, 1))
+    )
+    assert likely([dear, cheap, late], Objective(seconds=1.0)) == [cheap]
+    assert likely([dear, cheap, late], Objective(seconds=0.5)) == []
+
+
+def plan(**fields: Any) -> Plan:
+    option = Option(backend="duckdb", width=1, resources=Resources(cpu=1.0))
+    return Plan(pool="local", engine="local", option=option, **fields)
 
 
 # --- the choice --------------------------------------------------------------------------------
