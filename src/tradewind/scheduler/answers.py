@@ -13,8 +13,9 @@ from tradewind.records.placements import Seat
 from tradewind.records.tasks import Resources
 from tradewind.scheduler import amounts, demand
 from tradewind.scheduler.amounts import CPU, MEMORY, Amounts
-from tradewind.scheduler.cluster import Cluster, Held
+from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import Waiting
+from tradewind.scheduler.held import Held
 from tradewind.scheduler.line import Kind, kind
 from tradewind.scheduler.nodes import WHOLE, Nodes
 from tradewind.scheduler.pool import Pool

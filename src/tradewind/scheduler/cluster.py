@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Self
 
-from tradewind.records.placements import Seat
 from tradewind.scheduler import amounts, room
 from tradewind.scheduler.amounts import Amounts, Parts
 from tradewind.scheduler.events import (
@@ -30,9 +29,10 @@ from tradewind.scheduler.events import (
     Widened,
     Withdrawn,
 )
-from tradewind.scheduler.going import PRECIOUS, Cost, Foes, Shadow
+from tradewind.scheduler.going import Cost, Foes, Shadow
+from tradewind.scheduler.held import Due, Held
 from tradewind.scheduler.line import File, Front, Key, Line, kind
-from tradewind.scheduler.nodes import Mask, Nodes, Reserve, Spot
+from tradewind.scheduler.nodes import Mask, Nodes
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Make, Pool
 from tradewind.scheduler.queues import Branch, Queues
@@ -47,50 +47,6 @@ LONG = 300.0
 PASSING = 64
 # Those whose end is waited for go after all when it takes so many times as long.
 LATE = 1.5
-
-
-@dataclass(slots=True)
-class Held:
-    """A run that has a place. `asked` is what it waited with, `began` when it got its place,
-    `amounts` what it holds of its queues, `by` the run that gets the place next. `seats` are its
-    places by name while its pool, or all that is in it, is not there."""
-
-    asked: Waiting
-    spots: tuple[Spot, ...]
-    began: float
-    amounts: Amounts
-    by: str = ""
-    seats: tuple[Seat, ...] = ()
-
-    def attained(self, now: float) -> float:
-        """Seconds of work it has had."""
-        return self.asked.attained + max(0.0, now - self.began - self.asked.restart)
-
-    def left(self, now: float) -> float | None:
-        """Seconds it still needs, if that is known."""
-        if self.asked.left is None:
-            return None
-        return max(0.0, self.asked.left + self.asked.attained - self.attained(now))
-
-    def unsaved(self, now: float) -> float:
-        """The work that is lost when it is interrupted, in devices times seconds."""
-        if self.asked.stands:
-            return PRECIOUS
-        return 0.0 if self.asked.keeps else (now - self.began) * self.asked.width
-
-
-@dataclass(slots=True)
-class Due:
-    """A run for which others make room on `spots`, and have not gone yet (`staying`). `reserved` is
-    what nobody else may have meanwhile. Until `until` it only waits for their end."""
-
-    asked: Waiting
-    spots: tuple[Spot, ...]
-    amounts: Amounts
-    staying: set[str]
-    until: float
-    reserved: dict[int, Reserve] = field(default_factory=dict)
-    told: bool = False
 
 
 class Cluster:

@@ -23,7 +23,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tradewind.scheduler.cluster import Cluster, Held
+from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
     Place,
     Preempt,
@@ -33,6 +33,7 @@ from tradewind.scheduler.events import (
     Waiting,
     Withdrawn,
 )
+from tradewind.scheduler.held import Held
 from tradewind.scheduler.order import ALONE, FEWEST, Shortest, survival
 from tradewind.scheduler.pool import Pool
 from tradewind.scheduler.rows import FirstFit

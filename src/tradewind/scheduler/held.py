@@ -1,0 +1,55 @@
+"""Who has a place, and who gets one when others have gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tradewind.records.placements import Seat
+from tradewind.scheduler.amounts import Amounts
+from tradewind.scheduler.events import Waiting
+from tradewind.scheduler.going import PRECIOUS
+from tradewind.scheduler.nodes import Reserve, Spot
+
+
+@dataclass(slots=True)
+class Held:
+    """A run that has a place. `asked` is what it waited with, `began` when it got its place,
+    `amounts` what it holds of its queues, `by` the run that gets the place next. `seats` are its
+    places by name while its pool, or all that is in it, is not there."""
+
+    asked: Waiting
+    spots: tuple[Spot, ...]
+    began: float
+    amounts: Amounts
+    by: str = ""
+    seats: tuple[Seat, ...] = ()
+
+    def attained(self, now: float) -> float:
+        """Seconds of work it has had."""
+        return self.asked.attained + max(0.0, now - self.began - self.asked.restart)
+
+    def left(self, now: float) -> float | None:
+        """Seconds it still needs, if that is known."""
+        if self.asked.left is None:
+            return None
+        return max(0.0, self.asked.left + self.asked.attained - self.attained(now))
+
+    def unsaved(self, now: float) -> float:
+        """The work that is lost when it is interrupted, in devices times seconds."""
+        if self.asked.stands:
+            return PRECIOUS
+        return 0.0 if self.asked.keeps else (now - self.began) * self.asked.width
+
+
+@dataclass(slots=True)
+class Due:
+    """A run for which others make room on `spots`, and have not gone yet (`staying`). `reserved` is
+    what nobody else may have meanwhile. Until `until` it only waits for their end."""
+
+    asked: Waiting
+    spots: tuple[Spot, ...]
+    amounts: Amounts
+    staying: set[str]
+    until: float
+    reserved: dict[int, Reserve] = field(default_factory=dict)
+    told: bool = False
