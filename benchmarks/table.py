@@ -29,6 +29,9 @@ ORDER = (
     "overhead",
     "openb",
     "muri",
+    "events",
+    "queues",
+    "estimates",
     "kubernetes",
     "kubernetes-real",
 )
