@@ -215,7 +215,7 @@ def test_what_keeps_its_work_gives_way_until_shares_are_equal_and_no_further() -
         for each in leaving:
             again = asks(each.run, queue=each.run[0], keeps=True, left=50.0)
             cluster.feed([Released(run=each.run, ended=False), again], now)
-    used = cluster._queues  # the account itself: there is no other way to see it yet
+    used = cluster.tree  # the account itself: there is no other way to see it yet
     assert used.leaf("a", "default").used == used.leaf("b", "default").used
 
 
