@@ -5,6 +5,7 @@ of that. Who may ask reads them; only events and decisions change them.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Self
@@ -48,6 +49,8 @@ class Books:
         self._known = 0
         self._turn = 0
         self.now = 0.0
+        # When somebody last began.
+        self._began = -math.inf
 
     def copy(self, make: Make | None = None, shoves: bool | None = None) -> Self:
         """An independent one in the same state; with others who choose, if they are given."""
@@ -60,6 +63,7 @@ class Books:
         twin._elastic = {**self._elastic}
         twin.due = {run: replace(due, staying={*due.staying}) for run, due in self.due.items()}
         twin._known, twin._turn, twin.now = self._known, self._turn, self.now
+        twin._began = self._began
         return twin
 
     def asked(self, run: str) -> Waiting | None:
@@ -263,9 +267,12 @@ class Books:
                 project=event.project,
                 stands=event.stands,
                 grows=event.grows,
+                priority=event.priority,
+                left=event.left,
             )
             least = sum(count for _, count in event.parts)
-            held = Held(asked, (), self.now, {}, seats=event.seats[:least], resized=self.now)
+            began = self.now if event.began is None else min(event.began, self.now)
+            held = Held(asked, (), began, {}, seats=event.seats[:least], resized=self.now)
             self._return(held)
             for at in range(least, least + event.grown):
                 seats = event.seats[at : at + 1]

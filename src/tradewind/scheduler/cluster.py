@@ -32,6 +32,8 @@ PASSING = 64
 # An elastic run that began or was resized so short a time ago (seconds) does not grow: to begin an
 # epoch takes a while, and what is short ends before that pays.
 PAUSE = 60.0
+# Whoever has just begun may be interrupted after so many seconds: so a moment comes to an end.
+MOMENT = 0.1
 # Those whose end is waited for go after all when it takes so many times as long.
 LATE = 1.5
 
@@ -76,6 +78,14 @@ class Cluster(Books):
             self._grow(decisions)
         return decisions
 
+    def alarm(self) -> float:
+        """When it would decide something even if nothing happened; infinite where never."""
+        times = [due.until for due in self.due.values() if not due.told]
+        times += [self.now + MOMENT] if self._began == self.now and self.line.waiting else []
+        elastic = (self.held[run] for run in self._elastic)
+        times += [self._settled(held) for held in elastic if self._settled(held) > self.now]
+        return min(times, default=math.inf)
+
     def _hurry(self, decisions: list[Decided]) -> None:
         """Whoever has been waited for long enough is told to go."""
         for due in self.due.values():
@@ -113,10 +123,13 @@ class Cluster(Books):
         decisions += [Resize(run=run, grown=len(held.grown)) for run, held in grew.items()]
 
     def _may_grow(self, held: Held) -> bool:
-        since = self.now - max(held.began, held.resized)
         staying = not held.by and not any(self.held[more].by for more in held.grown)
-        return (staying and len(held.grown) < held.asked.grows and since >= PAUSE
-                and held.asked.pool in self.pools)  # fmt: skip
+        return (staying and len(held.grown) < held.asked.grows
+                and self._settled(held) <= self.now and held.asked.pool in self.pools)  # fmt: skip
+
+    @staticmethod
+    def _settled(held: Held) -> float:
+        return max(held.began, held.resized) + PAUSE
 
     def _least(self, held: Held) -> tuple[float, int, float, str]:
         leaf = self.leaf(held.asked)
@@ -140,6 +153,7 @@ class Cluster(Books):
             self.tree.now(leaf, due.amounts)
             pool.reserve(due.reserved, -1)
             pool.hold(due.asked.parts, due.spots)
+            self._began = self.now
             self._seat(Held(due.asked, due.spots, self.now, due.amounts))
             decisions.append(Place(run=run, pool=due.asked.pool, spots=due.spots))
 
@@ -154,6 +168,7 @@ class Cluster(Books):
         if self.tree.full(leaf, found):  # on the models that it got
             pool.free(asked.parts, spots)
             return None
+        self._began = self.now
         held = Held(asked, spots, self.now, found, of=of)
         self._seat(held)
         self.tree.hold(leaf, found)

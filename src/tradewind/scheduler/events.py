@@ -80,7 +80,8 @@ class Withdrawn:
 class Occupied:
     """A run holds this much of a pool (told at start, from the store), and of the processes that it
     may have beyond so many (`grows`) as many as `grown`. `seats` are the places of all of them, one
-    after the other, as far as they are known."""
+    after the other, as far as they are known. `began` is when it got them (None: now), `left` the
+    seconds that it needed then."""
 
     run: str
     pool: str
@@ -90,6 +91,9 @@ class Occupied:
     stands: bool = False
     grows: int = 0
     grown: int = 0
+    priority: int = 0
+    left: float | None = None
+    began: float | None = None
     seats: tuple[Seat, ...] = ()
 
 

@@ -229,10 +229,10 @@ class Foes:
 
     def _stand(self, group: int, queue: int, first: float) -> Side:
         runs = self._going.runs
-        able = runs["stays"] & (runs["began"] != self._now)
+        more = runs["more"]
+        able = runs["stays"] & (more | (runs["began"] != self._now))
         near, mine = able & (runs["queue"] == queue), able & (runs["group"] == group)
         goes = near & ~runs["stands"]
-        more = runs["more"]
         lower = (goes & (runs["first"] > first)) | (able & more)
         alike = goes & (runs["first"] == first) & runs["keeps"] & ~more
         equal = alike & mine

@@ -65,6 +65,7 @@ class History(RuleBasedStateMachine):
         self.going: dict[str, str] = {}
         self.grown = Counter[str]()
         self.shrinks: dict[str, Resize] = {}
+        self.placed = False
 
     @rule(run=st.sampled_from(RUNS), queue=st.sampled_from(sorted(GUARANTEED)),
           project=st.sampled_from("ab"), count=st.integers(1, 2), keeps=st.booleans(),
@@ -101,6 +102,9 @@ class History(RuleBasedStateMachine):
             self.cluster.feed([Released(run=run, ended=False), asked], self.now)
         self.going, self.shrinks = {}, {}
         self.decide()
+        assert not self.waiting or not self.placed or self.cluster.alarm() <= self.now + 1
+        self.now += 1
+        self.decide()
         used, for_whom = self.used(grown=False), {*self.going.values()}
         for_whom |= {each.by for each in self.shrinks.values()}
         for run, asked in self.waiting.items():
@@ -110,6 +114,7 @@ class History(RuleBasedStateMachine):
     def decide(self) -> None:
         twin = self.cluster.copy()
         decisions = self.cluster.decide(self.now)
+        self.placed = any(isinstance(each, Place) for each in decisions)
         assert twin.decide(self.now) == decisions
         for each in decisions:
             assert not isinstance(each, Reject), each
