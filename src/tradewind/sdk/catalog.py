@@ -71,7 +71,9 @@ class Pools(_Noun):
 
     def bill(self, since: float, until: float) -> builtins.list[Json]:
         """What each cost from `since` until before `until`, in seconds since 1970; who pays."""
-        found: builtins.list[Json] = self._http.get(path_of("bill"), {"since": since, "until": until})
+        found: builtins.list[Json] = self._http.get(
+            path_of("bill"), {"since": since, "until": until}
+        )
         return found
 
 
