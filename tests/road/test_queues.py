@@ -86,6 +86,40 @@ async def test_a_run_names_a_queue_that_is_there_and_has_none_below_it(town: Tow
 
 
 @in_town
+async def test_the_quota_of_a_project_holds_over_all_queues(town: Town) -> None:
+    town.act("one", value(1, seconds=3600.0))
+    await town.here.apply([far(), queue("day"), queue("night")], "me")
+    await town.here.apply([{"kind": "project", "name": "small", "quota": {"cpu": 3}}], "me")
+
+    async def submit(project: str, queue: str, cpu: float = 2.0) -> str:
+        asked = {"pool": "far", "project": project, "queue": queue, "resources": {"cpu": cpu}}
+        return await town.submit(function("one", **asked))
+
+    first = await submit("small", "day")
+    await town.settle(60.0)
+    second, other = await submit("small", "night"), await submit("large", "night")
+    await town.settle(60.0)
+    states = [town.run(run).state for run in (first, second, other)]
+    assert states == [RunState.RUNNING, RunState.QUEUED, RunState.RUNNING]
+    why = "project 'small' holds 2 of the 3 CPU that it may use, this needs 2"
+    assert town.run(second).waiting == why
+    never = await submit("small", "day", 4.0)
+    await town.settle(60.0)
+    assert "project 'small' may use at most 3 CPU" in town.run(never).error["message"]
+    day = next(each for each in town.here.quotas.listing() if each["name"] == "day")
+    assert [each["most"] for each in day["projects"]] == [{"cpu": 3.0}]
+    await town.here.apply([{"kind": "project", "name": "small", "quota": {"cpu": 4}}], "me")
+    await town.settle(60.0)
+    assert town.run(second).state is RunState.RUNNING, "its quota was raised"
+    third = await submit("small", "day")
+    await town.settle(60.0)
+    assert town.run(third).state is RunState.QUEUED
+    await town.here.delete("default", "project", "small")
+    await town.settle(60.0)
+    assert town.run(third).state is RunState.RUNNING, "it has no quota any more"
+
+
+@in_town
 async def test_a_higher_priority_goes_first(town: Town) -> None:
     town.act("one", value(1, seconds=600.0))
     await town.here.apply([queue("night", priority=-5), queue("day")], "me")

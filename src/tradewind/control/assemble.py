@@ -45,7 +45,7 @@ from tradewind.engines.desk import Desk
 from tradewind.engines.local import reading
 from tradewind.scheduler.answers import Answering
 from tradewind.scheduler.rows import FirstFit
-from tradewind.specs import PoolSpec, QueueSpec, from_document
+from tradewind.specs import PoolSpec, ProjectSpec, QueueSpec, from_document
 from tradewind.store import open as open_store
 from tradewind.store.base import Store
 from tradewind.supervisor.layout import Layout
@@ -126,7 +126,9 @@ class Assembly:
         found = [spec for spec in specs if isinstance(spec, PoolSpec)]
         for spec in found:
             self.connections.check(spec)
-        queues = [spec for spec in specs if isinstance(spec, QueueSpec)]
+        queues = [spec for spec in specs if isinstance(spec, QueueSpec | ProjectSpec)]
+        if queues:
+            await self.connections.hear()
         self.quotas.may(queues)
         store = partial(self.shelf.apply, documents, user, dry_run)
         if dry_run or not (found or queues):
@@ -142,8 +144,10 @@ class Assembly:
         """Hide a stored spec. A pool goes with it; raises NotFound, and Conflict while something
         runs there."""
         delete = partial(self.shelf.delete, project, kind, name)
-        if kind == "queue":
-            self.quotas.may_go(name)
+        if kind in {"queue", "project"}:
+            await self.connections.hear()
+            if kind == "queue":
+                self.quotas.may_go(name)
             gone = await asyncio.to_thread(delete)
             await self.loop.between(self.quotas.load)
             return gone
@@ -244,6 +248,7 @@ def _assembled(
     loop = Loop(stepper, pulse)
     connections = Connections(
         places=places,
+        quotas=quotas,
         loop=loop,
         machines=prices.all,
         makers=makers,

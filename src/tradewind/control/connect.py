@@ -23,6 +23,7 @@ from tradewind.control import pools, report
 from tradewind.control.leases import Leases
 from tradewind.control.places import Places, said
 from tradewind.control.pools import LOCAL, Maker
+from tradewind.control.quotas import Quotas
 from tradewind.control.step import LEASE_SECONDS, Loop
 from tradewind.engines.base import Capacity, Elsewhere, Engine, NoSuchPlace
 from tradewind.records.placements import Placement
@@ -61,6 +62,7 @@ class Connections:
     bring."""
 
     places: Places
+    quotas: Quotas
     loop: Loop
     machines: Sequence[Machine]
     makers: Mapping[str, Maker]
@@ -142,6 +144,7 @@ class Connections:
                 if name in self.places.engines and name not in self.places.troubles:
                     await self._trouble(name, error)
         await self._read()
+        await self.hear()
         await asyncio.gather(*(self._visit(name) for name in tuple(self.places.specs)))
 
     async def _read(self) -> None:
@@ -172,6 +175,11 @@ class Connections:
                     self.leases.settle(pool)
 
         await self.loop.between(change, look=False)
+
+    async def hear(self) -> None:
+        """The queues and quotas that other servers of this database have applied or deleted."""
+        if await asyncio.to_thread(self.quotas.changed):
+            await self.loop.between(self.quotas.load)
 
     async def _visit(self, name: str) -> None:
         """Connect a pool that is not; count one that is, when it is time."""

@@ -146,7 +146,7 @@ class Answering(Cluster):
         if full is None:
             return ""
         branch, name = full
-        if branch.parent is None:
+        if branch is self.tree.root:
             free = (
                 f"pool {waiting.pool!r}: what is free of its {_unit(name)} is kept for other queues"
             )
@@ -154,9 +154,9 @@ class Answering(Cluster):
         most = branch.ceiling[name]
         held = max(branch.now.get(name, 0), branch.load.get(name, 0))
         if held >= most:
-            return f"queue {branch.name!r} holds all {amounts.words(name, most)} that it may use"
+            return f"{branch} holds all {amounts.words(name, most)} that it may use"
         return (
-            f"queue {branch.name!r} holds {amounts.figure(name, held)} of the "
+            f"{branch} holds {amounts.figure(name, held)} of the "
             f"{amounts.words(name, most)} that it may use, "
             f"this needs {amounts.figure(name, wants[name])}"
         )
@@ -216,6 +216,7 @@ def _told(
                                              if each["parent"] == branch.name),
         "projects": [
             {"name": each.name, "used": figures(each.used), "share": queues.share(each),
+             "most": figures(each.cap.ceiling) if each.cap is not None else {},
              "waiting": waits[each.name]}
             for each in projects
         ],

@@ -212,7 +212,7 @@ class Books:
         self.tree.capacity(whole)
 
     def _divide(self, event: QueuesChanged) -> None:
-        self.tree = Queues(event.queues)
+        self.tree = Queues(event.queues, event.caps)
         self._measure()
         for held in self.held.values():
             self.tree.now(self.leaf(held.asked), held.amounts)

@@ -32,10 +32,11 @@ class PoolGone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuesChanged:
-    """These are the queues from now on. Who waits or holds in one that is gone stays where it is,
-    and nothing is guaranteed to it."""
+    """These are the queues from now on, and the most that all runs of a project may hold. Who waits
+    or holds in a queue that is gone stays where it is, and nothing is guaranteed to it."""
 
     queues: tuple[Queue, ...]
+    caps: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
