@@ -141,9 +141,15 @@ class Answering(Cluster):
         """Which of its queues may not hold so much more, in words; or, if it is said that this is
         `kept`, that it is kept for others."""
         leaf = self.tree.known(waiting.queue, waiting.project)
-        wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
-        full = self.tree.full(leaf, wants) if leaf is not None else None
-        if full is None:
+        if leaf is None or self._allowed(pool, waiting, leaf) is not None:
+            return ""
+        # Of several models that would do each is at its limit: the first one is named.
+        kinds = [frozenset({kind}) for kind in pool.nodes.kinds]
+        for parts in (waiting.parts, *(amounts.narrowed(waiting.parts, kind) for kind in kinds)):
+            wants = pool.wants(parts)
+            if full := self.tree.full(leaf, wants):
+                break
+        else:
             return ""
         branch, name = full
         if branch is self.tree.root:
