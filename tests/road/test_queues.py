@@ -162,3 +162,41 @@ async def test_what_a_run_waits_for_when_it_starts_and_what_would_start_it(town:
         await outlook.would(front.find(first), {"cpu": 1})
     await town.settle()
     assert (await outlook.of(front.find(waits)))["estimate"] is None
+
+
+async def _busy(town: Town, first: int, count: int) -> list[tuple[float, dict[str, float], float]]:
+    """So many runs of three lengths come, one each 50 s, to a machine that holds one at a time. Of
+    those that wait when they come: how wide an interval was told, what, and the real wait."""
+    asked: dict[str, tuple[float, dict[str, float]]] = {}
+    for number in range(first, first + count):
+        name = ("short", "middle", "long")[number * number % 3]
+        run = await town.submit(function(name, params={"n": number}, resources={"cpu": 2}))
+        await town.settle(0.0)
+        told = (await town.here.outlook.of(town.here.front.find(run)))["estimate"]
+        if told is not None:
+            asked[run] = town.clock.now(), told
+        for _ in range(10):
+            await town.settle(5.0)
+            town.clock.advance(5.0)
+            await town.here.outlook.look()
+    await town.settle()
+    found = []
+    for run, (at, told) in asked.items():
+        [placement] = town.placements(run)
+        found.append((told["high"] / max(told["low"], 1.0), told, placement.placed - at))
+    return found
+
+
+@in_town
+async def test_estimates_are_close_after_a_while_and_hold_also_after_a_start(town: Town) -> None:
+    for name, seconds in (("short", 20.0), ("middle", 60.0), ("long", 90.0)):
+        town.act(name, value(1, seconds=seconds))
+    first = await _busy(town, 0, 80)
+    await town.down()
+    await town.up()
+    later = await _busy(town, 80, 60)
+    assert min(wide for wide, _, _ in first[:5]) > 100
+    widths = sorted(wide for wide, _, _ in later)
+    assert widths[len(widths) // 2] < 10, widths
+    held = [told["low"] <= wait <= told["high"] for _, told, wait in later]
+    assert len(held) > 30 and sum(held) >= 0.8 * len(held), later

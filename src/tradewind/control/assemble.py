@@ -25,6 +25,7 @@ from tradewind.blobs.folder import FolderBlobs
 from tradewind.control import keys, pools
 from tradewind.control.beside import Beside
 from tradewind.control.connect import Connections
+from tradewind.control.foresight import Foresight
 from tradewind.control.front import Front
 from tradewind.control.offers import Offers
 from tradewind.control.outlook import Outlook
@@ -99,6 +100,7 @@ class Assembly:
             self.loop.run(),
             self.connections.leases.keep(),
             self.connections.watch(),
+            self.outlook.watch(),
             places.neighbours.watch(places.engines, self.clock),
         )
         self._tasks = [asyncio.create_task(work) for work in works]
@@ -240,9 +242,12 @@ def _assembled(
     planner = Planner(store, places)
     quotas = Quotas(store, places)
     quotas.load()
+    places.priority = quotas.priority
+    foresight = Foresight(store.settings, f"estimates:{_folder(settings)}", clock.now())
     road = Road(
-        store, pinner, planner, parts, places.machine, places, quotas, begin=lambda *_: None
-    )
+        store, pinner, planner, parts, places.machine, places, quotas, foresight,
+        begin=lambda *_: None,
+    )  # fmt: skip
     pulse = Pulse()
     stepper = Stepper(store, road, clock, places.worker, prices.all)
     loop = Loop(stepper, pulse)
@@ -270,7 +275,7 @@ def _assembled(
         loop=loop,
         pulse=pulse,
         front=Front(store, blobs, road, stepper, loop, pulse, clock, kept),
-        outlook=Outlook(places.machine, loop),
+        outlook=Outlook(places.machine, loop, foresight),
         offers=Offers(store, road, stepper.machines, clock),
         shelf=Shelf(store, blobs, clock),
         services=Services(store),
@@ -282,7 +287,7 @@ def _assembled(
 def _places(settings: Settings, store: Store, clock: Clock) -> Places:
     """What is known of pools at the start. The folder's lock has one holder, so an earlier server
     of this folder is gone: its claims and leases need not run out first."""
-    folder = f"{socket.gethostname()}:{settings.data.resolve()}:"
+    folder = _folder(settings)
     worker = folder + new_id("w")
     store.runs.forget(folder)
     for name in {LOCAL, *pools.applied(store), *(spec.name for spec in settings.pools)}:
@@ -297,6 +302,11 @@ def _places(settings: Settings, store: Store, clock: Clock) -> Places:
         machine=Answering(FirstFit),
         interpreter=_remembered(store, settings.python),
     )
+
+
+def _folder(settings: Settings) -> str:
+    """What all servers of this folder have in common, one after the other."""
+    return f"{socket.gethostname()}:{settings.data.resolve()}:"
 
 
 def _resolver() -> Resolver:

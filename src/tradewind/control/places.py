@@ -23,15 +23,17 @@ from tradewind.base.errors import (
 )
 from tradewind.base.ids import digest_json
 from tradewind.compiler.facts import PoolFacts
+from tradewind.control import asking
 from tradewind.control.neighbours import Neighbours
 from tradewind.control.pools import LOCAL, server
 from tradewind.engines.base import Engine
 from tradewind.records import codec
 from tradewind.records.placements import Placement
+from tradewind.records.runs import Run
 from tradewind.records.tasks import Lot
 from tradewind.scheduler import demand
 from tradewind.scheduler.answers import Answering
-from tradewind.scheduler.events import Occupied, PoolChanged
+from tradewind.scheduler.events import PoolChanged
 from tradewind.specs import PoolSpec
 from tradewind.store.base import Store
 
@@ -68,6 +70,7 @@ class Places:
     strays: set[str] = field(default_factory=set)
     shared: bool = False
     neighbours: Neighbours = field(default_factory=Neighbours)
+    priority: Callable[[Run], int] = lambda run: 0
     _held: dict[str, float] = field(default_factory=dict)
 
     # --- who places where --------------------------------------------------------------------
@@ -206,19 +209,8 @@ class Places:
     def hold(self, live: Iterable[Placement]) -> None:
         """Tell the scheduler what is there, as far as it does not know. Blocks on the store."""
         fresh = {each.run: each for each in live if not self.machine.holds(each.run)}
-        runs = self.store.runs.get_many(fresh.keys())
-        held = (
-            Occupied(
-                run=run.id,
-                pool=fresh[run.id].pool,
-                parts=demand.parts(fresh[run.id].task.processes()),
-                queue=run.queue,
-                project=run.project,
-                stands=fresh[run.id].task.stands(),
-                seats=fresh[run.id].seats,
-            )
-            for run in runs.values()
-        )
+        runs = self.store.runs.get_many(fresh.keys()).values()
+        held = (asking.occupied(run, fresh[run.id], self.priority(run)) for run in runs)
         self.machine.feed(held, self.clock.now())
 
     # --- what people ask ---------------------------------------------------------------------

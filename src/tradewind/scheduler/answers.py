@@ -51,6 +51,11 @@ class Answering(Cluster):
         """When a run got the place that it holds."""
         return self.held[run].began
 
+    def kept(self, run: str) -> float:
+        """The seconds of its work at the place that it holds which it has saved."""
+        held = self.held.get(run)
+        return max(0.0, held.saved - held.began) if held is not None else 0.0
+
     def holds(self, run: str) -> str:
         """The pool that this run holds a place on, or nothing."""
         held = self.held.get(run)

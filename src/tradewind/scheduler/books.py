@@ -15,6 +15,7 @@ from tradewind.scheduler.events import (
     PoolGone,
     QueuesChanged,
     Released,
+    Saved,
     SchedulerEvent,
     Waiting,
     Widened,
@@ -86,6 +87,8 @@ class Books:
                     self._withdraw(event.run)
                 case Occupied():
                     self._occupy(event)
+                case Saved():
+                    self._save(event)
                 case Widened():
                     self._widen(event)
                 case Released():
@@ -145,7 +148,8 @@ class Books:
         self.held[held.asked.run] = held
         pool = self.pools.get(held.asked.pool)
         if pool is not None:
-            pool.going.add(held.asked, held.spots, held.began, bool(held.by))
+            held.worth = pool.worth(held.asked.parts, held.spots)
+            pool.going.add(held)
 
     def _mark(self, held: Held, leaving: bool) -> None:
         pool = self.pools.get(held.asked.pool)
@@ -180,7 +184,7 @@ class Books:
         self._unseat(event.pool)
         self.gone.pop(event.pool, None)
         nodes = Nodes(event.nodes)
-        pool = Pool(nodes, self._make(nodes), event.firm, dict(event.most))
+        pool = Pool(nodes, self._make(nodes), event.firm, dict(event.most), dict(event.prices))
         self.pools[event.pool] = pool
         for held in self.held.values():
             if held.asked.pool == event.pool:
@@ -239,21 +243,35 @@ class Books:
     def _occupy(self, event: Occupied) -> None:
         self.line.leave(event.run)
         if event.run not in self.held:
+            began = self.now if event.began is None else min(event.began, self.now)
             asked = Waiting(
                 run=event.run,
                 pool=event.pool,
                 parts=event.parts,
-                since=self.now,
+                since=began,
                 queue=event.queue,
                 project=event.project,
                 stands=event.stands,
+                priority=event.priority,
+                left=event.left,
             )
             pool = self.pools.get(event.pool)
-            held = Held(asked, (), self.now, {}, seats=event.seats)
+            held = Held(asked, (), began, {}, seats=event.seats)
             if pool is not None:
                 self._again(held, pool)
             self._seat(held)
             self._count(held)
+
+    def _save(self, event: Saved) -> None:
+        """What was saved before it got its place is nothing that it has done here."""
+        held, at = self.held.get(event.run), min(event.at, self.now)
+        if held is None or held.asked.keeps or at <= max(held.began, held.saved):
+            return
+        held.saved = at
+        pool = self.pools.get(held.asked.pool)
+        if pool is not None:
+            pool.going.save(event.run, at)
+        self._turn += 1
 
     def _widen(self, event: Widened) -> None:
         held = self.held.get(event.run)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tradewind.records.placements import Seat
-from tradewind.scheduler.amounts import Parts
-from tradewind.scheduler.nodes import WHOLE, Node, Spot
+from tradewind.scheduler.amounts import Parts, width
+from tradewind.scheduler.nodes import Node, Spot
 from tradewind.scheduler.queues import DEFAULT, Queue
 
 
@@ -14,12 +14,14 @@ from tradewind.scheduler.queues import DEFAULT, Queue
 class PoolChanged:
     """A pool has these nodes from now on. `firm`: more than this it will not have; otherwise what
     it lacks may come back, and is waited for. `most` is what may be held of it together, of what
-    its nodes have more (empty: all that they have)."""
+    its nodes have more (empty: all that they have). `prices` are of one core and one device of each
+    class, in any currency (empty: not known)."""
 
     pool: str
     nodes: tuple[Node, ...]
     firm: bool = True
     most: tuple[tuple[str, int], ...] = ()
+    prices: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +65,7 @@ class Waiting:
 
     def __post_init__(self) -> None:
         """`width` is devices, or without any cores."""
-        milli = sum(ask.milli * count for ask, count in self.parts)
-        cpu = sum(ask.cpu * count for ask, count in self.parts)
-        object.__setattr__(self, "width", (milli or cpu) / WHOLE)
+        object.__setattr__(self, "width", width(self.parts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +77,18 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupied:
-    """A run holds this much of a pool (told at start, from the store). `seats` are the places of
-    its processes, one after the other, as far as they are known."""
+    """A run holds this much of a pool (told at start, from the store), since `began` (None: now).
+    `seats` are the places of its processes, one after the other, as far as they are known."""
 
     run: str
     pool: str
     parts: Parts
+    began: float | None = None
     queue: str = DEFAULT
     project: str = DEFAULT
     stands: bool = False
+    priority: int = 0
+    left: float | None = None
     seats: tuple[Seat, ...] = ()
 
 
@@ -98,6 +101,14 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a run that has a place has done until `at` is not lost when it is interrupted."""
+
+    run: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Widened:
     """A run holds this much of its pool from now on, in place of what it held."""
 
@@ -106,7 +117,15 @@ class Widened:
 
 
 SchedulerEvent = (
-    PoolChanged | PoolGone | QueuesChanged | Waiting | Withdrawn | Occupied | Widened | Released
+    PoolChanged
+    | PoolGone
+    | QueuesChanged
+    | Waiting
+    | Withdrawn
+    | Occupied
+    | Saved
+    | Widened
+    | Released
 )
 
 
