@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import statistics
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -164,39 +167,46 @@ async def test_what_a_run_waits_for_when_it_starts_and_what_would_start_it(town:
     assert (await outlook.of(front.find(waits)))["estimate"] is None
 
 
-async def _busy(town: Town, first: int, count: int) -> list[tuple[float, dict[str, float], float]]:
-    """So many runs of three lengths come, one each 50 s, to a machine that holds one at a time. Of
-    those that wait when they come: how wide an interval was told, what, and the real wait."""
-    asked: dict[str, tuple[float, dict[str, float]]] = {}
-    for number in range(first, first + count):
-        name = ("short", "middle", "long")[number * number % 3]
-        run = await town.submit(function(name, params={"n": number}, resources={"cpu": 2}))
-        await town.settle(0.0)
-        told = (await town.here.outlook.of(town.here.front.find(run)))["estimate"]
-        if told is not None:
-            asked[run] = town.clock.now(), told
-        for _ in range(10):
-            await town.settle(5.0)
-            town.clock.advance(5.0)
-            await town.here.outlook.look()
-    await town.settle()
-    found = []
-    for run, (at, told) in asked.items():
-        [placement] = town.placements(run)
-        found.append((told["high"] / max(told["low"], 1.0), told, placement.placed - at))
-    return found
+@dataclass
+class Busy:
+    """Runs come to a machine that holds four at a time, now more and now fewer."""
+
+    town: Town
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
+
+    async def go_on(self, count: int) -> list[tuple[float, float, float]]:
+        """So many more come. Of those that wait then: the interval that was told and the real
+        wait."""
+        town, told = self.town, dict[str, tuple[float, dict[str, float]]]()
+        for _ in range(count):
+            town.act("one", value(1, seconds=self.chance.lognormvariate(3.5, 0.7)))
+            fresh = {"n": self.chance.random()}
+            run = await town.submit(function("one", params=fresh, resources={"cpu": 0.5}))
+            await town.settle(0.0)
+            estimate = (await town.here.outlook.of(town.here.front.find(run)))["estimate"]
+            if estimate is not None:
+                told[run] = town.clock.now(), estimate
+            for _ in range(int(self.chance.expovariate(1 / 2.5))):
+                await town.settle(4.0)
+                town.clock.advance(4.0)
+                await town.here.outlook.look()
+        await town.settle()
+        began = {run: town.placements(run)[0].placed for run in told}
+        return [(each["low"], each["high"], began[run] - at) for run, (at, each) in told.items()]
 
 
 @in_town
 async def test_estimates_are_close_after_a_while_and_hold_also_after_a_start(town: Town) -> None:
-    for name, seconds in (("short", 20.0), ("middle", 60.0), ("long", 90.0)):
-        town.act(name, value(1, seconds=seconds))
-    first = await _busy(town, 0, 80)
+    busy = Busy(town)
+    first = await busy.go_on(100)
     await town.down()
     await town.up()
-    later = await _busy(town, 80, 60)
-    assert min(wide for wide, _, _ in first[:5]) > 100
-    widths = sorted(wide for wide, _, _ in later)
-    assert widths[len(widths) // 2] < 10, widths
-    held = [told["low"] <= wait <= told["high"] for _, told, wait in later]
-    assert len(held) > 30 and sum(held) >= 0.8 * len(held), later
+    later = await busy.go_on(100)
+
+    def wide(spans: list[tuple[float, float, float]]) -> float:
+        return statistics.median((high + 1) / (low + 1) for low, high, _ in spans)
+
+    assert wide(first[:10]) > 500, "nothing is known yet"
+    assert wide(later[:10]) < 50 and wide(later) < 50
+    held = [low <= wait <= high for low, high, wait in later]
+    assert len(held) > 40 and sum(held) >= 0.8 * len(held)
