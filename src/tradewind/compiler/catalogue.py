@@ -99,6 +99,28 @@ def like(machines: Sequence[Machine], cpu: float, memory: int) -> Machine:
     return enough[0] if enough else max(plain, key=lambda each: (each.cpu, each.memory))
 
 
+def each(machines: Sequence[Machine], classes: Iterable[str]) -> dict[str, int]:
+    """The least that one core (`cpu`) and one device of each of these classes cost, in nanodollars
+    per hour: of a device what its machine costs. A class has the price of the accelerator whose
+    name is in its own: A100-80GB in nvidia-a100-80gb. Nothing where one of them is not sold."""
+    found: dict[str, int] = {}
+    for machine in machines:
+        for name, count in (machine.accelerators or {"cpu": machine.cpu}).items():
+            one = round(machine.price / count)
+            found[name] = min(found.get(name, one), one)
+    priced = {"cpu": found.pop("cpu", 0)}
+    for wanted in classes:
+        alike = [name for name in found if _words(name) <= _words(wanted)]
+        if not alike:
+            return {}
+        priced[wanted] = found[max(alike, key=lambda name: len(_words(name)))]
+    return priced
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall("[a-z0-9]+", name.casefold()))
+
+
 def compared(machines: Sequence[Machine]) -> tuple[Machine, ...]:
     """The two machines that a run's price is compared with."""
     cheapest = {each.name: each for each in reversed(machines) if each.name in COMPARE}

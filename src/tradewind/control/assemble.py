@@ -21,6 +21,7 @@ from typing import Any
 from tradewind.base.clock import Clock, SystemClock
 from tradewind.base.ids import digest_json, new_id
 from tradewind.blobs.base import Blobs
+from tradewind.blobs.checkpoints import Checkpoints
 from tradewind.blobs.folder import FolderBlobs
 from tradewind.control import keys, pools
 from tradewind.control.beside import Beside
@@ -38,6 +39,7 @@ from tradewind.control.prices import Prices
 from tradewind.control.pulse import Pulse
 from tradewind.control.quotas import Quotas
 from tradewind.control.road import Road
+from tradewind.control.saves import Saves
 from tradewind.control.services import Services
 from tradewind.control.shelf import Shelf
 from tradewind.control.step import Loop, Stepper
@@ -86,6 +88,7 @@ class Assembly:
     pulse: Pulse
     front: Front
     outlook: Outlook
+    saves: Saves
     offers: Offers
     shelf: Shelf
     services: Services
@@ -101,6 +104,7 @@ class Assembly:
             self.connections.leases.keep(),
             self.connections.watch(),
             self.outlook.watch(),
+            self.saves.watch(),
             places.neighbours.watch(places.engines, self.clock),
         )
         self._tasks = [asyncio.create_task(work) for work in works]
@@ -261,7 +265,8 @@ def _assembled(
         local=PoolSpec(name=LOCAL) if settings.local else None,
     )
     connections.begin()
-    kept = partial(reading.read, Layout(str(settings.data)))
+    layout = Layout(str(settings.data))
+    kept = partial(reading.read, layout)
     return Assembly(
         settings=settings,
         clock=clock,
@@ -276,6 +281,9 @@ def _assembled(
         pulse=pulse,
         front=Front(store, blobs, road, stepper, loop, pulse, clock, kept),
         outlook=Outlook(places.machine, loop, foresight),
+        saves=Saves(
+            store, places.machine, loop, Path(layout.checkpoints), Checkpoints(folder)
+        ),
         offers=Offers(store, road, stepper.machines, clock),
         shelf=Shelf(store, blobs, clock),
         services=Services(store),

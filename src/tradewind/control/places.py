@@ -204,7 +204,8 @@ class Places:
         alike = (Lot(each=facts.largest, count=max(1, facts.machines)),)
         nodes = demand.nodes(facts.sizes or alike)
         most = demand.limit(facts.capacity, nodes)
-        return PoolChanged(pool=pool, nodes=nodes, firm=pool == LOCAL, most=most)
+        prices = tuple(sorted(facts.prices.items()))
+        return PoolChanged(pool=pool, nodes=nodes, firm=pool == LOCAL, most=most, prices=prices)
 
     def hold(self, live: Iterable[Placement]) -> None:
         """Tell the scheduler what is there, as far as it does not know. Blocks on the store."""

@@ -131,7 +131,9 @@ def facts(spec: PoolSpec, found: Capacity, machines: Sequence[Machine]) -> PoolF
     )
     if spec.price is not None:
         pool = replace(pool, price=spec.price, as_of="set by its pool spec")
-    return pool if spec.capacity is None else _limited(pool, spec)
+    pool = pool if spec.capacity is None else _limited(pool, spec)
+    classes = pool.capacity.accelerators
+    return replace(pool, prices=catalogue.each(machines, classes) if classes else {})
 
 
 def _count(machines: int) -> str:
