@@ -1,4 +1,4 @@
-"""Checkpoints that trainings write: who may be interrupted then, who is, and from where it goes on."""
+"""Checkpoints that trainings write: who gives way then, who does not, and what is kept."""
 
 from __future__ import annotations
 

@@ -195,8 +195,8 @@ class Checkpoints:
         return [folder.name for folder in self._runs()]
 
     def written(self, run: str) -> float:
-        """When the newest file that a run has kept was written, by the clock of its machine, and not
-        after it came here; 0 where it has kept none."""
+        """When the newest file that a run has kept was written, by its machine's clock, not after
+        it came here; 0 where it has kept none."""
         units = (self._root / _folder(run)).glob(f"*/{_MANIFEST}")
         return max((Kept(each.parent).written() for each in units), default=0.0)
 

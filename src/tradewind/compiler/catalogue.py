@@ -105,7 +105,8 @@ def each(machines: Sequence[Machine], classes: Iterable[str]) -> dict[str, int]:
     name is in its own: A100-80GB in nvidia-a100-80gb. Nothing where one of them is not sold."""
     found: dict[str, int] = {}
     for machine in machines:
-        for name, count in (machine.accelerators or {"cpu": machine.cpu}).items():
+        counts: Mapping[str, float] = machine.accelerators or {"cpu": machine.cpu}
+        for name, count in counts.items():
             one = round(machine.price / count)
             found[name] = min(found.get(name, one), one)
     priced = {"cpu": found.pop("cpu", 0)}

@@ -17,8 +17,8 @@ class PoolFacts:
     when and from where the price was taken. `zones` is in how many zones its machines are, `sizes`
     how large each is (empty: not told); `production`: what it cannot give is refused.
     `load`: its neighbours now (None: it does not tell). `standing` is what services hold of it,
-    which go on until they are stopped. `prices` are those of one core and of one device of each class
-    that it has, in nanodollars per hour (empty: not known, or there are none)."""
+    which go on until they are stopped. `prices` are those of one core and of one device of each
+    class that it has, in nanodollars per hour (empty: not known, or there are none)."""
 
     name: str
     engine: str

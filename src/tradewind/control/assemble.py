@@ -281,9 +281,7 @@ def _assembled(
         pulse=pulse,
         front=Front(store, blobs, road, stepper, loop, pulse, clock, kept),
         outlook=Outlook(places.machine, loop, foresight),
-        saves=Saves(
-            store, places.machine, loop, Path(layout.checkpoints), Checkpoints(folder)
-        ),
+        saves=Saves(store, places.machine, loop, Path(layout.checkpoints), Checkpoints(folder)),
         offers=Offers(store, road, stepper.machines, clock),
         shelf=Shelf(store, blobs, clock),
         services=Services(store),

@@ -103,8 +103,8 @@ class Quotas:
                            hint="delete these first")  # fmt: skip
 
     def check(self, name: str) -> None:
-        """Raises Refused for a queue in which nothing can wait. For one of which this server has not
-        heard it blocks on the store: another one may have applied it a moment ago."""
+        """Raises Refused for a queue in which nothing can wait. For one that this server does not
+        know it blocks on the store: another one may have applied it a moment ago."""
         specs = self.specs if name in {DEFAULT, *self.specs} else self._queues()
         below = sorted(spec.name for spec in specs.values() if spec.parent == name)
         where = Location(field="queue")

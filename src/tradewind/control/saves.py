@@ -1,4 +1,4 @@
-"""Which trainings have written a checkpoint, and when: the scheduler interrupts those who lose least.
+"""Which trainings have written a checkpoint, and when: whoever loses least makes room for others.
 
 A checkpoint is files, and nobody tells of them: their times are looked at. A file that has rested
 is whole.
@@ -52,9 +52,9 @@ class Saves:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Tell the scheduler what is new. Also has it decide again where anybody waits: whom one may
-        interrupt, and for whom room is kept, is another matter a while later, even if nothing
-        happens."""
+        """Tell the scheduler what is new. Also has it decide again where anybody waits: whom
+        one may interrupt, and for whom room is kept, changes with time, even if nothing happens.
+        """
         saved = await asyncio.to_thread(self._saved)
 
         def work() -> None:

@@ -149,8 +149,8 @@ class Answering(Cluster):
         if leaf is None or self._allowed(pool, waiting, leaf) is not None:
             return ""
         # Of several models that would do each is at its limit: the first one is named.
-        kinds = [frozenset({kind}) for kind in pool.nodes.kinds]
-        for parts in (waiting.parts, *(amounts.narrowed(waiting.parts, kind) for kind in kinds)):
+        models = [frozenset({model}) for model in pool.nodes.kinds]
+        for parts in (waiting.parts, *(amounts.narrowed(waiting.parts, each) for each in models)):
             wants = pool.wants(parts)
             if full := self.tree.full(leaf, wants):
                 break

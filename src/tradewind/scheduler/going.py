@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tradewind.scheduler.amounts import Parts, each
 from tradewind.scheduler.events import Waiting
 from tradewind.scheduler.held import PRECIOUS, Held
-from tradewind.scheduler.nodes import Ints, Mask, Nodes, Spot
+from tradewind.scheduler.nodes import Ints, Mask, Nodes
 from tradewind.scheduler.order import KNOWN, Shortest
 from tradewind.scheduler.queues import Branch, Queues
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tradewind.records.placements import Seat
+from tradewind.scheduler import amounts
 from tradewind.scheduler.amounts import (
     Amounts,
     Parts,
@@ -16,7 +17,6 @@ from tradewind.scheduler.amounts import (
     each,
     figure,
     free,
-    held,
     taken,
     whole,
     width,
@@ -32,8 +32,8 @@ Make = Callable[[Nodes], Placer]
 @dataclass(slots=True)
 class Pool:
     """`firm`: it will not have more than this. `most` is what may be held of it together, of what
-    its nodes have more (empty: all), `prices` those of a core and of devices. `going`: who holds a place. `kept`: for whom room is kept that
-    will be there, `shadow` when and where."""
+    its nodes have more (empty: all), `prices` those of a core and of devices. `going`: who holds a
+    place. `kept`: for whom room is kept that will be there, `shadow` when and where."""
 
     nodes: Nodes
     placer: Placer
@@ -100,7 +100,7 @@ class Pool:
         cores."""
         if not self.prices:
             return width(parts)
-        holds = held(parts, spots, self.nodes)
+        holds = amounts.held(parts, spots, self.nodes)
         return sum(self.prices.get(name, 0.0) * amount for name, amount in holds.items()) / WHOLE
 
     def room(self, ask: Ask) -> int:

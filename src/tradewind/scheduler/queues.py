@@ -39,9 +39,10 @@ class Queue:
 @dataclass(slots=True, eq=False)
 class Branch:
     """A queue, or a project in one (`project`: nothing is guaranteed to it, and nobody is below).
-    `cap` stands for a project in all queues, and has only a ceiling. `used` is what all below hold when those have gone who have been told to; `load` the same with
-    what those below keep for themselves, `now` that at this moment.
-    `known_share` is below zero where it has to be found again."""
+    `cap` stands for a project in all queues, and has only a ceiling. `used` is what all below hold
+    when those have gone who have been told to; `load` the same with what those below keep for
+    themselves, `now` that at this moment. `known_share` is below zero where it has to be
+    found again."""
 
     name: str
     parent: Branch | None

@@ -68,8 +68,9 @@ class History(RuleBasedStateMachine):
         self.going: dict[str, str] = {}
 
     @rule(run=st.sampled_from(RUNS), queue=st.sampled_from(sorted(GUARANTEED)),
-          project=st.sampled_from(["a", "b", "capped"]), count=st.integers(1, 2), keeps=st.booleans(),
-          priority=st.integers(0, 1), left=st.one_of(st.none(), st.floats(1, 100)))  # fmt: skip
+          project=st.sampled_from(["a", "b", "capped"]), count=st.integers(1, 2),
+          keeps=st.booleans(), priority=st.integers(0, 1),
+          left=st.one_of(st.none(), st.floats(1, 100)))  # fmt: skip
     def waits(self, run: str, count: int, **more: Any) -> None:
         if run in self.held or run in self.waiting:
             return
