@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from tradewind.control import bill, growth
 from tradewind.records.placements import Placement
 from tradewind.records.runs import Run
 from tradewind.records.tasks import Task
 from tradewind.scheduler import demand
 from tradewind.scheduler.events import Occupied, Waiting
-
-# What a run remembers of the work of earlier placements that it need not do again, in seconds.
-KEPT = "kept"
 
 
 def waiting(run: Run, pool: str, task: Task, priority: int) -> Waiting:
@@ -22,8 +20,9 @@ def waiting(run: Run, pool: str, task: Task, priority: int) -> Waiting:
         queue=run.queue,
         project=run.project,
         priority=priority,
-        left=expected(run),
+        left=bill.expected(run),
         stands=task.stands(),
+        grows=growth.most(run, task),
     )
 
 
@@ -32,19 +31,14 @@ def occupied(run: Run, placement: Placement, priority: int) -> Occupied:
     return Occupied(
         run=run.id,
         pool=placement.pool,
-        parts=demand.parts(placement.task.processes()),
+        parts=growth.parts(run, placement),
         began=placement.placed,
         queue=run.queue,
         project=run.project,
         priority=priority,
-        left=expected(run),
+        left=bill.expected(run),
+        grows=growth.most(run, placement.task),
+        grown=growth.grown(run, placement),
         stands=placement.task.stands(),
         seats=placement.seats,
     )
-
-
-def expected(run: Run) -> float | None:
-    """The seconds that it still needs by its plan, without what it has kept; None where nobody
-    knows."""
-    seconds = (run.plan.get("seconds") or {}).get("p50")
-    return None if seconds is None else max(0.0, seconds - run.memory.get(KEPT, 0.0))

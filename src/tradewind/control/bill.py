@@ -22,6 +22,9 @@ from tradewind.records.tasks import Resources, starting_width
 from tradewind.specs.common import Spec, Workload
 from tradewind.store.rows import Promise, Usage
 
+# What a run remembers of the work of earlier placements that it need not do again, in seconds.
+KEPT = "kept"
+
 
 def charge(draft: Draft, placement: Placement, pool: PoolFacts | None) -> None:
     """From the first unit's start to the placement's end: to wait for a start costs nothing."""
@@ -65,7 +68,7 @@ def accrued(run: Run, placement: Placement, pool: PoolFacts, until: float) -> in
 
 
 def width(run: Run, placement: Placement) -> int:
-    """How many items an array works on at once now."""
+    """How many items an array works on at once now, or how many processes make up a gang."""
     steps = _steps(run, placement)
     return int(steps[-1][1]) if steps else starting_width(placement.task.roles[0].shape)
 
@@ -74,6 +77,13 @@ def demand(run: Run, placement: Placement) -> Resources:
     """What a placement holds now."""
     steps = _steps(run, placement)
     return _of(placement, int(steps[-1][1])) if steps else placement.demand
+
+
+def widen(draft: Draft, placement: Placement, width: int) -> None:
+    """From now on it holds so many processes: the bill is by what was held."""
+    known = draft.run.memory.get("widths", {})
+    steps = [*known.get(placement.id, ()), [draft.now, width]]
+    draft.set(memory={**draft.run.memory, "widths": {**known, placement.id: steps}})
 
 
 def _steps(run: Run, placement: Placement) -> Sequence[Sequence[float]]:
@@ -108,6 +118,13 @@ def promise(draft: Draft, quote: Quote | None, plan: Plan | None, spec: Spec) ->
         seconds=seconds,
         price=price_limit,
     )
+
+
+def expected(run: Run) -> float | None:
+    """The seconds that it still needs by its plan, without what earlier placements have kept; None
+    where nobody knows."""
+    seconds = (run.plan.get("seconds") or {}).get("p50")
+    return None if seconds is None else max(0.0, seconds - run.memory.get(KEPT, 0.0))
 
 
 def promised(run: Run) -> bool:

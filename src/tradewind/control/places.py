@@ -53,7 +53,7 @@ class NoPlace(Exception):
 class Places:
     """One per server, which others reach at `url`. `facts` are of every pool of which anything is
     known; `leases` and `engines` of those served here; `specs` of all that were applied but this
-    machine's. Changed between two passes of the loop only."""
+    machine's; `priority` tells that of a run. Changed between two passes of the loop only."""
 
     store: Store
     clock: Clock

@@ -28,6 +28,7 @@ from tradewind.control import (
     bill,
     explain,
     family,
+    growth,
     late,
     lessons,
     places,
@@ -63,8 +64,7 @@ from tradewind.records.steering import (
     View,
     WakeAt,
 )
-from tradewind.records.tasks import Lot, Restart, Stop, Task
-from tradewind.scheduler import demand
+from tradewind.records.tasks import Restart, Stop, Task
 from tradewind.scheduler.answers import Answering
 from tradewind.scheduler.events import Reject, Released, Widened
 from tradewind.specs import KINDS, from_document, to_document
@@ -438,8 +438,8 @@ class Road:
         """What the newest placement's state means for the run, before the kind decides."""
         if placement.state in PLACEMENT_ENDED:
             if kept := self.machine.kept(draft.run.id):
-                kept += draft.run.memory.get(asking.KEPT, 0.0)
-                draft.set(memory={**draft.run.memory, asking.KEPT: kept})
+                kept += draft.run.memory.get(bill.KEPT, 0.0)
+                draft.set(memory={**draft.run.memory, bill.KEPT: kept})
             ended = placement.state in (PlacementState.SUCCEEDED, PlacementState.FAILED)
             self.machine.feed([Released(run=draft.run.id, ended=ended)])
             bill.charge(draft, placement, self.places.facts.get(placement.pool))
@@ -456,6 +456,8 @@ class Road:
             if draft.run.state is RunState.PLACED:
                 draft.move(RunState.RUNNING)
             draft.set(started=draft.run.started or placement.started)
+            if width := growth.follow(draft, view, placement, self.machine):
+                self.actions.append(ResizePlacement(placement, width))
             self._keep(draft, view, placement)
         elif placement.state is PlacementState.PLACED:
             # A server that died after the write and before the launch left it so.
@@ -469,8 +471,6 @@ class Road:
         pool = self.places.facts.get(placement.pool)
         if pool is None or not (family.budget(draft.run) or draft.run.spec.get("performance")):
             return
-        if bill.demand(draft.run, placement) != placement.demand:
-            self._widen(placement, bill.width(draft.run, placement))  # also after a restart
         try:
             room = partial(self.machine.room, pool.name)
             said = partial(self.store.reports.progress, draft.run.id)
@@ -482,13 +482,9 @@ class Road:
             return
         if wider is not None:
             promise.widened(draft, wider)
-            self._widen(placement, wider.width)
+            parts = growth.parts(draft.run, placement)
+            self.machine.feed([Widened(run=placement.run, parts=parts)])
             self.actions.append(ResizePlacement(placement, wider.width))
-
-    def _widen(self, placement: Placement, width: int) -> None:
-        """It holds places for so many processes from now on."""
-        each = Lot(each=placement.task.roles[0].resources, count=width)
-        self.machine.feed([Widened(run=placement.run, parts=demand.parts([each]))])
 
     def _carry_out(self, draft: Draft, view: View, decision: Decision) -> None:
         match decision:

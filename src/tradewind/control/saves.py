@@ -52,16 +52,14 @@ class Saves:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Tell the scheduler what is new. Also has it decide again where anybody waits: whom
-        one may interrupt, and for whom room is kept, changes with time, even if nothing happens.
-        """
+        """Tell the scheduler what is new, and have it decide again where anybody waits."""
         saved = await asyncio.to_thread(self._saved)
 
         def work() -> None:
             self.machine.feed([Saved(run=run, at=at) for run, at in saved.items()], self.loop.now())
             self.store.runs.poke([*self.machine.line.waiting, *self.machine.due][:1])
 
-        if saved or self.machine.line.waiting or self.machine.due:
+        if saved:
             await self.loop.between(work, look=False)
 
     def _saved(self) -> dict[str, float]:

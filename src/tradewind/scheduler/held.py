@@ -18,9 +18,11 @@ PRECIOUS = 1e18
 class Held:
     """A run that has a place. `asked` is what it waited with, `began` when it got its place,
     `amounts` what it holds of its queues, `by` the run that gets the place next. `seats` are its
-    places by name while its pool, or all that is in it, is not there. `saved` is until when its
-    work here is not lost (endlessly long ago: none), `worth` the price of what it holds, or where
-    prices are not known its devices."""
+    places by name while its pool, or all that is in it, is not there. `of`: it is a process by
+    which that run has grown, and is given back to whoever wants it; else `grown` are those by which
+    it has, `resized` when it last has. `saved` is until when its work here is not lost (endlessly
+    long ago: none), `worth` the price of what it holds, or where prices are not known its
+    devices."""
 
     asked: Waiting
     spots: tuple[Spot, ...]
@@ -28,6 +30,9 @@ class Held:
     amounts: Amounts
     by: str = ""
     seats: tuple[Seat, ...] = ()
+    of: str = ""
+    grown: list[str] = field(default_factory=list)
+    resized: float = 0.0
     saved: float = -math.inf
     worth: float = 0.0
 
