@@ -104,13 +104,6 @@ def each(parts: Parts) -> Iterable[Ask]:
             yield ask
 
 
-def width(parts: Parts) -> float:
-    """So many devices, or without any so many cores."""
-    milli = sum(ask.milli * count for ask, count in parts)
-    cpu = sum(ask.cpu * count for ask, count in parts)
-    return (milli or cpu) / WHOLE
-
-
 def words(name: str, amount: int) -> str:
     """For people: 1.5 CPU, 4.0 GiB of memory, 0.5 a100."""
     unit = {CPU: "CPU", MEMORY: "of memory"}.get(name, name)

@@ -166,7 +166,7 @@ class Books:
             self._elastic[held.asked.run] = None
         pool = self.pools.get(held.asked.pool)
         if pool is not None:
-            held.worth = pool.worth(held.asked.parts, held.spots)
+            held.worth = pool.worth(held.asked, held.spots)
             pool.going.add(held)
 
     def _mark(self, held: Held, leaving: bool) -> None:

@@ -363,5 +363,5 @@ class Cluster(Books):
             return 0.0
         most = max(math.inf if left is None else left for left in lefts)
         lost = sum(held.unsaved(self.now) for held in going)
-        worth = pool.worth(waiting.parts, found.spots)
+        worth = pool.worth(waiting, found.spots)
         return self.now + most * LATE if most * worth < lost else 0.0

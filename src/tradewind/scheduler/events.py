@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tradewind.records.placements import Seat
-from tradewind.scheduler.amounts import Parts, width
-from tradewind.scheduler.nodes import Node, Spot
+from tradewind.scheduler.amounts import Parts
+from tradewind.scheduler.nodes import WHOLE, Node, Spot
 from tradewind.scheduler.queues import DEFAULT, Queue
 
 
@@ -67,7 +67,9 @@ class Waiting:
 
     def __post_init__(self) -> None:
         """`width` is devices, or without any cores."""
-        object.__setattr__(self, "width", width(self.parts))
+        milli = sum(ask.milli * count for ask, count in self.parts)
+        cpu = sum(ask.cpu * count for ask, count in self.parts)
+        object.__setattr__(self, "width", (milli or cpu) / WHOLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,9 +101,10 @@ class Going:
     def add(self, held: Held) -> None:
         """It holds a place from now on."""
         asked, spots, began = held.asked, held.spots, held.began
+        saved = np.inf if asked.keeps else held.saved
         slot = self.runs.take(
-            not held.by, np.inf if asked.keeps else held.saved, asked.stands,
-            asked.keeps and asked.left is None and not held.of,
+            not held.by, saved, asked.stands,
+            saved > -np.inf and asked.left is None and not held.of,
             self.number(asked.queue, asked.project), self.number(asked.queue),
             -float(asked.priority), began, asked.width, asked.width**KNOWN, asked.left or 0.0,
             asked.attained, asked.restart, asked.restart * asked.width,

@@ -19,9 +19,9 @@ from tradewind.scheduler.amounts import (
     free,
     taken,
     whole,
-    width,
     words,
 )
+from tradewind.scheduler.events import Waiting
 from tradewind.scheduler.going import Going, Shadow
 from tradewind.scheduler.nodes import WHOLE, Ask, Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.rows import KEPT, FirstFit, Placer
@@ -95,12 +95,12 @@ class Pool:
         """What is asked for, as far as it is known of which model."""
         return asked(parts, self.nodes.kinds)[0]
 
-    def worth(self, parts: Parts, spots: Sequence[Spot]) -> float:
+    def worth(self, asked: Waiting, spots: Sequence[Spot]) -> float:
         """The price of what is held there; where prices are not known, devices, or without any
         cores."""
         if not self.prices:
-            return width(parts)
-        holds = amounts.held(parts, spots, self.nodes)
+            return asked.width
+        holds = amounts.held(asked.parts, spots, self.nodes)
         return sum(self.prices.get(name, 0.0) * amount for name, amount in holds.items()) / WHOLE
 
     def room(self, ask: Ask) -> int:
