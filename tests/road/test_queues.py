@@ -198,10 +198,10 @@ class Busy:
 @in_town
 async def test_estimates_are_close_after_a_while_and_hold_also_after_a_start(town: Town) -> None:
     busy = Busy(town)
-    first = await busy.go_on(100)
+    first = await busy.go_on(70)
     await town.down()
     await town.up()
-    later = await busy.go_on(100)
+    later = await busy.go_on(60)
 
     def wide(spans: list[tuple[float, float, float]]) -> float:
         return statistics.median((high + 1) / (low + 1) for low, high, _ in spans)

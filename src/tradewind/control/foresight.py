@@ -6,6 +6,7 @@ The passes of the loop only note it down: whoever estimates takes the notes in, 
 from __future__ import annotations
 
 import random
+import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ KEEPS = 20
 @dataclass(slots=True)
 class Foresight:
     """One per server, which started at `since`. What it learns is kept in the settings under `key`.
-    `comes` and `starts` are for the passes of the loop, all else for one that asks at a time."""
+    `comes`, `starts` and `gone` are for the thread of the passes, all else for those that ask."""
 
     settings: Settings
     key: str
@@ -33,6 +34,8 @@ class Foresight:
     _started: deque[tuple[str, float]] = field(default_factory=deque)
     _open: set[str] = field(default_factory=set)
     _learned: int = 0
+    # Who hangs up while it is answered does not end the thread that answers.
+    _one: threading.Lock = field(default_factory=threading.Lock)
     # Whom it asks about unasked is left to chance, so that it is no matter of what it would say.
     _chance: random.Random = field(default_factory=lambda: random.Random(0))
 
@@ -58,10 +61,15 @@ class Foresight:
 
     def gone(self, machine: Answering) -> list[str]:
         """Those that were estimated and will not start; between two passes."""
-        return [run for run in self._open if machine.asked(run) is None and not machine.holds(run)]
+        known = [*self._open]  # at once: another thread may add to it
+        return [run for run in known if machine.asked(run) is None and not machine.holds(run)]
 
     def learn(self, gone: list[str]) -> None:
-        """Take the notes in, up to the moment at which these had `gone`."""
+        """Take the notes in, up to the moment at which these had `gone`. Blocks on the store."""
+        with self._one:
+            self._take(gone)
+
+    def _take(self, gone: list[str]) -> None:
         while self._came:
             at, waiting = self._came.popleft()
             self.forecast.came(waiting, at)
@@ -78,10 +86,11 @@ class Foresight:
 
     def ask(self, twin: Answering, run: str) -> Estimate | None:
         """When it starts; held against what becomes of it."""
-        estimate = self.forecast.ask(twin, run)
-        if estimate is not None:
-            self.forecast.expect(estimate)
-            self._open.add(run)
+        with self._one:
+            estimate = self.forecast.ask(twin, run)
+            if estimate is not None:
+                self.forecast.expect(estimate)
+                self._open.add(run)
         return estimate
 
     def one(self, twin: Answering) -> str:
