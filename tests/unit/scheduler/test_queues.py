@@ -136,7 +136,7 @@ class History(RuleBasedStateMachine):
         used = self.used()
         assert used.total() <= 12 and used["vision"] <= 8, "over a limit"
         assert used.total() - used["speech"] <= 10, "what is not lent was taken"
-        assert self.capped() <= CAPPED, "over what a project may hold"
+        assert self.capped(grown=True) <= CAPPED, "over what a project may hold"
 
     def resize(self, told: Resize) -> None:
         assert 0 <= told.grown <= self.held[told.run].grows and told.run not in self.going
@@ -153,8 +153,9 @@ class History(RuleBasedStateMachine):
             found[asked.queue] += self.count(asked) + grown * self.grown[run]
         return found
 
-    def capped(self) -> int:
-        return sum(self.count(each) for each in self.held.values() if each.project == "capped")
+    def capped(self, grown: bool = False) -> int:
+        mine = [run for run, asked in self.held.items() if asked.project == "capped"]
+        return sum(self.count(self.held[run]) + grown * self.grown[run] for run in mine)
 
     @staticmethod
     def count(asked: Waiting) -> int:
