@@ -22,7 +22,7 @@ from tradewind.base.clock import Clock, SystemClock
 from tradewind.base.ids import digest_json, new_id
 from tradewind.blobs.base import Blobs
 from tradewind.blobs.folder import FolderBlobs
-from tradewind.control import keys, pools
+from tradewind.control import devices, keys, pools
 from tradewind.control.beside import Beside
 from tradewind.control.connect import Connections
 from tradewind.control.front import Front
@@ -45,7 +45,7 @@ from tradewind.engines.desk import Desk
 from tradewind.engines.local import reading
 from tradewind.scheduler.answers import Answering
 from tradewind.scheduler.rows import FirstFit
-from tradewind.specs import PoolSpec, QueueSpec, from_document
+from tradewind.specs import DeviceSpec, PoolSpec, QueueSpec, from_document
 from tradewind.store import open as open_store
 from tradewind.store.base import Store
 from tradewind.supervisor.layout import Layout
@@ -136,6 +136,8 @@ class Assembly:
             answers = await asyncio.to_thread(store)
         if queues:
             await self.loop.between(self.quotas.load)
+        if any(isinstance(spec, DeviceSpec) for spec in specs):
+            await self.connections.recount()
         return answers
 
     async def delete(self, project: str, kind: str, name: str) -> dict[str, Any]:
@@ -148,7 +150,10 @@ class Assembly:
             await self.loop.between(self.quotas.load)
             return gone
         if kind != "pool":
-            return await asyncio.to_thread(delete)
+            gone = await asyncio.to_thread(delete)
+            if kind == "device":
+                await self.connections.recount()
+            return gone
         await asyncio.to_thread(self.shelf.spec, project, kind, name, 0)
         async with self.connections.deleting(name):
             return await asyncio.to_thread(delete)
@@ -219,6 +224,7 @@ def _assembled(
                 python=settings.python,
                 url=settings.url,
                 desk=desk,
+                classes=partial(devices.known, store),
             )
         )
 

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 
 from tradewind.base.errors import Bug, Conflict, Refused, TradewindError, TryAgain, Unreachable
 from tradewind.base.ids import digest_json
-from tradewind.compiler.facts import Machine
-from tradewind.control import pools, report
+from tradewind.compiler.facts import Machine, PoolFacts
+from tradewind.control import devices, pools, report
 from tradewind.control.leases import Leases
 from tradewind.control.places import Places, said
 from tradewind.control.pools import LOCAL, Maker
 from tradewind.control.step import LEASE_SECONDS, Loop
-from tradewind.engines.base import Capacity, Elsewhere, Engine, NoSuchPlace
+from tradewind.engines.base import Capacity, Elsewhere, Engine, NoSuchPlace, Showing
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Resources
 from tradewind.scheduler.events import PoolGone
@@ -106,8 +106,19 @@ class Connections:
             )
         places.leases[LOCAL] = number
         places.engines[LOCAL] = self.make(spec)
-        places.facts[LOCAL] = pools.facts(spec, pools.this_machine(), self.machines)
+        places.facts[LOCAL] = self._here(spec, places.engines[LOCAL])
         places.machine.feed([places.event(LOCAL)])
+
+    def _here(self, spec: PoolSpec, engine: Engine) -> PoolFacts:
+        """This machine as its spec says it is; its engine learns which devices it has. Blocks on
+        the store and the devices' driver."""
+        classes = devices.known(self.places.store)
+        found = devices.found(classes)
+        machine = pools.this_machine(devices.counted(found))
+        facts = pools.facts(spec, machine, self.machines)
+        if isinstance(engine, Showing):
+            engine.has(devices.laid(facts.capacity.accelerators, found, classes))
+        return facts
 
     # --- in the background -------------------------------------------------------------------
 
@@ -409,13 +420,20 @@ class Connections:
             else:
                 await self._forget(pool)
 
+    async def recount(self) -> None:
+        """Other classes of devices are known from now on: count what pools have anew."""
+        await self.relocal()
+        self._counted.clear()
+        self._told.set()
+
     async def relocal(self) -> None:
         """What was applied about this machine holds from now on: for quotes, bills, placing."""
         places = self.places
         if self.local is None:
             return
         stored = await asyncio.to_thread(pools.applied, places.store)
-        facts = pools.facts(stored.get(LOCAL, self.local), pools.this_machine(), self.machines)
+        spec = stored.get(LOCAL, self.local)
+        facts = await asyncio.to_thread(self._here, spec, places.engines[LOCAL])
 
         def change() -> None:
             places.facts[LOCAL] = facts
@@ -455,7 +473,7 @@ def _declared(spec: PoolSpec) -> Capacity:
     whole = Resources(
         cpu=spec.capacity.cpu,
         memory=spec.capacity.memory or 0,
-        accelerators=dict(spec.capacity.accelerators),
+        accelerators=pools.whole(spec.capacity),
     )
     return Capacity(total=whole, largest=whole, machines=1)
 
