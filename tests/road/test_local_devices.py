@@ -75,7 +75,7 @@ def test_a_class_that_a_file_adds_is_shared_out_billed_and_simulated(home: Home)
 
     def asking(name: str, part: object) -> Any:
         resources = {"cpu": 0.25, "accelerators": {"cpu-slice": part}}
-        return tw.function(shown, name=name, resources=resources, cache=False).run()
+        return tw.function(name=name, resources=resources, cache=False)(shown).run()
 
     runs = [asking("most", 0.6), asking("as-much", 0.6), asking("quarter", "2GiB")]
     told = [run.result() for run in runs]

@@ -128,6 +128,7 @@ class Assembly:
             self.connections.check(spec)
         queues = [spec for spec in specs if isinstance(spec, QueueSpec)]
         self.quotas.may(queues)
+        await asyncio.to_thread(devices.check, specs, self.store)
         store = partial(self.shelf.apply, documents, user, dry_run)
         if dry_run or not (found or queues):
             return await asyncio.to_thread(store)

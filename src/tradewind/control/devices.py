@@ -17,11 +17,11 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from tradewind.base.errors import Location, Refused
+from tradewind.base.errors import Conflict, Location, Refused
 from tradewind.base.units import format_bytes, parse_bytes
 from tradewind.records.devices import Device
 from tradewind.scheduler.nodes import WHOLE
-from tradewind.specs import DeviceSpec, from_document, parse_yaml
+from tradewind.specs import DeviceSpec, Spec, from_document, parse_yaml
 from tradewind.store.base import Store
 
 log = logging.getLogger("tradewind.control")
@@ -46,7 +46,18 @@ def known(store: Store) -> Classes:
     return {**shipped(), **_named(applied)}
 
 
-def _named(specs: Iterable[object]) -> Classes:
+def check(specs: Iterable[Spec], store: Store) -> None:
+    """Raise Conflict for a class that another project has applied: they hold for all of them."""
+    wanted = {spec.name: spec.project for spec in specs if isinstance(spec, DeviceSpec)}
+    for each in store.revisions.newest(kind="device") if wanted else ():
+        if wanted.get(each.name, each.project) != each.project:
+            raise Conflict(
+                f"there is a class of devices {each.name!r} in project {each.project!r}",
+                hint="classes of all projects stand beside each other: choose another name",
+            )
+
+
+def _named(specs: Iterable[Spec]) -> Classes:
     return {spec.name: spec for spec in specs if isinstance(spec, DeviceSpec)}
 
 

@@ -33,8 +33,11 @@ def resources(spec: Workload, cpu: float) -> Resources:
 
 
 def _devices(pin: specs.Resources) -> dict[str, int | float]:
-    """What it asks for by memory has become a part of a device when it was pinned."""
-    return {n: count for n, count in pin.accelerators.items() if not isinstance(count, str)}
+    found: dict[str, int | float] = {}
+    for name, count in pin.accelerators.items():
+        assert not isinstance(count, str), "what is asked for by memory is a share once pinned"
+        found[name] = count
+    return found
 
 
 def free(spec: Workload) -> bool:

@@ -52,7 +52,7 @@ def test_a_class_that_nobody_has_is_refused_with_what_there_is() -> None:
     bare = replace(POOL, capacity=Resources(cpu=4.0), largest=Resources(cpu=4.0))
     with pytest.raises(Refused, match="pool 'box' does not have devices of class 'a100'"):
         ask(option("a100", 1), (), bare)
-    with pytest.raises(Refused, match="needs 3 a100|3 a100 at the same time") as error:
+    with pytest.raises(Refused, match="3 a100 at the same time"):
         ask(option("a100", 3), (), POOL)
 
 

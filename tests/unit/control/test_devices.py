@@ -1,4 +1,4 @@
-"""Which devices there are: classes that come along and that are applied, and what a driver tells."""
+"""Which devices there are: classes that come along or are applied, what a driver tells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tradewind import store
 from tradewind.base.clock import SystemClock
-from tradewind.base.errors import Refused
+from tradewind.base.errors import Conflict, Refused
 from tradewind.control import devices
 from tradewind.records.devices import Device
 from tradewind.specs import DeviceSpec, digest, to_document
@@ -71,6 +71,13 @@ def test_memory_that_no_device_of_the_class_has_is_refused_where_it_stands(known
     with pytest.raises(Refused, match="how much memory a device of class 'tpu'") as error:
         devices.shared(tpu, known)
     assert "a100 (40 GiB)" in error.value.hint and "nvidia-l4" in error.value.hint
+
+
+def test_a_class_of_another_project_is_not_changed(known: Store) -> None:
+    devices.check([A100.model_copy(update={"memory": GIB})], known)
+    devices.check([A100.model_copy(update={"name": "b", "project": "other"})], known)
+    with pytest.raises(Conflict, match="class of devices 'a100' in project 'default'"):
+        devices.check([A100.model_copy(update={"project": "other"})], known)
 
 
 def test_devices_are_found_where_the_driver_tells_of_them(

@@ -13,7 +13,11 @@ WORKLOAD: dict[str, Any] = {
     "availability": "region",
     "consistency": "soft",
     "dependencies": ["numpy>=2,<3", "pandas[parquet]==2.2.*", "x @ https://e.org/x.whl"],
-    "resources": {"cpu": 1.5, "memory": "4GiB", "accelerators": {"nvidia-l4": 1, "nvidia-t4": 0.25}},
+    "resources": {
+        "cpu": 1.5,
+        "memory": "4GiB",
+        "accelerators": {"nvidia-l4": 1, "nvidia-t4": 0.25},
+    },
     "value": "$5",
     "timeout": "250ms",
     "retries": {"max": 3, "backoff": "5s", "factor": 1.5},

@@ -74,5 +74,5 @@ def test_a_part_is_one_of_what_the_plugin_gives_away() -> None:
 
 @pytest.mark.parametrize("name", ["l4", "nvidia.com/gpu"])
 def test_a_part_of_what_nobody_shares_is_never_sent(name: str) -> None:
-    with pytest.raises(Refused, match="away whole, not 0.5 of one"):
+    with pytest.raises(Refused, match=r"away whole, not 0\.5 of one"):
         pod({name: 0.5})
