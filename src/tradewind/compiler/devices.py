@@ -55,8 +55,8 @@ def _unshared(name: str, count: float, pool: PoolFacts, where: Location) -> Refu
             where=where,
         )
     return Refused(
-        f"pool {pool.name!r} gives away a {parts}th of a device of class {name!r} to a process, "
-        f"not {count:g}",
+        f"pool {pool.name!r} gives devices of class {name!r} away in {parts} parts, one to a "
+        f"process, not {count:g} of one",
         hint=f"ask for {int(1000 / parts) / 1000:g}, or name another pool",
         where=where,
     )

@@ -130,14 +130,15 @@ class Assembly:
         self.quotas.may(queues)
         await asyncio.to_thread(devices.check, specs, self.store)
         store = partial(self.shelf.apply, documents, user, dry_run)
-        if dry_run or not (found or queues):
+        classes = any(isinstance(spec, DeviceSpec) for spec in specs)
+        if dry_run or not (found or queues or classes):
             return await asyncio.to_thread(store)
         await asyncio.to_thread(self.shelf.apply, documents, user, True)  # all valid before any
         async with self.connections.changing(found):
             answers = await asyncio.to_thread(store)
         if queues:
             await self.loop.between(self.quotas.load)
-        if any(isinstance(spec, DeviceSpec) for spec in specs):
+        if classes:
             await self.connections.recount()
         return answers
 

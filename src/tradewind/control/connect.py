@@ -424,7 +424,8 @@ class Connections:
         """Other classes of devices are known from now on: count what pools have anew."""
         await self.relocal()
         self._counted.clear()
-        self._told.set()
+        served = [name for name in self.places.leases if name not in self.places.troubles]
+        await asyncio.gather(*map(self._visit, served))
 
     async def relocal(self) -> None:
         """What was applied about this machine holds from now on: for quotes, bills, placing."""

@@ -59,8 +59,8 @@ def test_a_class_that_nobody_has_is_refused_with_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("name", "count", "said", "hint"),
     [("a100", 0.5, "away whole, not 0.5 of one", "`parts`"),
-     ("l4", 0.5, "a 4th of a device of class 'l4' to a process, not 0.5", "ask for 0.25"),
-     ("l4", 1, "a 4th of a device of class 'l4' to a process, not 1", "ask for 0.25")],
+     ("l4", 0.5, "class 'l4' away in 4 parts, one to a process, not 0.5 of one", "ask for 0.25"),
+     ("l4", 1, "class 'l4' away in 4 parts, one to a process, not 1 of one", "ask for 0.25")],
 )  # fmt: skip
 def test_a_part_that_no_pool_gives_is_refused_and_says_who_can_change_that(
     name: str, count: float, said: str, hint: str
