@@ -115,7 +115,7 @@ class Connections:
         classes = devices.known(self.places.store)
         found = devices.found(classes)
         machine = pools.this_machine(devices.counted(found))
-        facts = pools.facts(spec, machine, self.machines)
+        facts = pools.facts(spec, machine, self.machines, classes)
         if isinstance(engine, Showing):
             engine.has(devices.laid(facts.capacity.accelerators, found, classes))
         return facts
@@ -265,7 +265,8 @@ class Connections:
         """Put a pool to work, or to work with what it holds now."""
         spec, places = ready.spec, self.places
         name = spec.name
-        facts = pools.facts(spec, ready.found, self.machines)
+        classes = await asyncio.to_thread(devices.known, places.store)
+        facts = pools.facts(spec, ready.found, self.machines, classes)
         environment = self._environment(ready.engine)
         fresh = places.engines.get(name) is not ready.engine or name in places.troubles
         self._counted[name] = places.clock.monotonic()

@@ -18,6 +18,7 @@ from tradewind import specs
 from tradewind.base.errors import Refused, UserError, missing_extra
 from tradewind.compiler import catalogue
 from tradewind.compiler.facts import Machine, PoolFacts
+from tradewind.control.devices import Classes
 from tradewind.engines.base import Capacity, Engine, Place
 from tradewind.records import codec
 from tradewind.records.tasks import Resources
@@ -114,11 +115,16 @@ def this_machine(devices: Mapping[str, int | float]) -> Capacity:
     return Capacity(total=whole, largest=whole, machines=1)
 
 
-def facts(spec: PoolSpec, found: Capacity, machines: Sequence[Machine]) -> PoolFacts:
+def facts(
+    spec: PoolSpec, found: Capacity, machines: Sequence[Machine], classes: Classes
+) -> PoolFacts:
     """A pool as its spec says it is; what that leaves out is what was found. Without a price, each
     of its machines costs what the catalogue's machine most like the largest costs."""
     largest = found.largest
-    twin = catalogue.like(machines, largest.cpu, largest.memory)
+    said = whole(spec.capacity) if spec.capacity is not None and spec.engine == LOCAL else {}
+    has = (said or largest.accelerators).items()
+    sold = {classes[n].sold_as: count for n, count in has if n in classes and classes[n].sold_as}
+    twin = catalogue.like(machines, largest.cpu, largest.memory, sold)
     pool = PoolFacts(
         name=spec.name,
         engine=spec.engine,

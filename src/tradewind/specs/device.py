@@ -34,6 +34,11 @@ class DeviceSpec(Spec):
         default="CUDA_VISIBLE_DEVICES",
         description="The environment variable that says which of them a process sees.",
     )
+    sold_as: Text = Field(
+        default="",
+        description="What the price catalogue calls them: L4. A pool with them that says no price "
+        "costs what machines with them cost there.",
+    )
     resource: Text = Field(
         default="",
         description="What Kubernetes calls them: nvidia.com/gpu. Left out: no cluster has them.",

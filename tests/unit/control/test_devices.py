@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from hypothesis import strategies as st
 from tradewind import store
 from tradewind.base.clock import SystemClock
 from tradewind.base.errors import Conflict, Refused
-from tradewind.control import devices
+from tradewind.compiler import catalogue
+from tradewind.control import devices, pools
+from tradewind.engines.base import Capacity
 from tradewind.records.devices import Device
-from tradewind.specs import DeviceSpec, digest, to_document
+from tradewind.records.tasks import Resources
+from tradewind.specs import DeviceSpec, PoolSpec, digest, to_document
 from tradewind.specs.fields import bytes_text
 from tradewind.store.base import Store
 
@@ -136,3 +140,19 @@ def test_the_classes_that_come_along_are_told_apart_by_what_drivers_call_them(
         [one] = devices.found(devices.shipped())
         assert one.of == of
     assert set(names.values()) == set(devices.shipped())
+
+
+def test_a_machine_with_devices_costs_what_such_machines_cost() -> None:
+    text = resources.files("tradewind.compiler").joinpath("prices.csv").read_text("utf-8")
+    machines = catalogue.parse(text)
+    bare = Capacity(total=Resources(cpu=2.0), largest=Resources(cpu=2.0), machines=1)
+    has = Resources(cpu=2.0, accelerators={"nvidia-l4": 1})
+    found = Capacity(total=has, largest=has, machines=1)
+    local, classes = PoolSpec(name="local"), devices.shipped()
+    plain = pools.facts(local, bare, machines, classes)
+    priced = pools.facts(local, found, machines, classes)
+    assert priced.price > plain.price and "g2-standard-4" in priced.as_of
+    said = PoolSpec(name="local", capacity={"accelerators": {"nvidia-l4": 4}})
+    assert pools.facts(said, bare, machines, classes).price > 2 * priced.price
+    strange = PoolSpec(name="local", capacity={"accelerators": {"nobody-sells": 4}})
+    assert pools.facts(strange, bare, machines, classes).price == plain.price

@@ -165,6 +165,7 @@ FULL: list[dict[str, Any]] = [
         "memory": "23034MiB",
         "found": ["NVIDIA L4*"],
         "shown_by": "ROCR_VISIBLE_DEVICES",
+        "sold_as": "L4",
         "resource": "nvidia.com/gpu",
         "nodes": {"nvidia.com/gpu.product": "NVIDIA-L4"},
         "parts": 4,
