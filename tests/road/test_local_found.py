@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tradewind as tw
-from tests.road.home import Home, home_in
+from tests.road.home import Home, home_in, until
 
 pytestmark = pytest.mark.xdist_group("local-found")
 
@@ -22,6 +22,11 @@ kind: device
 name: rtx
 memory: 24GB
 found: "*RTX 40*"
+"""
+LESS = """
+kind: pool
+name: local
+capacity: {accelerators: {rtx: 1}}
 """
 
 
@@ -75,5 +80,20 @@ def test_what_is_there_is_found_and_shown_to_who_holds_it(home: Home, tmp_path: 
     assert held(rtx=1) == {"CUDA_VISIBLE_DEVICES": "GPU-22"}
     both = held(**{"nvidia-l4": 1, "rtx": 1})["CUDA_VISIBLE_DEVICES"].split(",")
     assert sorted(both) == ["GPU-11", "GPU-22"]
+
+    @tw.function(resources={"cpu": 0.5, "accelerators": {"rtx": 0.5}}, cache=False)
+    def holds() -> str:
+        import time
+
+        time.sleep(30.0)
+        return ""
+
+    run = holds.run()
+    until(lambda: home.json("get", "pools")[0]["used"]["accelerators"] == {"rtx": 0.5})
+    for words in (["delete", "device/rtx"], ["apply", home.write({"l.yaml": LESS}) / "l.yaml"]):
+        said = home.tw(*words)
+        assert said.status != 0 and f"run {run.id} holds a device" in said.err, said.err
+    home.good("apply", "more.yaml")
+    home.good("stop", run.id, "--wait")
     home.good("delete", "device/rtx")
     assert devices(home) == {"nvidia-l4": 1, "nvidia-geforce-rtx-4090": 1}

@@ -133,6 +133,8 @@ class Assembly:
         classes = any(isinstance(spec, DeviceSpec) for spec in specs)
         if dry_run or not (found or queues or classes):
             return await asyncio.to_thread(store)
+        if classes or found:
+            await self.connections.check_held(specs)
         await asyncio.to_thread(self.shelf.apply, documents, user, True)  # all valid before any
         async with self.connections.changing(found):
             answers = await asyncio.to_thread(store)
@@ -151,6 +153,8 @@ class Assembly:
             gone = await asyncio.to_thread(delete)
             await self.loop.between(self.quotas.load)
             return gone
+        if kind == "device":
+            await self.connections.check_held([], name)
         if kind != "pool":
             gone = await asyncio.to_thread(delete)
             if kind == "device":

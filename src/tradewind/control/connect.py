@@ -25,10 +25,11 @@ from tradewind.control.places import Places, said
 from tradewind.control.pools import LOCAL, Maker
 from tradewind.control.step import LEASE_SECONDS, Loop
 from tradewind.engines.base import Capacity, Elsewhere, Engine, NoSuchPlace, Showing
+from tradewind.records.devices import Device
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Resources
 from tradewind.scheduler.events import PoolGone
-from tradewind.specs import PoolSpec
+from tradewind.specs import PoolSpec, Spec
 
 log = logging.getLogger("tradewind.control")
 
@@ -72,6 +73,7 @@ class Connections:
     _failed: dict[str, float] = field(default_factory=dict)
     _tried: dict[str, float] = field(default_factory=dict)
     _ailing: dict[str, TradewindError] = field(default_factory=dict)
+    _laid: tuple[Device, ...] = ()
     _told: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -112,13 +114,18 @@ class Connections:
     def _here(self, spec: PoolSpec, engine: Engine) -> PoolFacts:
         """This machine as its spec says it is; its engine learns which devices it has. Blocks on
         the store and the devices' driver."""
-        classes = devices.known(self.places.store)
+        facts, self._laid = self._as_said(spec, devices.known(self.places.store))
+        if isinstance(engine, Showing):
+            engine.has(self._laid)
+        return facts
+
+    def _as_said(
+        self, spec: PoolSpec, classes: devices.Classes
+    ) -> tuple[PoolFacts, tuple[Device, ...]]:
         found = devices.found(classes)
         machine = pools.this_machine(devices.counted(found))
         facts = pools.facts(spec, machine, self.machines, classes)
-        if isinstance(engine, Showing):
-            engine.has(devices.laid(facts.capacity.accelerators, found, classes))
-        return facts
+        return facts, devices.laid(facts.capacity.accelerators, found, classes)
 
     # --- in the background -------------------------------------------------------------------
 
@@ -339,6 +346,29 @@ class Connections:
                 "this server runs no tasks on its own machine",
                 hint="it was started with --no-local",
             )
+
+    async def check_held(self, specs: Sequence[Spec], gone: str = "") -> None:
+        """Raise Conflict where runs hold devices of this machine that would be others, or of
+        another class, with these specs; or without the class that is `gone`."""
+        machine = self.places.machine
+        seats = {run: machine.seats(run) for run in machine.holders(LOCAL)}
+        held = {n: run for run, each in seats.items() for seat in each for n in seat.devices}
+        if self.local is None or not held:
+            return
+        then = await asyncio.to_thread(self._then, self.local, specs, gone)
+        for number, run in sorted(held.items()):
+            now, after = self._laid[number : number + 1], then[number : number + 1]
+            if [(each.id, each.of) for each in now] != [(each.id, each.of) for each in after]:
+                raise Conflict(
+                    f"run {run} holds a device of this machine that this would make another one",
+                    hint=f"apply it when it has ended, or stop it first: tw stop {run}",
+                )
+
+    def _then(self, local: PoolSpec, specs: Sequence[Spec], gone: str) -> tuple[Device, ...]:
+        said = {each.name: each for each in specs if isinstance(each, PoolSpec)}
+        spec = said.get(LOCAL) or pools.applied(self.places.store).get(LOCAL, local)
+        classes = devices.known(self.places.store, specs, gone)
+        return self._as_said(spec, classes)[1]
 
     @asynccontextmanager
     async def changing(self, specs: Sequence[PoolSpec]) -> AsyncIterator[None]:

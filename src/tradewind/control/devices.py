@@ -40,10 +40,12 @@ def shipped() -> Classes:
     return _named(parse_yaml(text, "devices.yaml"))
 
 
-def known(store: Store) -> Classes:
-    """These, and over them those that were applied. Blocks on the store."""
+def known(store: Store, more: Iterable[Spec] = (), gone: str = "") -> Classes:
+    """These, and over them those that were applied, but for one that is `gone`; with `more` that
+    are to be. Blocks on the store."""
     applied = (from_document(each.document) for each in store.revisions.newest(kind="device"))
-    return {**shipped(), **_named(applied)}
+    stays = {name: spec for name, spec in _named(applied).items() if name != gone}
+    return {**shipped(), **stays, **_named(more)}
 
 
 def check(specs: Iterable[Spec], store: Store) -> None:
