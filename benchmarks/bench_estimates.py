@@ -61,7 +61,7 @@ class Asker:
     _waits: dict[float, deque[float]] = field(default_factory=dict)
 
     def hear(self, events: Sequence[SchedulerEvent], decisions: Sequence[Decided]) -> None:
-        now, waiting = self.cluster.now, self.cluster._line.waiting
+        now, waiting = self.cluster.now, self.cluster.line.waiting
         for each in decisions:
             if isinstance(each, Place):
                 self._next.pop(each.run, None)
@@ -79,7 +79,7 @@ class Asker:
         if event.since == now:
             self.forecast.came(event, now)
             self.came.append(event)
-        if event.run in self.cluster._line.waiting and zlib.crc32(event.run.encode()) % EACH == 0:
+        if event.run in self.cluster.line.waiting and zlib.crc32(event.run.encode()) % EACH == 0:
             self._ask(event.run)
             self._next[event.run] = now + AGAIN
 
@@ -87,13 +87,13 @@ class Asker:
         estimate = self.forecast.ask(self.cluster, run)
         if estimate is not None:
             self.forecast.expect(estimate)
-            known = self._waits.get(self.cluster._line.waiting[run].width, ())
+            known = self._waits.get(self.cluster.line.waiting[run].width, ())
             if len(known) > 1:
                 mean, off = statistics.fmean(known), DEVIATIONS * statistics.stdev(known)
                 self._told[run, estimate.at] = max(0.0, mean - off), mean + off
 
     def _compare(self, run: str, now: float) -> None:
-        width = self.cluster._held[run].asked.width if run in self.cluster._held else 0.0
+        width = self.cluster.held[run].asked.width if run in self.cluster.held else 0.0
         for estimate, wait in self.forecast.started(run, now):
             self.ours.append((estimate.low, estimate.high, wait))
             told = self._told.pop((run, estimate.at), None)
@@ -129,12 +129,12 @@ def answers(result: Result, name: str, asker: Asker) -> None:
     assert cluster is not None
     last = asker.came[-LINE:]
     number = 0
-    while len(cluster._line.waiting) < LINE:
+    while len(cluster.line.waiting) < LINE:
         again = replace(last[number % len(last)], run=f"again {number}", since=cluster.now)
         cluster.feed([again], cluster.now)
         cluster.decide(cluster.now)
         number += 1
-    line = sorted(cluster._line.waiting.values(), key=lambda each: cluster._key(each))
+    line = sorted(cluster.line.waiting.values(), key=lambda each: cluster.key(each))
     runs = [each.run for each in line[:: LINE // ANSWERS]]
     for what, call in (("when", asker.forecast.ask), ("what would start it", whatif.smallest)):
         took = [1e3 * timed(lambda: call(cluster, run)) for run in runs]  # noqa: B023

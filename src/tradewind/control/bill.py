@@ -43,6 +43,8 @@ def charge(draft: Draft, placement: Placement, pool: PoolFacts | None) -> None:
                 "share": price.share(placement.demand, pool.capacity),
                 "price": pool.price,
                 "demand": codec.to_json(placement.demand),
+                "held": codec.to_json(held(draft.run, placement)) if placement.started else [],
+                "ended": placement.ended,
             },
         )
     )
@@ -55,17 +57,22 @@ def accrued(run: Run, placement: Placement, pool: PoolFacts, until: float) -> in
     """Nanodollars of a placement up to a moment, by what it held when."""
     if not placement.started:
         return 0
-    held = [(placement.started, placement.demand)]
-    held += [(at, _of(placement, width)) for at, width in _steps(run, placement)]
-    ends = [*(at for at, _ in held[1:]), until]
+    steps = held(run, placement)
+    ends = [*(at for at, _ in steps[1:]), until]
     return sum(
         price.cost(max(0.0, end - at), pool.price, price.share(demand, pool.capacity))
-        for (at, demand), end in zip(held, ends, strict=True)
+        for (at, demand), end in zip(steps, ends, strict=True)
     )
 
 
+def held(run: Run, placement: Placement) -> list[tuple[float, Resources]]:
+    """From when on it has held what, since its work began."""
+    wider = [(at, _of(placement, width)) for at, width in _steps(run, placement)]
+    return [(placement.started, placement.demand), *wider]
+
+
 def width(run: Run, placement: Placement) -> int:
-    """How many items an array works on at once now."""
+    """How many items an array works on at once now, or how many processes make up a gang."""
     steps = _steps(run, placement)
     return int(steps[-1][1]) if steps else starting_width(placement.task.roles[0].shape)
 
@@ -74,6 +81,13 @@ def demand(run: Run, placement: Placement) -> Resources:
     """What a placement holds now."""
     steps = _steps(run, placement)
     return _of(placement, int(steps[-1][1])) if steps else placement.demand
+
+
+def widen(draft: Draft, placement: Placement, width: int) -> None:
+    """From now on it holds so many processes: the bill is by what was held."""
+    known = draft.run.memory.get("widths", {})
+    steps = [*known.get(placement.id, ()), [draft.now, width]]
+    draft.set(memory={**draft.run.memory, "widths": {**known, placement.id: steps}})
 
 
 def _steps(run: Run, placement: Placement) -> Sequence[Sequence[float]]:
@@ -108,6 +122,11 @@ def promise(draft: Draft, quote: Quote | None, plan: Plan | None, spec: Spec) ->
         seconds=seconds,
         price=price_limit,
     )
+
+
+def expected(run: Run) -> float | None:
+    """The seconds that its plan expects it to take; None where nobody knows."""
+    return (run.plan.get("seconds") or {}).get("p50")
 
 
 def promised(run: Run) -> bool:

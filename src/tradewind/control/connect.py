@@ -14,7 +14,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tradewind.base.errors import Bug, Conflict, Refused, TradewindError, TryAgain, Unreachable
 from tradewind.base.ids import digest_json
@@ -109,6 +109,7 @@ class Connections:
         places.leases[LOCAL] = number
         places.engines[LOCAL] = self.make(spec)
         places.facts[LOCAL] = self._here(spec, places.engines[LOCAL])
+        pools.counts(places.store, places.facts[LOCAL], places.clock.now())
         places.machine.feed([places.event(LOCAL)])
 
     def _here(self, spec: PoolSpec, engine: Engine) -> PoolFacts:
@@ -290,6 +291,7 @@ class Connections:
             places.strays.discard(name)
             places.machine.feed([places.event(name)])
             pools.remember(places.store, facts, environment, places.url)
+            pools.counts(places.store, facts, places.clock.now())
 
         await self.loop.between(change)
         self.loop.follow(name, ready.engine)
@@ -330,6 +332,9 @@ class Connections:
         places = self.places
 
         def change() -> None:
+            if facts := places.facts.get(pool):
+                nothing = replace(facts, capacity=Resources(cpu=0.0), price=0)
+                pools.counts(places.store, nothing, places.clock.now())
             for known in (places.specs, places.facts, places.environments):
                 known.pop(pool, None)
             places.notice(pool)
@@ -472,6 +477,7 @@ class Connections:
             if places.leases.get(LOCAL):
                 places.machine.feed([places.event(LOCAL)])
             pools.remember(places.store, facts, places.interpreter(), places.url)
+            pools.counts(places.store, facts, places.clock.now())
 
         await self.loop.between(change)
 

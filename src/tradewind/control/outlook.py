@@ -44,7 +44,7 @@ class Outlook:
 
     def _told(self, twin: Answering, run: Run) -> Json:
         body: Json = {"run": run.id, "state": run.state.value, "waiting": run.waiting}
-        if twin.waiting(run.id) is None:
+        if twin.asked(run.id) is None:
             return {**body, "estimate": None, "changes": []}
         estimate = self.forecast.ask(twin, run.id)
         if estimate is not None:
@@ -61,7 +61,7 @@ class Outlook:
         make room. Raises Conflict for a run that does not wait for a place, InvalidSpec for a
         change that makes no sense."""
         twin = await self._copy()
-        waiting = twin.waiting(run.id)
+        waiting = twin.asked(run.id)
         if waiting is None:
             why = "has ended" if run.state in ENDED else "does not wait for a place"
             raise Conflict(f"run {run.id} {why}", hint=f"it is {run.state.value}")
@@ -81,7 +81,7 @@ class Outlook:
             for run in sorted(self._asked):
                 if self.machine.holds(run):
                     self.forecast.started(run, self.machine.began(run))
-                elif self.machine.waiting(run) is None:
+                elif self.machine.asked(run) is None:
                     self.forecast.withdrawn(run)
                 else:
                     continue
@@ -111,8 +111,8 @@ def _changes(waiting: Waiting, said: Mapping[str, Any], twin: Answering) -> Iter
             case "priority":
                 yield whatif.Priority(_whole(value, where, least=-1000), waiting.priority)
             case "pool":
-                if value not in twin.pools():
-                    known = f"pools: {', '.join(twin.pools())}"
+                if value not in twin.pools:
+                    known = f"pools: {', '.join(sorted(twin.pools))}"
                     raise InvalidSpec(f"there is no pool {value!r}", hint=known, where=where)
                 yield whatif.OtherPool(str(value), waiting.pool)
             case "any_model":

@@ -34,10 +34,10 @@ class Answering(Cluster):
         asked = set(runs)
         found = {
             due.asked.run: f"pool {due.asked.pool!r}: others make room for it"
-            for due in list(self._due.values())
+            for due in list(self.due.values())
             if due.asked.run in asked
         }
-        waiting = list(self._line.waiting.values())
+        waiting = list(self.line.waiting.values())
         if not any(each.run in asked for each in waiting):
             return found
         ahead, reasons = Counter[str](), _Reasons(self)
@@ -47,48 +47,46 @@ class Answering(Cluster):
             ahead[each.pool] += 1
         return found
 
-    def waiting(self, run: str) -> Waiting | None:
-        """What a run asks for that waits, or for which room is made."""
-        due = self._due.get(run)
-        return due.asked if due is not None else self._line.waiting.get(run)
-
     def began(self, run: str) -> float:
         """When a run got the place that it holds."""
-        return self._held[run].began
-
-    def pools(self) -> list[str]:
-        """The pools that are there."""
-        return sorted(self._pools)
+        return self.held[run].began
 
     def holds(self, run: str) -> str:
         """The pool that this run holds a place on, or nothing."""
-        held = self._held.get(run)
+        held = self.held.get(run)
         return held.asked.pool if held is not None else ""
 
     def holders(self, pool: str) -> set[str]:
         """The runs that hold a place there."""
-        return {held.asked.run for held in self._there(pool)}
+        return {held.of or held.asked.run for held in self._there(pool)}
 
     def seats(self, run: str) -> tuple[Seat, ...]:
         """The places of its processes, one after the other."""
-        held = self._held[run]
-        pool = self._pools.get(held.asked.pool)
-        return pool.seats(held.spots) if pool is not None and held.spots else held.seats
+        held = self.held[run]
+        pool = self.pools.get(held.asked.pool)
+        mine = pool.seats(held.spots) if pool is not None and held.spots else held.seats
+        return (*mine, *(seat for more in list(held.grown) for seat in self.seats(more)))
+
+    def grown(self, run: str) -> int:
+        """By how many processes it may work more than it waited with; those that it was told to
+        give back are no more among them."""
+        held = self.held.get(run)
+        return 0 if held is None else sum(not self._told(more) for more in held.grown)
 
     def leaving(self, run: str) -> str:
         """The run that gets the place of this one, which has been told to go; or nothing."""
-        held = self._held.get(run)
-        due = self._due.get(held.by) if held is not None else None
+        held = self.held.get(run)
+        due = self.due.get(held.by) if held is not None else None
         return due.asked.run if due is not None and due.told else ""
 
     def free(self, pool: str) -> Resources:
         """How much of a pool may still be held, on all its machines together."""
-        known = self._pools.get(pool)
+        known = self.pools.get(pool)
         return demand.resources({} if known is None else known.spare(known.nodes))
 
     def room(self, pool: str, each: Resources) -> int:
         """How many more processes of this size a pool can hold now."""
-        known = self._pools.get(pool)
+        known = self.pools.get(pool)
         return 0 if known is None else known.room(demand.ask(each))
 
     def used(self, pool: str) -> Resources:
@@ -103,16 +101,14 @@ class Answering(Cluster):
         """Every queue, one that is above before those below it: its quotas, what it uses, who waits
         in it, and its projects. Of `most` what is not named is not limited."""
         waiting = Counter(
-            (each.queue, each.project) for each in list(self._line.waiting.values())
-        ) + Counter((due.asked.queue, due.asked.project) for due in list(self._due.values()))
+            (each.queue, each.project) for each in list(self.line.waiting.values())
+        ) + Counter((due.asked.queue, due.asked.project) for due in list(self.due.values()))
         return [
-            each
-            for top in list(self._queues.root.below)
-            for each in _told(self._queues, top, waiting)
+            each for top in list(self.tree.root.below) for each in _told(self.tree, top, waiting)
         ]
 
     def _there(self, pool: str) -> list[Held]:
-        return [held for held in list(self._held.values()) if held.asked.pool == pool]
+        return [held for held in list(self.held.values()) if held.asked.pool == pool]
 
     # --- what it waits for -------------------------------------------------------------------
 
@@ -120,9 +116,9 @@ class Answering(Cluster):
         """What is missing for it now, in words, and whether others ahead of it want that too.
         `beside` is its pool as it would be if nothing but what stands were there (None: nothing
         stands there)."""
-        pool = self._pools.get(waiting.pool)
+        pool = self.pools.get(waiting.pool)
         if pool is None:
-            why = self._gone.get(waiting.pool, "")
+            why = self.gone.get(waiting.pool, "")
             return f"pool {waiting.pool!r}" + (f": {why}" if why else " is not there"), False
         if not pool.could(waiting.parts):
             never = pool.never(waiting.pool, waiting.parts)
@@ -139,7 +135,7 @@ class Answering(Cluster):
     def beside(self, name: str) -> Nodes | None:
         """The nodes of a pool as they would be if nothing but what stands were there; None where
         nothing stands."""
-        pool, standing = self._pools.get(name), [*filter(_stands, self._there(name))]
+        pool, standing = self.pools.get(name), [*filter(_stands, self._there(name))]
         if pool is None or not standing:
             return None
         nodes = pool.empty().copy()
@@ -151,9 +147,9 @@ class Answering(Cluster):
     def _limit(self, pool: Pool, waiting: Waiting, kept: bool) -> str:
         """Which of its queues may not hold so much more, in words; or, if it is said that this is
         `kept`, that it is kept for others."""
-        leaf = self._queues.known(waiting.queue, waiting.project)
+        leaf = self.tree.known(waiting.queue, waiting.project)
         wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
-        full = self._queues.full(leaf, wants) if leaf is not None else None
+        full = self.tree.full(leaf, wants) if leaf is not None else None
         if full is None:
             return ""
         branch, name = full

@@ -7,35 +7,19 @@ with the events.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Self
 
 from tradewind.scheduler import amounts, room
 from tradewind.scheduler.amounts import Amounts, Parts
-from tradewind.scheduler.events import (
-    Decided,
-    Occupied,
-    Place,
-    PoolChanged,
-    PoolGone,
-    Preempt,
-    QueuesChanged,
-    Reject,
-    Released,
-    SchedulerEvent,
-    Waiting,
-    Widened,
-    Withdrawn,
-)
+from tradewind.scheduler.books import Books
+from tradewind.scheduler.events import Decided, Place, Preempt, Reject, Resize, Waiting
 from tradewind.scheduler.going import Cost, Foes, Shadow
 from tradewind.scheduler.held import Due, Held
-from tradewind.scheduler.line import File, Front, Key, Line, kind
-from tradewind.scheduler.nodes import Mask, Nodes
-from tradewind.scheduler.order import Shortest
-from tradewind.scheduler.pool import Make, Pool
-from tradewind.scheduler.queues import Branch, Queues
+from tradewind.scheduler.line import File, Front, Key
+from tradewind.scheduler.nodes import Mask
+from tradewind.scheduler.pool import Pool
+from tradewind.scheduler.queues import Branch
 
 # It is moved for one that waits if that loses no more than such a part of what the other takes.
 MOVES = 0.01
@@ -45,241 +29,17 @@ SHUFFLES = 900.0
 LONG = 300.0
 # Of those who ask for the same so many are looked at, whether they end before.
 PASSING = 64
+# An elastic run that began or was resized so short a time ago (seconds) does not grow: to begin an
+# epoch takes a while, and what is short ends before that pays.
+PAUSE = 60.0
+# Whoever has just begun may be interrupted after so many seconds: so a moment comes to an end.
+MOMENT = 0.1
 # Those whose end is waited for go after all when it takes so many times as long.
 LATE = 1.5
 
 
-class Cluster:
-    """The scheduler's whole state."""
-
-    def __init__(self, make: Make, order: Shortest | None = None) -> None:
-        """`make` gives whoever chooses among the nodes of a pool; without an `order` first come is
-        first."""
-        self._make, self._order = make, order
-        self._queues = Queues()
-        self._pools: dict[str, Pool] = {}
-        self._gone: dict[str, str] = {}
-        self._line = Line()
-        self._held: dict[str, Held] = {}
-        self._due: dict[str, Due] = {}
-        self._known = 0
-        self._turn = 0
-        self.now = 0.0
-
-    def copy(self) -> Self:
-        """An independent one in the same state."""
-        twin = type(self)(self._make, self._order and self._order.copy())
-        twin._queues = self._queues.copy()
-        twin._pools = {name: pool.copy() for name, pool in self._pools.items()}
-        twin._gone, twin._line = {**self._gone}, self._line.copy()
-        twin._held = {run: replace(held) for run, held in self._held.items()}
-        twin._due = {run: replace(due, staying={*due.staying}) for run, due in self._due.items()}
-        twin._known, twin._turn, twin.now = self._known, self._turn, self.now
-        return twin
-
-    # --- what happens ------------------------------------------------------------------------
-
-    def feed(self, events: Iterable[SchedulerEvent], now: float = 0.0) -> None:
-        """Take in what happened until `now`. A clock that was set back stands still here."""
-        self.now = max(self.now, now)
-        for event in events:
-            match event:
-                case PoolChanged():
-                    self._change(event)
-                case PoolGone():
-                    self._stand_back(event.pool)
-                    self._name(event.pool)
-                    self._pools.pop(event.pool, None)
-                    self._gone[event.pool] = event.why
-                    self._measure()
-                case QueuesChanged():
-                    self._divide(event)
-                case Waiting():
-                    self._wait(event)
-                case Withdrawn():
-                    self._withdraw(event.run)
-                case Occupied():
-                    self._occupy(event)
-                case Widened():
-                    self._widen(event)
-                case Released():
-                    self._release(event)
-
-    def _wait(self, event: Waiting) -> None:
-        if event.run in self._held or event.run in self._line.waiting or event.run in self._due:
-            return
-        self._line.join(event, self._key(event))
-        pool = self._pools.get(event.pool)
-        if pool is not None:
-            for ask, count in event.parts:
-                pool.placer.arrived(ask, count)
-            if pool.kept is not None:  # it may end before where those ahead of it do not
-                self._line.files[kind(event)].tried = -1
-
-    def _withdraw(self, run: str) -> None:
-        self._line.leave(run)
-        if run in self._due:
-            self._give_up(run)
-
-    def _give_up(self, run: str) -> Waiting:
-        """Nobody makes room for it any more."""
-        due = self._due.pop(run)
-        self._turn += 1
-        for name in due.staying:
-            held = self._held[name]
-            held.by = ""
-            self._mark(held, leaving=False)
-            self._queues.then(self._leaf(held.asked), held.amounts)
-        self._queues.then(self._leaf(due.asked), due.amounts, -1)
-        if due.asked.pool in self._pools:
-            self._pools[due.asked.pool].reserve(due.reserved, -1)
-        return due.asked
-
-    def _release(self, event: Released) -> None:
-        self._withdraw(event.run)
-        held = self._held.pop(event.run, None)
-        if held is None:
-            return
-        self._turn += 1
-        leaf, pool = self._leaf(held.asked), self._pools.get(held.asked.pool)
-        self._queues.now(leaf, held.amounts, -1)
-        if pool is not None:
-            pool.free(held.asked.parts, held.spots)
-            pool.going.drop(event.run)
-        if held.by:
-            self._due[held.by].staying.discard(event.run)
-            self._reserve(self._due[held.by])
-        else:
-            self._queues.then(leaf, held.amounts, -1)
-        if event.ended and self._order is not None:
-            self._learn(held)
-
-    def _seat(self, held: Held) -> None:
-        """It holds its place."""
-        self._held[held.asked.run] = held
-        pool = self._pools.get(held.asked.pool)
-        if pool is not None:
-            pool.going.add(held.asked, held.spots, held.began, bool(held.by))
-
-    def _mark(self, held: Held, leaving: bool) -> None:
-        pool = self._pools.get(held.asked.pool)
-        if pool is not None:
-            pool.going.leaves(held.asked.run, leaving)
-
-    def _reserve(self, due: Due) -> None:
-        """What those leave that still have to go is kept by them; the rest nobody may have."""
-        pool = self._pools.get(due.asked.pool)
-        if pool is not None:
-            going = [self._held[run] for run in due.staying]
-            pool.reserve(due.reserved, -1)
-            left = [(held.asked.parts, held.spots) for held in going]
-            due.reserved = room.beyond(due.asked.parts, due.spots, left)
-            pool.reserve(due.reserved)
-
-    def _learn(self, ended: Held) -> None:
-        assert self._order is not None
-        if self._order.ended(ended.asked.width, ended.attained(self.now)):
-            going = [(each.width, each.attained) for each in self._line.waiting.values()]
-            going += [(each.asked.width, each.attained(self.now)) for each in self._held.values()]
-            self._order.learn(going)
-
-    def _stand_back(self, pool: str) -> None:
-        """Its nodes are not what they were: who was to get room there joins the line again."""
-        for run in [run for run, due in self._due.items() if due.asked.pool == pool]:
-            asked = self._give_up(run)
-            self._line.join(asked, self._key(asked))
-
-    def _change(self, event: PoolChanged) -> None:
-        self._stand_back(event.pool)
-        self._name(event.pool)
-        self._gone.pop(event.pool, None)
-        nodes = Nodes(event.nodes)
-        pool = Pool(nodes, self._make(nodes), event.firm, dict(event.most))
-        self._pools[event.pool] = pool
-        for held in self._held.values():
-            if held.asked.pool == event.pool:
-                self._sit(held, pool)
-                self._seat(held)
-                self._count(held)
-        self._measure()
-
-    def _name(self, name: str) -> None:
-        """Its nodes are not what they were: what is held of them is known by their names."""
-        pool = self._pools.get(name)
-        for held in self._held.values() if pool is not None else ():
-            if pool is not None and held.asked.pool == name and held.spots:
-                held.spots, held.seats = (), pool.seats(held.spots)
-
-    def _sit(self, held: Held, pool: Pool) -> None:
-        held.spots = pool.again(held.asked.parts, held.seats)
-        held.seats = () if held.spots else held.seats
-
-    def _measure(self) -> None:
-        """Nodes or queues are not what they were."""
-        self._turn += 1
-        whole: dict[str, int] = {}
-        for pool in self._pools.values():
-            for name, amount in pool.limits().items():
-                whole[name] = whole.get(name, 0) + amount
-        self._queues.capacity(whole)
-
-    def _divide(self, event: QueuesChanged) -> None:
-        self._queues = Queues(event.queues)
-        self._measure()
-        for held in self._held.values():
-            self._queues.now(self._leaf(held.asked), held.amounts)
-            if not held.by:
-                self._queues.then(self._leaf(held.asked), held.amounts)
-        for due in self._due.values():
-            self._queues.then(self._leaf(due.asked), due.amounts)
-
-    def _leaf(self, asked: Waiting) -> Branch:
-        return self._queues.leaf(asked.queue, asked.project)
-
-    def _count(self, held: Held) -> None:
-        """What it holds of its queues anew."""
-        leaf, pool = self._leaf(held.asked), self._pools.get(held.asked.pool)
-        count = self._queues.now if held.by else self._queues.hold
-        count(leaf, held.amounts, -1)
-        if pool is not None:
-            held.amounts = amounts.held(held.asked.parts, held.spots, pool.nodes)
-        else:
-            held.amounts, _ = amounts.asked(held.asked.parts, ())
-        count(leaf, held.amounts)
-
-    def _occupy(self, event: Occupied) -> None:
-        self._line.leave(event.run)
-        if event.run not in self._held:
-            asked = Waiting(
-                run=event.run,
-                pool=event.pool,
-                parts=event.parts,
-                since=self.now,
-                queue=event.queue,
-                project=event.project,
-                stands=event.stands,
-            )
-            pool = self._pools.get(event.pool)
-            held = Held(asked, (), self.now, {}, seats=event.seats)
-            if pool is not None:
-                self._sit(held, pool)
-            self._seat(held)
-            self._count(held)
-
-    def _widen(self, event: Widened) -> None:
-        held = self._held.get(event.run)
-        if held is None or held.asked.parts == event.parts:
-            return
-        pool = self._pools.get(held.asked.pool)
-        if pool is not None:
-            pool.going.drop(event.run)
-            held.spots = pool.widen(held.asked.parts, held.spots, event.parts)
-        held.asked = replace(held.asked, parts=event.parts)
-        self._seat(held)
-        self._count(held)
-        self._turn += 1
-
-    # --- what is decided ---------------------------------------------------------------------
+class Cluster(Books):
+    """Who starts, who makes room, who never can."""
 
     def decide(self, now: float = 0.0) -> list[Decided]:
         """Who starts now, who makes room, who never can."""
@@ -288,78 +48,131 @@ class Cluster:
         self._settle(decisions)
         self._unkeep()
         self._sort()
-        front = Front(self._queues)
-        for file in list(self._line.files.values()):
-            if file.pool in self._pools:
+        front = Front(self.tree)
+        for file in list(self.line.files.values()):
+            if file.pool in self.pools:
                 self._push(front, file)
         foes: dict[str, Foes] = {}
         while (found := front.pop()) is not None:
             key, file = found
-            pool, waiting = self._pools[file.pool], self._line.front(file)
+            pool, waiting = self.pools[file.pool], self.line.front(file)
             if file.tried != self._turn and self._place(pool, waiting, decisions):
                 foes.pop(file.pool, None)
                 self._push(front, file)
                 continue
             if file.tried != self._turn and self._open(pool, waiting) is not None:
-                for other in [*islice(self._line.rest(file), 1, PASSING)]:
+                for other in [*islice(self.line.rest(file), 1, PASSING)]:
                     if self._open(pool, other) is None and self._place(pool, other, decisions):
                         foes.pop(file.pool, None)
             file.tried = self._turn
             known = foes.get(file.pool)
             if known is None:
-                known = foes[file.pool] = Foes(pool.going, pool.nodes, self._order, self.now)
+                known = foes[file.pool] = Foes(pool.going, pool.nodes, self.order, self.now)
             if self._interrupt(pool, file, key, known):
                 del foes[file.pool]
                 self._push(front, file)
             else:
                 self._keep(pool, waiting)
         self._hurry(decisions)
+        if self._elastic and self._shoves:
+            self._grow(decisions)
         return decisions
+
+    def alarm(self) -> float:
+        """When it would decide something even if nothing happened; infinite where never."""
+        times = [due.until for due in self.due.values() if not due.told]
+        times += [self.now + MOMENT] if self._began == self.now and self.line.waiting else []
+        elastic = (self.held[run] for run in self._elastic)
+        times += [self._settled(held) for held in elastic if self._settled(held) > self.now]
+        return min(times, default=math.inf)
 
     def _hurry(self, decisions: list[Decided]) -> None:
         """Whoever has been waited for long enough is told to go."""
-        for due in self._due.values():
+        for due in self.due.values():
             if self.now >= due.until and not due.told:
                 due.told = True
-                decisions += [Preempt(run=run, by=due.asked.run) for run in sorted(due.staying)]
+                decisions += self._tell(due)
+
+    def _tell(self, due: Due) -> Iterator[Decided]:
+        """Who goes for it, and who gives back by what he has grown."""
+        by, shrinks = due.asked.run, set[str]()
+        for run in sorted(due.staying):
+            of = self.held[run].of
+            if not of:
+                yield Preempt(run=run, by=by)
+            elif not self.held[of].by:  # else it goes as a whole
+                shrinks.add(of)
+        for run in sorted(shrinks):
+            self.held[run].resized = self.now
+            told = sum(map(self._told, self.held[run].grown))
+            yield Resize(run=run, grown=len(self.held[run].grown) - told, by=by)
+
+    def _grow(self, decisions: list[Decided]) -> None:
+        """What nobody who waits could use goes to elastic runs, one process after the other, to
+        those first whose queue and project have least."""
+        able = [held for held in map(self.held.__getitem__, self._elastic) if self._may_grow(held)]
+        grew: dict[str, Held] = {}
+        while able:
+            held = min(able, key=self._least)
+            more = self._lay(self.pools[held.asked.pool], self._more(held), of=held.asked.run)
+            if more is not None:
+                held.grown.append(more.asked.run)
+                held.resized, grew[held.asked.run] = self.now, held
+            if more is None or len(held.grown) == held.asked.grows:
+                able.remove(held)
+        decisions += [Resize(run=run, grown=len(held.grown)) for run, held in grew.items()]
+
+    def _may_grow(self, held: Held) -> bool:
+        staying = not held.by and not any(self.held[more].by for more in held.grown)
+        return (staying and len(held.grown) < held.asked.grows
+                and self._settled(held) <= self.now and held.asked.pool in self.pools)  # fmt: skip
+
+    @staticmethod
+    def _settled(held: Held) -> float:
+        return max(held.began, held.resized) + PAUSE
+
+    def _least(self, held: Held) -> tuple[float, int, float, str]:
+        leaf = self.leaf(held.asked)
+        above = leaf.parent or leaf
+        share = max(self.tree.share(above), self.tree.share(leaf))
+        return share, len(held.grown), held.began, held.asked.run
 
     def _push(self, front: Front, file: File) -> None:
-        found = self._line.first(file)
+        found = self.line.first(file)
         if found is not None:
             front.push(file, found)
 
     def _settle(self, decisions: list[Decided]) -> None:
         """Those for whom all have made room."""
-        for run in [run for run, due in self._due.items() if not due.staying]:
-            due = self._due[run]
-            leaf, pool = self._leaf(due.asked), self._pools[due.asked.pool]
-            self._queues.then(leaf, due.amounts, -1)
-            full = self._queues.full(leaf, due.amounts)
-            self._queues.then(leaf, due.amounts)
-            if full:  # of its queues others still have to go, for others
+        for run in [run for run, due in self.due.items() if not due.staying]:
+            due = self.due[run]
+            leaf, pool = self.leaf(due.asked), self.pools[due.asked.pool]
+            if self.tree.full(leaf, due.amounts, ("now",)):  # others still have to go, for others
                 continue
-            del self._due[run]
-            self._queues.now(leaf, due.amounts)
+            del self.due[run]
+            self.tree.now(leaf, due.amounts)
             pool.reserve(due.reserved, -1)
             pool.hold(due.asked.parts, due.spots)
+            self._began = self.now
             self._seat(Held(due.asked, due.spots, self.now, due.amounts))
             decisions.append(Place(run=run, pool=due.asked.pool, spots=due.spots))
 
-    def _lay(self, pool: Pool, asked: Waiting, decisions: list[Decided]) -> bool:
+    def _lay(self, pool: Pool, asked: Waiting, of: str = "") -> Held | None:
         """Give it a place, where its queues allow it."""
-        leaf = self._leaf(asked)
+        leaf = self.leaf(asked)
         parts = self._allowed(pool, asked, leaf)
         spots = pool.lay(parts, self._open(pool, asked)) if parts is not None else None
         if spots is None:
-            return False
+            return None
         found = amounts.held(asked.parts, spots, pool.nodes)
-        if self._queues.full(leaf, found):  # on the models that it got
+        if self.tree.full(leaf, found):  # on the models that it got
             pool.free(asked.parts, spots)
-            return False
-        self._seat(Held(asked, spots, self.now, found))
-        self._queues.hold(leaf, found)
-        decisions.append(Place(run=asked.run, pool=asked.pool, spots=spots))
-        return True
+            return None
+        self._began = self.now
+        held = Held(asked, spots, self.now, found, of=of)
+        self._seat(held)
+        self.tree.hold(leaf, found)
+        return held
 
     def _open(self, pool: Pool, asked: Waiting) -> Mask | None:
         """The nodes on which it may begin: not on those that are kept for another one, unless it
@@ -373,61 +186,55 @@ class Cluster:
     def _shadow(self, pool: Pool) -> Shadow | None:
         """Where and when there will be room for whom it is kept; found when somebody asks, and anew
         when it did not come."""
-        kept = self._line.waiting.get(pool.kept or "")
+        kept = self.line.waiting.get(pool.kept or "")
         if kept is not None and (pool.shadow is None or self.now > pool.shadow.at):
-            pool.shadow = Foes(pool.going, pool.nodes, self._order, self.now).shadow(kept.parts)
+            pool.shadow = Foes(pool.going, pool.nodes, self.order, self.now).shadow(kept.parts)
         return pool.shadow
 
     def _keep(self, pool: Pool, waiting: Waiting) -> None:
         """Of those that find no room the first one that has waited long gets the next room that
         there will be ("backfilling": Lifka, "The ANL/IBM SP Scheduling System", 1995)."""
         if pool.kept is None and self.now - waiting.since >= LONG:
-            wants = amounts.asked(waiting.parts, pool.nodes.kinds)[0]
-            pool.kept = None if self._queues.full(self._leaf(waiting), wants) else waiting.run
+            full = self.tree.full(self.leaf(waiting), pool.wants(waiting.parts))
+            pool.kept = None if full else waiting.run
 
     def _unkeep(self) -> None:
         """Room that nobody waits for any more."""
-        for pool in self._pools.values():
-            if pool.kept is not None and pool.kept not in self._line.waiting:
+        for pool in self.pools.values():
+            if pool.kept is not None and pool.kept not in self.line.waiting:
                 pool.kept = pool.shadow = None
                 self._turn += 1
 
     def _allowed(self, pool: Pool, asked: Waiting, leaf: Branch) -> Parts | None:
         """What it wants, with devices of those models only of which its queues allow so many; None
         where they do not."""
-        if not self._queues.limited:
+        if not self.tree.limited:
             return asked.parts
         wants, open_ = amounts.asked(asked.parts, pool.nodes.kinds)
         if not open_:
-            return None if self._queues.full(leaf, wants) else asked.parts
+            return None if self.tree.full(leaf, wants) else asked.parts
         kinds = pool.nodes.kinds
         each = ((kind, amounts.narrowed(asked.parts, frozenset({kind}))) for kind in kinds)
-        found = [kind for kind, parts in each
-                 if not self._queues.full(leaf, amounts.asked(parts, kinds)[0])]  # fmt: skip
+        found = [kind for kind, parts in each if not self.tree.full(leaf, pool.wants(parts))]
         return amounts.narrowed(asked.parts, frozenset(found)) if found else None
-
-    def _key(self, waiting: Waiting) -> Key:
-        first = -float(waiting.priority)
-        if self._order is None:
-            return (first, waiting.since)
-        index = self._order.index(waiting.width, waiting.attained, waiting.left)
-        return (first, index, waiting.since)
 
     def _sort(self) -> None:
         """All anew where the order has learned."""
-        if self._order is None or self._order.version == self._known:
+        if self.order is None or self.order.version == self._known:
             return
-        self._known = self._order.version
-        self._line.sort(self._key)
+        self._known = self.order.version
+        self.line.sort(self.key)
 
     def _place(self, pool: Pool, waiting: Waiting, decisions: list[Decided]) -> bool:
         """Whether it has left the line: it starts, or never can."""
-        if self._lay(pool, waiting, decisions):
-            self._line.leave(waiting.run)
+        held = self._lay(pool, waiting)
+        if held is not None:
+            self.line.leave(waiting.run)
+            decisions.append(Place(run=waiting.run, pool=waiting.pool, spots=held.spots))
             return True
         why = self._never(pool, waiting)
         if why:
-            self._line.leave(waiting.run)
+            self.line.leave(waiting.run)
             decisions.append(Reject(run=waiting.run, why=why))
         return bool(why)
 
@@ -436,19 +243,18 @@ class Cluster:
         or more may come."""
         if pool.firm and not pool.could(waiting.parts):
             return pool.never(waiting.pool, waiting.parts)
-        if not self._queues.limited:
+        if not self.tree.limited:
             return ""
-        wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
-        return self._queues.never(self._leaf(waiting), wants)
+        return self.tree.never(self.leaf(waiting), pool.wants(waiting.parts))
 
     def _victim(self, run: str, cost: Cost, moves: bool, foreign: bool) -> room.Victim:
-        held = self._held[run]
+        held = self.held[run]
         return room.Victim(
             run=run,
             parts=held.asked.parts,
             spots=held.spots,
             cost=cost,
-            leaf=self._leaf(held.asked),
+            leaf=self.leaf(held.asked),
             amounts=held.amounts,
             moves=moves,
             foreign=foreign,
@@ -457,8 +263,8 @@ class Cluster:
 
     def _interrupt(self, pool: Pool, file: File, key: Key, foes: Foes) -> bool:
         """Whether others make room for its first one."""
-        waiting = self._line.front(file)
-        known = foes.of(waiting, key)
+        waiting = self.line.front(file)
+        known = foes.of(waiting, key) if self._shoves else None
         if known is None:
             return False
         own, others = known
@@ -491,24 +297,25 @@ class Cluster:
         """Who goes where for it, on which of these nodes."""
         own, others, movable = able
         who = own | others if movable is None else own | others | movable
-        leaf = self._leaf(waiting)
-        wants = amounts.asked(waiting.parts, pool.nodes.kinds)[0]
-        full = self._queues.full(leaf, wants)
+        leaf = self.leaf(waiting)
+        wants = pool.wants(waiting.parts)
+        full = self.tree.full(leaf, wants)
         if full is None:
             who = foes.holding(who, among)  # else whoever holds anything may have to go
-        elif not self._helps(foes, own, others, full[0], self._queues.claims(leaf, wants)):
+        elif not self._helps(foes, own, others, full[0], self.tree.claims(leaf, wants)):
             return None
 
         def victim(slot: int, cost: Cost) -> room.Victim:
             moves = movable is not None and bool(movable[slot])
             return self._victim(pool.going.name(slot), cost, moves, bool(others[slot]))
 
-        # What others have borrowed goes first: one of its own would ask for that in its turn.
-        foreign = who & others
-        for some in (foreign, who) if (who & ~others).any() else (foreign,):
-            if some.any():
+        # First by what runs have grown; then what others have borrowed: one of its own would ask
+        # for that in its turn.
+        more, tried = who & foes.more, 0
+        for some in (more, more | (who & others), who):
+            if tried < (tried := int(some.sum())):
                 goes = room.Able(*foes.cheapest(some), pool.going.processes, victim)
-                with room.Claim(self._queues, leaf, wants) as claim:
+                with room.Claim(self.tree, leaf, wants) as claim:
                     found = room.make(pool.nodes, waiting.parts, goes, claim, among)
                 if found is not None and not self._spares(pool, wants, found.leaving):
                     return None
@@ -520,39 +327,39 @@ class Cluster:
         """Whether no more than may be is held of the pool then."""
         left = dict(pool.spare(pool.nodes))
         for run in leaving:
-            for name, amount in self._held[run].amounts.items():
+            for name, amount in self.held[run].amounts.items():
                 left[name] = left.get(name, 0) + amount
         return all(amount <= left.get(name, 0) for name, amount in wants.items() if pool.most)
 
     def _helps(self, foes: Foes, own: Mask, others: Mask, full: Branch, claims: bool) -> bool:
         """Whether anybody who may go holds anything of a queue that is full. Others who lose their
         work go only for one that `claims` what it is guaranteed."""
-        inside = foes.inside(full, self._queues)
+        inside = foes.inside(full, self.tree)
         return bool((own & inside).any() or (others & inside & (foes.keeps | claims)).any())
 
     def _make_room(self, pool: Pool, waiting: Waiting, found: room.Room) -> None:
         """Those who go are told so, or their end is waited for."""
-        leaf = self._leaf(waiting)
-        self._line.leave(waiting.run)
+        leaf = self.leaf(waiting)
+        self.line.leave(waiting.run)
         takes = amounts.held(waiting.parts, found.spots, pool.nodes)
         until = self._patience(waiting, found.leaving)
         due = Due(waiting, found.spots, takes, {*found.leaving}, until)
-        self._due[waiting.run] = due
-        self._queues.then(leaf, takes)
+        self.due[waiting.run] = due
+        self.tree.then(leaf, takes)
         for run in found.leaving:
-            held = self._held[run]
+            held = self.held[run]
             held.by = waiting.run
             self._mark(held, leaving=True)
-            self._queues.then(self._leaf(held.asked), held.amounts, -1)
+            self.tree.then(self.leaf(held.asked), held.amounts, -1)
         self._reserve(due)
 
     def _patience(self, waiting: Waiting, leaving: Iterable[str]) -> float:
         """Until when it only waits for the end of those who would lose their work: where that is
         known, and costs it less than they would lose. What it is guaranteed it gets at once."""
-        going = [self._held[run] for run in leaving]
+        going = [self.held[run] for run in leaving]
         lefts = [held.left(self.now) for held in going if not held.asked.keeps]
-        mine = self._leaf(waiting).parent
-        if not lefts or any(self._leaf(held.asked).parent is not mine for held in going):
+        mine = self.leaf(waiting).parent
+        if not lefts or any(self.leaf(held.asked).parent is not mine for held in going):
             return 0.0
         most = max(math.inf if left is None else left for left in lefts)
         lost = sum(held.unsaved(self.now) for held in going)

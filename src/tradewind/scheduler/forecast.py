@@ -18,7 +18,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +28,14 @@ from tradewind.scheduler.events import (
     Preempt,
     Reject,
     Released,
+    Resize,
     SchedulerEvent,
+    Shrunk,
     Waiting,
     Withdrawn,
 )
 from tradewind.scheduler.held import Held
-from tradewind.scheduler.order import ALONE, FEWEST, Shortest, survival
+from tradewind.scheduler.order import FEWEST, Shortest, survival
 from tradewind.scheduler.pool import Pool
 from tradewind.scheduler.rows import FirstFit
 
@@ -109,7 +110,7 @@ class Lifetimes:
         return max(until - service, 0.0) / width
 
     def _table(self, cluster: Cluster, width: float) -> tuple[list[float], list[float]]:
-        order = cluster._order
+        order = cluster.order
         if order is None:
             return [], []
         if order.version != self.version:
@@ -121,13 +122,13 @@ class Lifetimes:
 
 def _lives(cluster: Cluster, order: Shortest, width: float) -> tuple[list[float], list[float]]:
     """Ages in devices times seconds, and the part of runs that lives longer than each."""
-    mine = order._wide.get(width)
-    alone = mine is not None and len(mine.ended) >= ALONE
-    ended = np.sort(mine.ended if mine is not None and alone else order._all.ended)
+    services, alone = order.services(width)
+    ended = np.sort(services)
     if len(ended) < FEWEST:
         return [], []
-    going = [(each.width, each.attained) for each in cluster._line.waiting.values()]
-    going += [(held.asked.width, held.attained(cluster.now)) for held in cluster._held.values()]
+    going = [(each.width, each.attained) for each in cluster.line.waiting.values()]
+    going += [(held.asked.width, held.attained(cluster.now)) for held in cluster.held.values()
+              if not held.of]  # fmt: skip
     others = np.sort([wide * had for wide, had in going if not alone or wide == width])
     last = max(float(ended[-1]), float(others[-1]) if len(others) else 0.0)
     ages = np.concatenate([[0.0], np.geomspace(max(ended[0], 1.0), last * 1.001 + 1, AGES)])
@@ -149,33 +150,13 @@ def _between(service: float, ages: Sequence[float], alive: Sequence[float]) -> f
 # --- carrying the scheduler on -------------------------------------------------------------------
 
 
-class Ahead(Cluster):
-    """A copy of a scheduler that is carried on. Nobody is interrupted in it beyond those who have
-    been told: who could make room for whoever waits has been asked already, and to ask for each
-    virtual moment again takes most of the time of a decision."""
-
-    @classmethod
-    def of(cls, cluster: Cluster) -> Self:
-        """A copy, in which the first node that fits is taken."""
-        found, twin = cls(FirstFit), cluster.copy()
-        vars(found).update(vars(twin))
-        for pool in found._pools.values():
-            pool.placer = FirstFit(pool.nodes)
-        return found
-
-    def waits(self, run: str) -> bool:
-        """Whether it does, or room is made for it."""
-        return run in self._line.waiting or run in self._due
-
-    def _interrupt(self, *_: object) -> bool:
-        return False
-
-
 @dataclass(slots=True)
 class Roll:
-    """One run's way to its place, in virtual time."""
+    """One run's way to its place, in virtual time, on a copy. Nobody is interrupted in it beyond
+    those who have been told: who could make room for whoever waits has been asked already, and to
+    ask for each virtual moment again takes most of the time of a decision."""
 
-    cluster: Ahead
+    cluster: Cluster
     run: str
     pool: str
     lives: Lifetimes
@@ -191,8 +172,8 @@ class Roll:
         self._began = self.cluster.now
         self._trim()
         told = self._gone()
-        for held in self.cluster._held.values():
-            if held.asked.pool == self.pool or self.cluster._queues.limited:
+        for held in self.cluster.held.values():
+            if held.asked.pool == self.pool or self.cluster.tree.limited:
                 self._end(held)
         self._events = 0
         coming = iter(self.coming)
@@ -202,7 +183,7 @@ class Roll:
                 return self.cluster.now - self._began
             moment = min(self._ends[0][0] if self._ends else math.inf,
                          first[0] if first else math.inf, self._patience())  # fmt: skip
-            if moment == math.inf or not self.cluster.waits(self.run):
+            if moment == math.inf or self.cluster.asked(self.run) is None:
                 return None
             past = self.cluster.now - self._began
             moment = max(moment, self.cluster.now + max(LEAST, past * STEP))
@@ -218,45 +199,47 @@ class Roll:
     def _rest(self) -> float:
         """Seconds that what is ahead of it takes, if as many devices work on it as now."""
         cluster = self.cluster
-        mine = cluster._line.waiting.get(self.run)
+        mine = cluster.line.waiting.get(self.run)
         if mine is None:  # room is made for it
             return 0.0
-        key = cluster._key(mine)
-        ahead = [each for each in cluster._line.waiting.values() if cluster._key(each) < key]
+        key = cluster.key(mine)
+        ahead = [each for each in cluster.line.waiting.values() if cluster.key(each) < key]
         work = sum(each.width * self._left(each, each.attained) for each in ahead)
-        works = sum(held.asked.width for held in cluster._held.values())
+        works = sum(held.asked.width for held in cluster.held.values())
         return work / max(works, 1e-9)
 
     def _trim(self) -> None:
         """Leave out those that wait and cannot start before it."""
         cluster = self.cluster
-        mine = cluster._line.waiting.get(self.run)
+        mine = cluster.line.waiting.get(self.run)
         if mine is not None:
             out = behind(cluster, mine)
-            gone = [Withdrawn(run=each.run) for each in cluster._line.waiting.values() if out(each)]
+            gone = [Withdrawn(run=each.run) for each in cluster.line.waiting.values() if out(each)]
             cluster.feed(gone, cluster.now)
 
     def _gone(self) -> list[SchedulerEvent]:
         """Those that have been told to go go at once."""
-        told = [run for due in self.cluster._due.values() if due.told for run in due.staying]
+        told = [run for due in self.cluster.due.values() if due.told for run in due.staying]
         return [event for run in sorted(told) for event in self._leaves(run)]
 
     def _leaves(self, run: str) -> list[SchedulerEvent]:
-        held = self.cluster._held[run]
+        held = self.cluster.held[run]
+        if held.of:
+            return [Released(run=run, ended=False)]
         asked, had = held.asked, held.attained(self.cluster.now)
         kept = had if asked.keeps else asked.attained
         left = held.left(self.cluster.now) if asked.keeps else asked.left
         return [Released(run=run, ended=False), replace(asked, attained=kept, left=left)]
 
     def _patience(self) -> float:
-        return min((due.until for due in self.cluster._due.values() if not due.told),
+        return min((due.until for due in self.cluster.due.values() if not due.told),
                    default=math.inf)  # fmt: skip
 
     def _over(self, moment: float) -> list[SchedulerEvent]:
         told: list[SchedulerEvent] = []
         while self._ends and self._ends[0][0] <= moment:
             _, run, began = heapq.heappop(self._ends)
-            held = self.cluster._held.get(run)
+            held = self.cluster.held.get(run)
             if held is not None and held.began == began:
                 told.append(Released(run=run, ended=False))
                 self._events += 1
@@ -272,9 +255,11 @@ class Roll:
                 if isinstance(each, Place) and each.run == self.run:
                     return True
                 if isinstance(each, Place):
-                    self._end(cluster._held[each.run])
+                    self._end(cluster.held[each.run])
                 if isinstance(each, Preempt):
                     told += self._leaves(each.run)
+                if isinstance(each, Resize):
+                    told.append(Shrunk(run=each.run, grown=each.grown))
                 if isinstance(each, Reject) and each.run == self.run:
                     return False
             if not told:
@@ -284,7 +269,7 @@ class Roll:
         """Note when it will end."""
         cluster, asked = self.cluster, held.asked
         self._events += 1
-        if asked.stands:
+        if asked.stands or held.of:
             return
         left = held.left(cluster.now) or self._left(replace(asked, left=None),
                                                     held.attained(cluster.now))  # fmt: skip
@@ -302,15 +287,15 @@ class Roll:
 
 def ever(cluster: Cluster, mine: Waiting) -> bool:
     """Whether it fits when all have gone that do not go on until they are stopped."""
-    pool = cluster._pools.get(mine.pool)
+    pool = cluster.pools.get(mine.pool)
     if pool is None:
         return False
     nodes = pool.nodes.copy()
     then = Pool(nodes, FirstFit(nodes))
-    for held in cluster._held.values():
+    for held in cluster.held.values():
         if held.asked.pool == mine.pool and not held.asked.stands:
             then.free(held.asked.parts, held.spots)
-    for due in cluster._due.values():
+    for due in cluster.due.values():
         if due.asked.pool == mine.pool:
             then.reserve(due.reserved, -1)
     return then.lay(mine.parts) is not None
@@ -319,7 +304,7 @@ def ever(cluster: Cluster, mine: Waiting) -> bool:
 def behind(cluster: Cluster, mine: Waiting) -> Callable[[Waiting], bool]:
     """Whether one that waits, or will, cannot start before this one: it is of another pool, and
     shares no quota; or it is later in the same project, and needs no less."""
-    key, limited = cluster._key(mine), bool(cluster._queues.limited)
+    key, limited = cluster.key(mine), bool(cluster.tree.limited)
 
     def found(other: Waiting) -> bool:
         if other.pool != mine.pool:
@@ -327,7 +312,7 @@ def behind(cluster: Cluster, mine: Waiting) -> Callable[[Waiting], bool]:
         same = other.project == mine.project and other.queue == mine.queue
         if not same or other.run == mine.run or _smaller(other, mine):
             return False
-        return cluster._key(other) > key
+        return cluster.key(other) > key
 
     return found
 
@@ -453,13 +438,13 @@ class Forecast:
     def ask(self, cluster: Cluster, run: str) -> Estimate | None:
         """When this one starts; None where it does not wait, and where it does not start however
         much ends. The cluster stays as it is."""
-        due = cluster._due.get(run)
-        found = due.asked if due is not None else cluster._line.waiting.get(run)
+        found = cluster.asked(run)
         if found is None or not ever(cluster, found):
             return None
         now = cluster.now
         coming = self._again(cluster, found)
-        rolled = Roll(Ahead.of(cluster), run, found.pool, self._lives, coming).wait()
+        ahead = cluster.copy(FirstFit, shoves=False)
+        rolled = Roll(ahead, run, found.pool, self._lives, coming).wait()
         if rolled is None:
             return None
         low, wait, high = self.calibration.span(rolled, found.width, now)

@@ -119,6 +119,14 @@ class Shortest:
             lives = self._all
         return float(lives.index(width * attained) * width**NARROW)
 
+    def services(self, width: float) -> tuple[list[float], bool]:
+        """What runs of so many devices took that have ended, and whether these are alone: of too
+        few, all others' too."""
+        mine = self._wide.get(width)
+        if mine is not None and len(mine.ended) >= ALONE:
+            return mine.ended, True
+        return self._all.ended, False
+
     def copy(self) -> Shortest:
         """The same, which learns by itself."""
         wide = {width: replace(each, ended=[*each.ended]) for width, each in self._wide.items()}

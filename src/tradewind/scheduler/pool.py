@@ -43,12 +43,12 @@ class Pool:
     _empty: Nodes | None = None
     _could: dict[Parts, bool] = field(default_factory=dict)
 
-    def copy(self) -> Pool:
-        """The same, which changes by itself."""
+    def copy(self, make: Make | None = None) -> Pool:
+        """The same, which changes by itself; with another placer, if one is given."""
         nodes = self.nodes.copy()
         return Pool(
             nodes,
-            self.placer.on(nodes),
+            make(nodes) if make else self.placer.on(nodes),
             self.firm,
             self.most,
             self.going.copy(),
@@ -82,15 +82,19 @@ class Pool:
         """Whether that much more may be held, where so much of these nodes is."""
         if not self.most:
             return True
-        wants, now = asked(parts, nodes.kinds)[0], taken(nodes)
+        wants, now = self.wants(parts), taken(nodes)
         return all(
             now[name] + wants[name] <= most for name, most in self.most.items() if wants.get(name)
         )
 
+    def wants(self, parts: Parts) -> Amounts:
+        """What is asked for, as far as it is known of which model."""
+        return asked(parts, self.nodes.kinds)[0]
+
     def room(self, ask: Ask) -> int:
         """How many of these it can hold now at the same time."""
         found = self.nodes.room(ask)
-        wants, spare = asked(((ask, 1),), self.nodes.kinds)[0], self.spare(self.nodes)
+        wants, spare = self.wants(((ask, 1),)), self.spare(self.nodes)
         limits = [max(0, spare[name]) // wants[name] for name in self.most if wants.get(name)]
         return min([found, *limits])
 
@@ -203,7 +207,7 @@ class Pool:
 
     def lacks(self, parts: Parts, nodes: Nodes) -> str:
         """Of what it wants more than may be held where so much of these nodes is free, in words."""
-        wants, spare = asked(parts, nodes.kinds)[0], self.spare(nodes)
+        wants, spare = self.wants(parts), self.spare(nodes)
         for name, amount in wants.items():
             if amount > spare.get(name, 0):
                 left = figure(name, spare.get(name, 0))

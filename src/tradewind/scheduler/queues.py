@@ -181,11 +181,12 @@ class Queues:
 
     # --- who may take what -------------------------------------------------------------------
 
-    def full(self, leaf: Branch, more: Amounts) -> tuple[Branch, str] | None:
+    def full(self, leaf: Branch, more: Amounts,
+             accounts: tuple[str, ...] = ("now", "load")) -> tuple[Branch, str] | None:  # fmt: skip
         """Who may not hold so much more, and of what, now or when those have gone who have been
         told to; None: all may."""
         for name, amount in more.items() if self.limited else ():
-            for account in ("now", "load") if name in self.limited else ():
+            for account in accounts if name in self.limited else ():
                 found = _over(leaf, account, name, amount)
                 if found is not None:
                     return found, name
@@ -261,8 +262,7 @@ def _over(leaf: Branch, account: str, name: str, more: int) -> Branch | None:
 
 def apart(one: Branch, other: Branch) -> tuple[Branch, Branch]:
     """Where the paths of two go apart: the last branches that they do not share."""
-    above = {id(branch) for branch in one.path()}
-    theirs = next(each for each in other.path() if id(each.parent) in above)
+    theirs = next(each for each in other.path() if each.parent in one.path())
     mine = next(each for each in one.path() if each.parent is theirs.parent)
     return mine, theirs
 

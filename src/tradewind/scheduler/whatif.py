@@ -11,7 +11,17 @@ from dataclasses import dataclass, field, replace
 from tradewind.base.units import format_bytes
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
-from tradewind.scheduler.events import Decided, Place, Preempt, Released, Waiting, Withdrawn
+from tradewind.scheduler.events import (
+    Decided,
+    Place,
+    Preempt,
+    Released,
+    Resize,
+    SchedulerEvent,
+    Shrunk,
+    Waiting,
+    Withdrawn,
+)
 from tradewind.scheduler.nodes import WHOLE, Ask
 
 # CPU is looked for in such steps (thousandths of a core), memory in such (bytes), and neither below
@@ -165,7 +175,7 @@ class Start:
 def would(cluster: Cluster, run: str, change: Change) -> Start | None:
     """Whether this change starts a waiting run now, and how; None where it does not, or does not
     wait. The cluster stays as it is. Raises IndexError for a part that the run does not have."""
-    mine = _waiting(cluster, run)
+    mine = cluster.asked(run)
     return None if mine is None else _Trial(cluster, mine).start(change)
 
 
@@ -173,7 +183,7 @@ def smallest(cluster: Cluster, run: str) -> list[Start]:
     """The smallest change of each kind that starts a waiting run now: fewer processes, less CPU or
     memory for each, any model of devices, another pool, a higher priority. Nothing where none does,
     and where the run starts as it is, or does not wait. The cluster stays as it is."""
-    mine = _waiting(cluster, run)
+    mine = cluster.asked(run)
     if mine is None or _Trial(cluster, mine).start(Priority(mine.priority, mine.priority)):
         return []
     trial = _Trial(cluster, mine)
@@ -186,11 +196,6 @@ def smallest(cluster: Cluster, run: str) -> list[Start]:
 def widest(waiting: Waiting) -> int:
     """The part of which there are most processes."""
     return max(range(len(waiting.parts)), key=lambda at: waiting.parts[at][1], default=0)
-
-
-def _waiting(cluster: Cluster, run: str) -> Waiting | None:
-    due = cluster._due.get(run)
-    return due.asked if due is not None else cluster._line.waiting.get(run)
 
 
 @dataclass(slots=True)
@@ -208,21 +213,28 @@ class _Trial:
         run, now = self.mine.run, twin.now
         twin.feed([Withdrawn(run=run), change.of(self.mine)], now)
         decisions = twin.decide(now)
-        if not decisions and run in twin._line.waiting:
+        if not decisions and run in twin.line.waiting:
             self._twin = twin
             return None
         if _placed(decisions, run):
             return Start(change)
-        going = [each.run for each in decisions if isinstance(each, Preempt)]
-        if not any(isinstance(each, Preempt) and each.by == run for each in decisions):
+        going = [each for each in decisions if isinstance(each, Preempt | Resize)]
+        mine = sorted(each.run for each in going if each.by == run)
+        if not mine:
             return None
-        mine = sorted(each.run for each in decisions
-                      if isinstance(each, Preempt) and each.by == run)  # fmt: skip
-        for victim in going:
-            held = twin._held[victim]
-            back = replace(held.asked, attained=held.attained(now), left=held.left(now))
-            twin.feed([Released(run=victim, ended=False), back], now)
+        for each in going:
+            twin.feed(_gone(twin, each), now)
         return Start(change, tuple(mine)) if _placed(twin.decide(now), run) else None
+
+
+def _gone(twin: Cluster, told: Preempt | Resize) -> Iterator[SchedulerEvent]:
+    """It has done as it was told."""
+    held, now = twin.held[told.run], twin.now
+    if isinstance(told, Resize):
+        yield Shrunk(run=told.run, grown=told.grown)
+    else:
+        yield Released(run=told.run, ended=False)
+        yield replace(held.asked, attained=held.attained(now), left=held.left(now))
 
 
 def _placed(decisions: Sequence[Decided], run: str) -> bool:
@@ -254,7 +266,7 @@ def _kinds(cluster: Cluster, mine: Waiting) -> Iterator[Changes]:
     yield _less(mine, "memory", MEMORY_STEP)
     models = {model for ask, _ in mine.parts if not ask.others for model in ask.models}
     yield _one(AnyModel(tuple(sorted(models))) if models else None)
-    for pool in sorted(cluster._pools):
+    for pool in sorted(cluster.pools):
         yield _one(OtherPool(pool, mine.pool) if pool != mine.pool else None)
     yield _higher(cluster, mine)
 
@@ -291,8 +303,8 @@ def _less(mine: Waiting, name: str, step: int) -> Changes:
 
 def _higher(cluster: Cluster, mine: Waiting) -> Changes:
     """Only against those that it meets a priority means anything."""
-    others = [held.asked for held in cluster._held.values()]
-    others += [*cluster._line.waiting.values(), *(due.asked for due in cluster._due.values())]
+    others = [held.asked for held in cluster.held.values()]
+    others += [*cluster.line.waiting.values(), *(due.asked for due in cluster.due.values())]
     met = {other.priority for other in others if other.run != mine.run}
     able = {priority for each in met for priority in (each, each + 1)}
     ranked = sorted((each for each in able if each > mine.priority), reverse=True)

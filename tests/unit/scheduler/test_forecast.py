@@ -127,11 +127,11 @@ def test_asking_fails_never_and_changes_nothing(seed: int, limited: bool) -> Non
         cluster.feed(events, now)
         settled(cluster, now)
         twin = cluster.copy()
-        for run in [*cluster._line.waiting, *cluster._due, *cluster._held][:4]:
+        for run in [*cluster.line.waiting, *cluster.due, *cluster.held][:4]:
             found = forecast.ask(cluster, run)
             assert found == forecast.ask(cluster, run), "the same state, another answer"
             assert found is None or 0 <= found.low <= found.wait <= found.high
-        ends: list[SchedulerEvent] = [Released(run=run) for run in [*cluster._held][:2]]
+        ends: list[SchedulerEvent] = [Released(run=run) for run in [*cluster.held][:2]]
         twin.feed(ends, now + 1)
         again = cluster.copy()
         again.feed(ends, now + 1)

@@ -84,7 +84,7 @@ def settled(cluster: Cluster, now: float) -> list[str]:
         found += started(decisions)
         for each in decisions:
             if isinstance(each, Preempt):
-                held = cluster._held[each.run]
+                held = cluster.held[each.run]
                 asked = replace(held.asked, attained=held.attained(now), left=held.left(now))
                 cluster.feed([Released(run=each.run, ended=False), asked], now)
     return found
@@ -100,7 +100,7 @@ def test_whatever_is_named_starts_the_run(seed: int, limited: bool) -> None:
     for events, now in history(Random(seed)):
         cluster.feed(events, now)
         settled(cluster, now)
-    for run, asked in [*cluster._line.waiting.items()]:
+    for run, asked in [*cluster.line.waiting.items()]:
         for start in smallest(cluster, run):
             changed = start.change.of(asked)
             assert changed != asked and would(cluster, run, start.change) == start
@@ -192,6 +192,6 @@ def test_asking_changes_nothing() -> None:
     cluster = a_cluster(waiting("a", ((ONE, 4),), left=1e4, keeps=True))
     cluster.feed([waiting("b", ((ONE, 4),), left=2e4)], 1.0)
     cluster.decide(1.0)
-    before = (dict(cluster._line.waiting), dict(cluster._held), cluster._turn)
+    before = (dict(cluster.line.waiting), dict(cluster.held), cluster._turn)
     assert smallest(cluster, "b")
-    assert (dict(cluster._line.waiting), dict(cluster._held), cluster._turn) == before
+    assert (dict(cluster.line.waiting), dict(cluster.held), cluster._turn) == before
