@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from tradewind import store
 from tradewind.base.clock import SystemClock
 from tradewind.base.errors import Conflict, Refused
 from tradewind.compiler import catalogue
-from tradewind.control import devices, pools
+from tradewind.control import devices, growth, pools
+from tradewind.control.road import Road
 from tradewind.engines.base import Capacity
 from tradewind.records.devices import Device
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Entry, Environment, Gang, Resources, Role, Task
 from tradewind.specs import DeviceSpec, PoolSpec, digest, to_document
 from tradewind.specs.fields import bytes_text
 from tradewind.store.base import Store
@@ -156,3 +158,18 @@ def test_a_machine_with_devices_costs_what_such_machines_cost() -> None:
     assert pools.facts(said, bare, machines, classes).price > 2 * priced.price
     strange = PoolSpec(name="local", capacity={"accelerators": {"nobody-sells": 4}})
     assert pools.facts(strange, bare, machines, classes).price == plain.price
+
+
+@pytest.mark.parametrize(("engine", "more"), [("local", 0), ("kubernetes", 3)])
+def test_a_gang_with_devices_grows_only_where_its_engine_learns_which(
+    engine: str, more: int
+) -> None:
+    document = {"kind": "training", "name": "t", "entry": "t.py", "workers": "1..4"}
+    run = replace(Road.accept(document, now=1.0, user="u"), plan={"engine": engine})
+    role = Role(name="main", shape=Gang(least=1, most=4),
+                entry=Entry(kind="script", target="t.py"),
+                resources=Resources(accelerators={"l4": 1}))  # fmt: skip
+    task = Task(name="t", roles=(role,), environment=Environment(digest="e"))
+    assert growth.most(run, task) == more
+    plain = replace(role, resources=Resources())
+    assert growth.most(run, replace(task, roles=(plain,))) == 3
