@@ -23,7 +23,7 @@ from tradewind.base.ids import digest_json, new_id
 from tradewind.blobs.base import Blobs
 from tradewind.blobs.checkpoints import Checkpoints
 from tradewind.blobs.folder import FolderBlobs
-from tradewind.control import keys, pools
+from tradewind.control import devices, keys, pools
 from tradewind.control.beside import Beside
 from tradewind.control.connect import Connections
 from tradewind.control.foresight import Foresight
@@ -48,7 +48,7 @@ from tradewind.engines.desk import Desk
 from tradewind.engines.local import reading
 from tradewind.scheduler.answers import Answering
 from tradewind.scheduler.rows import FirstFit
-from tradewind.specs import PoolSpec, ProjectSpec, QueueSpec, from_document
+from tradewind.specs import DeviceSpec, PoolSpec, ProjectSpec, QueueSpec, from_document
 from tradewind.store import open as open_store
 from tradewind.store.base import Store
 from tradewind.supervisor.layout import Layout
@@ -136,14 +136,20 @@ class Assembly:
         if queues:
             await self.connections.hear()
         self.quotas.may(queues)
+        await asyncio.to_thread(devices.check, specs, self.store)
         store = partial(self.shelf.apply, documents, user, dry_run)
-        if dry_run or not (found or queues):
+        classes = any(isinstance(spec, DeviceSpec) for spec in specs)
+        if dry_run or not (found or queues or classes):
             return await asyncio.to_thread(store)
+        if classes or found:
+            await self.connections.check_held(specs)
         await asyncio.to_thread(self.shelf.apply, documents, user, True)  # all valid before any
         async with self.connections.changing(found):
             answers = await asyncio.to_thread(store)
         if queues:
             await self.loop.between(self.quotas.load)
+        if classes:
+            await self.connections.recount()
         return answers
 
     async def delete(self, project: str, kind: str, name: str) -> dict[str, Any]:
@@ -157,8 +163,13 @@ class Assembly:
             gone = await asyncio.to_thread(delete)
             await self.loop.between(self.quotas.load)
             return gone
+        if kind == "device":
+            await self.connections.check_held([], name)
         if kind != "pool":
-            return await asyncio.to_thread(delete)
+            gone = await asyncio.to_thread(delete)
+            if kind == "device":
+                await self.connections.recount()
+            return gone
         await asyncio.to_thread(self.shelf.spec, project, kind, name, 0)
         async with self.connections.deleting(name):
             return await asyncio.to_thread(delete)
@@ -229,6 +240,7 @@ def _assembled(
                 python=settings.python,
                 url=settings.url,
                 desk=desk,
+                classes=partial(devices.known, store),
             )
         )
 
