@@ -88,7 +88,7 @@ def body(result: Result) -> None:
         Figure("an answer to them, 95th percentile", percentile(late, 0.95), "ms",
                note=f"median {statistics.median(late):.1f} ms"),
         Figure("the server, meanwhile", 100 * used / wall, "% of a core",
-               note=f"{1e3 * used / len(answers):.1f} core-ms for each of them, with the others' runs"),
+               note=f"{1e3 * used / len(answers):.1f} core-ms for each of them"),
         Figure("a run of somebody else meanwhile", statistics.median(took), "s",
                repeats=len(took), note=f"without them {statistics.median(calm):.3f} s; none lost"),
     )  # fmt: skip
