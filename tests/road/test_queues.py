@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import statistics
 from dataclasses import dataclass, field
@@ -210,3 +211,34 @@ async def test_estimates_are_close_after_a_while_and_hold_also_after_a_start(tow
     assert wide(later[:10]) < 50 and wide(later) < 50
     held = [low <= wait <= high for low, high, wait in later]
     assert len(held) > 40 and sum(held) >= 0.8 * len(held)
+
+
+@in_town
+async def test_what_is_sent_again_and_again_stays_one_run_and_holds_nobody_up(town: Town) -> None:
+    """Before it has a place, on its place, and after its end: by its `request_key` it is the same
+    run, and neither the store nor the scheduler knows more than one."""
+    town.act("one", value(1, seconds=600.0))
+    again = {"spec": function("one", resources={"cpu": 2}), "request_key": "k"}
+    first = await town.submit(function("one", resources={"cpu": 2}))
+    await town.settle(60.0)
+    front, machine = town.here.front, town.here.places.machine
+
+    async def storm() -> str:
+        told = await asyncio.gather(*(front.accept([again] * 5, "me") for _ in range(20)))
+        [run] = {run.id for runs in told for run in runs}
+        await town.turn()
+        return run
+
+    run = await storm()
+    other = await town.submit(function("one", resources={"cpu": 2}))
+    for _ in range(5):
+        assert await storm() == run
+    assert set(machine.line.waiting) == {run, other} and set(machine.held) == {first}
+    await town.until(run, RunState.RUNNING)
+    assert await storm() == run and set(machine.held) == {run}
+    await town.settle()
+    assert await storm() == run
+    await town.settle()
+    assert len(town.started) == 3 and town.events(run).count("run.accepted") == 1
+    assert town.here.store.runs.counts() == {RunState.SUCCEEDED: 3}
+    assert not machine.held and not machine.line.waiting

@@ -142,8 +142,8 @@ def facts(
     if spec.price is not None:
         pool = replace(pool, price=spec.price, as_of="set by its pool spec")
     pool = pool if spec.capacity is None else _limited(pool, spec)
-    classes = pool.capacity.accelerators
-    return replace(pool, prices=catalogue.each(machines, classes) if classes else {})
+    mine = pool.capacity.accelerators
+    return replace(pool, prices=catalogue.each(machines, mine) if mine else {})
 
 
 def _count(machines: int) -> str:

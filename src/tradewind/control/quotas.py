@@ -19,7 +19,6 @@ from tradewind.scheduler.events import QueuesChanged
 from tradewind.scheduler.nodes import WHOLE
 from tradewind.scheduler.queues import DEFAULT, Queue, Queues, guaranteed
 from tradewind.specs import ProjectSpec, QueueSpec, from_document
-from tradewind.specs.common import Resources
 from tradewind.specs.queue import Quota
 from tradewind.store.base import Store
 
@@ -151,7 +150,7 @@ def queue(spec: QueueSpec) -> Queue:
     )
 
 
-def amounts(quota: Quota | Resources | None) -> tuple[tuple[str, int], ...]:
+def amounts(quota: Quota | None) -> tuple[tuple[str, int], ...]:
     """What is named of it, in what the scheduler counts in."""
     found: dict[str, int] = {}
     if quota is not None:
