@@ -219,6 +219,7 @@ class Foes:
         self._free: dict[str, Floats] = {}
         self._sides: dict[tuple[int, float], Side] = {}
         self._inside: dict[Branch, Mask] = {}
+        self._lost: Floats | None = None
 
     def of(self, waiting: Waiting, key: tuple[float, ...]) -> tuple[Mask, Mask] | None:
         """Whom it may interrupt: of its project, and of others in its queue, those of lower
@@ -278,13 +279,34 @@ class Foes:
 
     def cheapest(self, who: Mask) -> tuple[Ints, list[Cost]]:
         """The rows of these, and what it costs to interrupt each: the least work that is lost
-        first; where nothing is lost, whoever is due last."""
+        first, with what those lose in whose place it comes back; where nothing is lost, whoever is
+        due last."""
         runs, slots = self._going.runs, np.flatnonzero(who)
-        lost = self._going.unsaved(self._now)[slots] * runs["worth"][slots]
+        if self._lost is None:
+            unsaved = self._going.unsaved(self._now) * runs["worth"]
+            self._lost = unsaved + self._chain(unsaved)
+        lost = self._lost[slots]
         lost[runs["stands"][slots]] = PRECIOUS
         soon = -self.dues[slots]
         order = np.lexsort((soon, lost))
         return slots[order], list(zip(lost[order].tolist(), soon[order].tolist(), strict=True))
+
+    def _chain(self, unsaved: Floats) -> Floats:
+        """By row, what others of its queue lose at least when it comes back: it takes as much as it
+        had of those of lower priority, of whom the cheapest go."""
+        runs = self._going.runs
+        found = np.zeros_like(unsaved)
+        goes = np.flatnonzero(runs["stays"] & ~runs["stands"] & (runs["width"] > 0))
+        if not len(goes) or not np.ptp(runs["first"][goes]):
+            return found
+        for queue in np.unique(runs["queue"][goes]):
+            mine, least = goes[runs["queue"][goes] == queue], np.inf
+            for first in np.unique(runs["first"][mine])[::-1]:  # the lowest priority first
+                level = mine[runs["first"][mine] == first]
+                if np.isfinite(least):
+                    found[level] = least * runs["width"][level]
+                least = min(least, float((unsaved[level] / runs["width"][level]).min()))
+        return found
 
     def enough(self, parts: Parts, who: Mask) -> bool:
         """Whether what is free and what these hold is as much as is asked for, wherever it is."""
