@@ -29,6 +29,7 @@ ORDER = (
     "overhead",
     "openb",
     "muri",
+    "loss",
     "events",
     "queues",
     "estimates",

@@ -37,8 +37,8 @@ def unheard(events: Sequence[SchedulerEvent], decisions: Sequence[Decided]) -> N
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One run of a trace: comes at `at` (seconds), works for `seconds`; `restart` is what beginning
-    takes, each time. `keeps`: its work is kept when it is interrupted; else it is `saved` every so many
-    seconds (0: never)."""
+    takes, each time. `keeps`: its work is kept when it is interrupted; else it is `saved` every so
+    many seconds (0: never)."""
 
     name: str
     at: float

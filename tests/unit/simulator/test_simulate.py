@@ -11,9 +11,12 @@ import pytest
 
 from tradewind.base.errors import InvalidData, NotFound, UserError
 from tradewind.cli.front import main
+from tradewind.scheduler.cluster import Cluster
+from tradewind.scheduler.events import PoolChanged
 from tradewind.scheduler.nodes import Ask, Node
+from tradewind.scheduler.rows import FirstFit
 from tradewind.simulator import figures
-from tradewind.simulator.replay import Job, Outcome
+from tradewind.simulator.replay import Job, Outcome, Replay
 from tradewind.simulator.simulate import PLACERS, compare, scene, simulate
 from tradewind.simulator.watching import Watch
 
@@ -251,6 +254,19 @@ def test_how_long_a_job_takes_is_told_beside_its_fair_share() -> None:
     assert found["mean"] == pytest.approx((10 / 30 + 20 / 25 + 30 / 20) / 3)
     nothing = ended("d", 1, 0, 5, 5)
     assert figures.fair_share([nothing], nodes)["worst"] is None
+
+
+def test_a_job_that_saves_loses_what_it_did_since() -> None:
+    """An urgent one takes its place 100 seconds after it has begun to work."""
+    for saved, keeps, lost in ((0.0, False, 105.0), (30.0, False, 15.0), (30.0, True, 5.0)):
+        cluster = Cluster(FirstFit)
+        cluster.feed([PoolChanged(pool="p", nodes=(Node(name="n", cpu=0, devices=(("", 1),)),))])
+        parts = ((Ask(devices=1), 1),)
+        low = Job(name="low", at=0, seconds=500, parts=parts, restart=5, keeps=keeps, saved=saved)
+        urgent = Job(name="urgent", at=105, seconds=10, parts=parts, priority=1)
+        outcomes = Replay(cluster, "p", [low, urgent], known=False).run()
+        assert (outcomes[0].interrupted, outcomes[0].lost) == (1, lost)
+        assert outcomes[0].ended == 115 + 5 + 500 - (105 - lost)
 
 
 TOLD = "TRADEWIND_TRACES" in os.environ
