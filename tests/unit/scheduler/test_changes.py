@@ -134,6 +134,13 @@ class Changes(RuleBasedStateMachine):
         self.feed(Released(run=(run := min(self.going))))
         self.forget(run)
 
+    @precondition(lambda self: self.going)
+    @rule()
+    def whom_they_go_for_withdraws(self) -> None:
+        by = min(self.going.values())
+        self.feed(Withdrawn(run=by))
+        self.forget(by)
+
     @rule(by=st.sampled_from(sorted(GUARANTEED)))
     def begins_anew(self, by: str) -> None:
         """All nodes are there, and one queue has filled them: others want their part."""
