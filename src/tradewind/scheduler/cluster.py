@@ -7,7 +7,7 @@ with the events.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from tradewind.scheduler import amounts, room
@@ -17,6 +17,7 @@ from tradewind.scheduler.events import Decided, Place, Preempt, Reject, Waiting
 from tradewind.scheduler.going import Cost, Foes, Shadow
 from tradewind.scheduler.held import Due, Held
 from tradewind.scheduler.line import File, Front, Key
+from tradewind.scheduler.layout import Plan
 from tradewind.scheduler.nodes import Mask
 from tradewind.scheduler.pool import Pool
 from tradewind.scheduler.queues import Branch
@@ -101,7 +102,9 @@ class Cluster(Books):
         """Give it a place, where its queues allow it."""
         leaf = self.leaf(asked)
         parts = self._allowed(pool, asked, leaf)
-        spots = pool.lay(parts, self._open(pool, asked)) if parts is not None else None
+        if parts is None:
+            return False
+        spots = pool.lay(parts, self._open(pool, asked), asked.layout)
         if spots is None:
             return False
         found = amounts.held(asked.parts, spots, pool.nodes)
@@ -127,7 +130,8 @@ class Cluster(Books):
         when it did not come."""
         kept = self.line.waiting.get(pool.kept or "")
         if kept is not None and (pool.shadow is None or self.now > pool.shadow.at):
-            pool.shadow = Foes(pool.going, pool.nodes, self.order, self.now).shadow(kept.parts)
+            foes = Foes(pool.going, pool.nodes, self.order, self.now)
+            pool.shadow = foes.shadow(kept.parts, *pool.bounds(kept.layout))
         return pool.shadow
 
     def _keep(self, pool: Pool, waiting: Waiting) -> None:
@@ -178,8 +182,8 @@ class Cluster(Books):
     def _never(self, pool: Pool, waiting: Waiting) -> str:
         """Why it could not start even if nothing else were there, in words; empty where it could,
         or more may come."""
-        if pool.firm and not pool.could(waiting.parts):
-            return pool.never(waiting.pool, waiting.parts)
+        if pool.firm and not pool.could(waiting.parts, waiting.layout):
+            return pool.never(waiting.pool, waiting.parts, waiting.layout)
         if not self.tree.limited:
             return ""
         return self.tree.never(self.leaf(waiting), pool.wants(waiting.parts))
@@ -250,14 +254,32 @@ class Cluster(Books):
         foreign = who & others
         for some in (foreign, who) if (who & ~others).any() else (foreign,):
             if some.any():
-                goes = room.Able(*foes.cheapest(some), pool.going.processes, victim)
-                with room.Claim(self.tree, leaf, wants) as claim:
-                    found = room.make(pool.nodes, waiting.parts, goes, claim, among)
+                found = None
+                for there, plan in self._domains(pool, waiting, foes, some, among):
+                    here = some if plan is None or full else foes.holding(some, there)
+                    goes = room.Able(*foes.cheapest(here), pool.going.processes, victim)
+                    with room.Claim(self.tree, leaf, wants) as claim:
+                        made = room.make(pool.nodes, waiting.parts, goes, claim, there, plan)
+                    if made is not None and (found is None or made.cost < found.cost):
+                        found = made
                 if found is not None and not self._spares(pool, wants, found.leaving):
                     return None
                 if found is not None:
                     return found
         return None
+
+    def _domains(
+        self, pool: Pool, waiting: Waiting, foes: Foes, who: Mask, among: Mask
+    ) -> Iterator[tuple[Mask, Plan | None]]:
+        """Where these might make room for it: anywhere among these nodes, or in one domain after
+        the other."""
+        if waiting.layout is None or not waiting.layout.binds:
+            yield among, None
+            return
+        for plan in pool.search(waiting.parts, waiting.layout, among).making():
+            there = foes.might(waiting.parts, who, plan.masks[-1])
+            if there is not None and foes.holding(who, there).any():
+                yield there, plan
 
     def _spares(self, pool: Pool, wants: Amounts, leaving: Iterable[str]) -> bool:
         """Whether no more than may be is held of the pool then."""

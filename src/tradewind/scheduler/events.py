@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tradewind.records.placements import Seat
 from tradewind.scheduler.amounts import Parts
+from tradewind.scheduler.layout import Layout
 from tradewind.scheduler.nodes import WHOLE, Node, Spot
 from tradewind.scheduler.queues import DEFAULT, Queue
 
@@ -43,8 +44,9 @@ class Waiting:
     """A run wants a place for all its `parts` at once. `pool` is the pool of its plan; `stands`: it
     goes on until it is stopped. `priority`: the higher, the sooner. `left` is the seconds it still
     needs (None: nobody knows), `attained` those it has had, of which nothing is lost; `restart` the
-    seconds that beginning again takes. `keeps`: it may be interrupted, and its work is kept. Saying
-    it again changes nothing."""
+    seconds that beginning again takes. `keeps`: it may be interrupted, and its work is kept.
+    `layout` is how its processes are to stand to each other (None: that is all the same). Saying it
+    again changes nothing."""
 
     run: str
     pool: str
@@ -58,6 +60,7 @@ class Waiting:
     attained: float = 0.0
     restart: float = 0.0
     keeps: bool = False
+    layout: Layout | None = None
     width: float = field(init=False)
 
     def __post_init__(self) -> None:

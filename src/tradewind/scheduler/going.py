@@ -21,12 +21,13 @@ from tradewind.scheduler.queues import Branch, Queues
 Floats = NDArray[np.float64]
 Cost = tuple[float, float]
 
-# `stays`: it has not been told to go; `guess`: it keeps its work, and nobody knows when it ends;
+# `stays`: it has not been told to go; `bound`: it can not stand anywhere; `guess`: it keeps its work, and nobody knows when it ends;
 # `weight` times seconds is an index of the order, `cost` what beginning again takes.
 RUN = {"stays": np.bool_, "keeps": np.bool_, "stands": np.bool_, "guess": np.bool_,
        "group": np.int64, "queue": np.int64, "first": np.float64, "began": np.float64,
        "width": np.float64, "weight": np.float64, "left": np.float64, "attained": np.float64,
-       "restart": np.float64, "cost": np.float64, "alive": np.bool_, "known": np.bool_}  # fmt: skip
+       "restart": np.float64, "cost": np.float64, "alive": np.bool_, "known": np.bool_,
+       "bound": np.bool_}  # fmt: skip
 # Amounts are whole numbers all the same: sums of them are exact, and need not be converted.
 PROCESS = {"alive": np.bool_, "run": np.int64, "row": np.int64, "some": np.bool_,
            "cpu": np.float64, "memory": np.float64, "milli": np.float64}  # fmt: skip
@@ -103,7 +104,7 @@ class Going:
             self.number(asked.queue, asked.project), self.number(asked.queue),
             -float(asked.priority), began, asked.width, asked.width**KNOWN, asked.left or 0.0,
             asked.attained, asked.restart, asked.restart * asked.width,
-            True, asked.left is not None,
+            True, asked.left is not None, asked.layout is not None and asked.layout.binds,
         )  # fmt: skip
         rows = [self.processes.take(True, slot, spot.node, ask.cpu + ask.milli > 0, ask.cpu,
                                     ask.memory, ask.milli)
@@ -205,11 +206,12 @@ class Foes:
 
     def movable(self, waiting: Waiting, key: tuple[float, ...], own: Mask, part: float) -> Mask:
         """Those of its project that may only move, where what this loses is less than such a part
-        of what it takes itself."""
+        of what it takes itself. Whoever is bound to a domain does not move."""
         side = self._side(waiting, key[0])
         if side.latest <= key[1] and not (side.mine & side.lower).any():
             return np.zeros_like(own)
-        return side.equal & ~own & (self._going.runs["cost"] <= part * key[1])
+        runs = self._going.runs
+        return side.equal & ~own & ~runs["bound"] & (runs["cost"] <= part * key[1])
 
     def _side(self, waiting: Waiting, first: float) -> Side:
         group = self._going.number(waiting.queue, waiting.project)
@@ -268,13 +270,13 @@ class Foes:
                     return False
         return True
 
-    def might(self, parts: Parts, who: Mask) -> Mask | None:
-        """The nodes on which there might be room for a process of this if all of these went; None
-        where there would not be room for all. That is necessary, not enough: which devices become
-        free is not looked at."""
+    def might(self, parts: Parts, who: Mask, among: Mask | None = None) -> Mask | None:
+        """The nodes (of these, if they are given) on which there might be room for a process of
+        this if all of these went; None where there would not be room for all. That is necessary,
+        not enough: which devices become free is not looked at."""
         found = np.zeros(len(self._nodes), dtype=np.bool_)
         for wanted, most in self._rooms(parts, who):
-            able = most > 0
+            able = most > 0 if among is None else among & (most > 0)
             if not able.any() or (wanted > 1 and most[able].sum() < wanted):
                 return None
             found |= able
@@ -293,26 +295,44 @@ class Foes:
                     np.minimum(most, have[name] // need, out=most)
             yield wanted, most
 
-    def shadow(self, parts: Parts) -> Shadow | None:
+    def shadow(
+        self, parts: Parts, domains: Ints | None = None, whole: bool = False
+    ) -> Shadow | None:
         """When this might find room at the earliest, if nobody else begins, and on which nodes,
-        as few as will do; None where it finds none however many end."""
+        as few as will do (or `whole` domains); None where it finds none however many end. All of
+        them are in one of the `domains`, where these are given by node (-1: in none)."""
         ends = self._going.ends(self._now)
         moments = np.unique(ends[np.isfinite(ends)])
         least, beyond = 0, len(moments)
         while least < beyond:
             middle = (least + beyond) // 2
-            if self.might(parts, ends <= moments[middle]) is None:
+            if self._inside_of(parts, ends <= moments[middle], domains) is None:
                 least = middle + 1
             else:
                 beyond = middle
         if least == len(moments):
             return None
         rows = np.zeros(len(self._nodes), dtype=np.bool_)
-        for wanted, most in self._rooms(parts, ends <= moments[least]):
+        there = self._inside_of(parts, ends <= moments[least], domains)
+        if whole and there is not None:
+            return Shadow(float(moments[least]), there)
+        for wanted, room in self._rooms(parts, ends <= moments[least]):
+            most = np.where(there, room, 0.0)
             order = np.argsort(-most, kind="stable")
             needed = int(np.searchsorted(np.cumsum(np.maximum(most[order], 0)), wanted)) + 1
             rows[order[:needed]] = True
         return Shadow(float(moments[least]), rows)
+
+    def _inside_of(self, parts: Parts, who: Mask, domains: Ints | None) -> Mask | None:
+        """The nodes of the first domain in which there might be room for all if these went."""
+        if domains is None:
+            enough = self.might(parts, who) is not None
+            return np.ones(len(self._nodes), dtype=np.bool_) if enough else None
+        inside = domains >= 0
+        able = np.ones(int(domains.max(initial=-1)) + 1, dtype=np.bool_)
+        for wanted, most in self._rooms(parts, who):
+            able &= np.bincount(domains[inside], np.maximum(most[inside], 0), len(able)) >= wanted
+        return domains == int(able.argmax()) if able.any() else None
 
     def holding(self, who: Mask, among: Mask) -> Mask:
         """Those of these that hold anything on any of such nodes."""

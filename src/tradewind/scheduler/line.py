@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.events import Waiting
+from tradewind.scheduler.layout import Layout
 from tradewind.scheduler.queues import Branch, Queues
 
 Key = tuple[float, ...]
-# Queue, project, pool, and what is asked for.
-Kind = tuple[str, str, str, Parts]
+# Queue, project, pool, what is asked for, and how it is to stand.
+Kind = tuple[str, str, str, Parts, Layout | None]
 
 
 def kind(waiting: Waiting) -> Kind:
     """In which file it stands."""
-    return waiting.queue, waiting.project, waiting.pool, waiting.parts
+    return waiting.queue, waiting.project, waiting.pool, waiting.parts, waiting.layout
 
 
 @dataclass(slots=True)
