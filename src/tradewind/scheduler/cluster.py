@@ -16,8 +16,8 @@ from tradewind.scheduler.books import Books
 from tradewind.scheduler.events import Decided, Place, Preempt, Reject, Waiting
 from tradewind.scheduler.going import Cost, Foes, Shadow
 from tradewind.scheduler.held import Due, Held
-from tradewind.scheduler.line import File, Front, Key
 from tradewind.scheduler.layout import Plan
+from tradewind.scheduler.line import File, Front, Key
 from tradewind.scheduler.nodes import Mask
 from tradewind.scheduler.pool import Pool
 from tradewind.scheduler.queues import Branch

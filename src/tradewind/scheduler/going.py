@@ -21,8 +21,9 @@ from tradewind.scheduler.queues import Branch, Queues
 Floats = NDArray[np.float64]
 Cost = tuple[float, float]
 
-# `stays`: it has not been told to go; `bound`: it can not stand anywhere; `guess`: it keeps its work, and nobody knows when it ends;
-# `weight` times seconds is an index of the order, `cost` what beginning again takes.
+# `stays`: it has not been told to go; `guess`: it keeps its work, and nobody knows when it ends;
+# `bound`: it must stand in some domain, or spread; `weight` times seconds is an index of the order,
+# `cost` what beginning again takes.
 RUN = {"stays": np.bool_, "keeps": np.bool_, "stands": np.bool_, "guess": np.bool_,
        "group": np.int64, "queue": np.int64, "first": np.float64, "began": np.float64,
        "width": np.float64, "weight": np.float64, "left": np.float64, "attained": np.float64,
@@ -211,7 +212,8 @@ class Foes:
         if side.latest <= key[1] and not (side.mine & side.lower).any():
             return np.zeros_like(own)
         runs = self._going.runs
-        return side.equal & ~own & ~runs["bound"] & (runs["cost"] <= part * key[1])
+        found: Mask = side.equal & ~own & ~runs["bound"] & (runs["cost"] <= part * key[1])
+        return found
 
     def _side(self, waiting: Waiting, first: float) -> Side:
         group = self._going.number(waiting.queue, waiting.project)
@@ -314,7 +316,8 @@ class Foes:
             return None
         rows = np.zeros(len(self._nodes), dtype=np.bool_)
         there = self._inside_of(parts, ends <= moments[least], domains)
-        if whole and there is not None:
+        assert there is not None
+        if whole:
             return Shadow(float(moments[least]), there)
         for wanted, room in self._rooms(parts, ends <= moments[least]):
             most = np.where(there, room, 0.0)

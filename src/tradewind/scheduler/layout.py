@@ -61,12 +61,14 @@ class Levels:
         self.names = (*dict.fromkeys(name for node in told for name, _ in node.where), NODE)
         self.of: dict[str, Ints] = {}
         self.called: dict[str, list[str]] = {}
-        for level in self.names[:-1]:
-            known: dict[tuple[tuple[str, str], ...], int] = {}
-            paths = [_path(node, level) for node in nodes]
+        places = [dict(node.where) for node in nodes]
+        for at, level in enumerate(self.names[:-1]):
+            known: dict[tuple[str | None, ...], int] = {}
+            widest = self.names[: at + 1]
+            paths = [tuple(map(place.get, widest)) if level in place else () for place in places]
             numbers = [known.setdefault(path, len(known)) if path else -1 for path in paths]
             self.of[level] = np.array(numbers, dtype=np.int64)
-            self.called[level] = [path[-1][1] for path in known]
+            self.called[level] = [str(path[-1]) for path in known]
         self.of[NODE] = np.arange(len(nodes))
         self.called[NODE] = [node.name for node in nodes]
         self._nodes = tuple(nodes)
@@ -90,15 +92,8 @@ class Levels:
         """By domain, what its nodes have of this together."""
         numbers = self.of[level]
         inside = numbers >= 0
-        found: Shares = np.bincount(numbers[inside], each[inside], len(self.called[level]))
-        return found
-
-
-def _path(node: Node, level: str) -> tuple[tuple[str, str], ...]:
-    for at, (name, _) in enumerate(node.where):
-        if name == level:
-            return node.where[: at + 1]
-    return ()
+        found = np.bincount(numbers[inside], each[inside], len(self.called[level]))
+        return np.asarray(found, dtype=np.float64)
 
 
 @dataclass(slots=True)
@@ -183,7 +178,9 @@ class Search:
         is near, then the narrowest, then those with the least left over."""
         found: list[tuple[float, int, float, int, str]] = []
         for at, level in enumerate(levels):
-            shares, near = self._shares(level), self._nearness(level)
+            # Narrower ones lie in one of those that are asked for.
+            inside = self._levels.of[levels[0]] >= 0
+            shares, near = self._shares(level, inside), self._nearness(level)
             rank = np.flatnonzero(shares >= 1.0)
             rank = rank[np.lexsort((rank, shares[rank], -near[rank]))]
             # Those that are not asked for are no more than a try.

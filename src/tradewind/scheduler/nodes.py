@@ -215,15 +215,15 @@ class Nodes:
         """So many of these devices of a node: of the island with the fewest idle ones that holds
         them; where none does, of the largest first, so that as few as can be are broken up."""
         links = self.nodes[row].links
-        if not links or not count:
-            return np.flatnonzero(able)[:count].tolist()
+        found: list[int] = []
+        if not links:
+            found = np.flatnonzero(able)[:count].tolist()
         alone = sorted({*range(len(able))} - {device for group in links for device in group})
         idle = self.devices[row] == WHOLE
         islands = [
             (int(idle[group].sum()), [device for device in group if able[device]])
             for group in map(list, (*links, *((device,) for device in alone)))
         ]
-        found: list[int] = []
         while len(found) < count and any(each for _, each in islands):
             want = count - len(found)
             enough = [island for island in islands if len(island[1]) >= want]

@@ -283,8 +283,10 @@ class Pool:
         if layout.together and (len(parts) > 1 or most < parts[0][1]):
             best = f"the largest room is in {domain!r}, for {most} processes"
             return f"no {layout.together} has room for {all_} of this; {best}"
-        where = f" inside of one {layout.together}" if layout.together else f"; for {most} it has"
-        return f"there is no room for {all_} evenly over each {layout.spread}{where}"
+        if layout.together:
+            inner = f"evenly over every {layout.spread} in it"
+            return f"no {layout.together} has room for {all_} of this, {inner}"
+        return f"no room for {all_} of this evenly over every {layout.spread}, for {most} at most"
 
     def never(self, name: str, parts: Parts, layout: Layout | None = None) -> str:
         """Why it could not start even if nothing else were here, in words."""

@@ -140,7 +140,9 @@ class Preferred:
 
     def __str__(self) -> str:
         together, spread = self.instead.together, self.instead.spread
-        said = [f"in one {together}"] * bool(together) + [f"evenly over each {spread}"] * bool(spread)
+        said = [f"in one {together}"] * bool(together) + [f"evenly over each {spread}"] * bool(
+            spread
+        )
         return f"with its processes {' and '.join(said)} where there is room, not only so"
 
 
@@ -190,7 +192,8 @@ def would(cluster: Cluster, run: str, change: Change) -> Start | None:
 def smallest(cluster: Cluster, run: str) -> list[Start]:
     """The smallest change of each kind that starts a waiting run now: fewer processes, less CPU or
     memory for each, any model of devices, its processes not only in one domain, another pool, a
-    higher priority. Nothing where none does, and where the run starts as it is, or does not wait. The cluster stays as it is."""
+    higher priority. Nothing where none does, and where the run starts as it is, or does not wait.
+    The cluster stays as it is."""
     mine = cluster.asked(run)
     if mine is None or _Trial(cluster, mine).start(Priority(mine.priority, mine.priority)):
         return []
