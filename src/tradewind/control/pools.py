@@ -125,6 +125,7 @@ def facts(spec: PoolSpec, found: Capacity, machines: Sequence[Machine]) -> PoolF
         machines=found.machines,
         zones=found.zones,
         sizes=found.sizes,
+        where=tuple(spec.where.items()),
         production=spec.production,
         price=twin.price * found.machines,
         as_of=f"{_count(found.machines)}like {twin.name}, {twin.as_of}",

@@ -33,6 +33,7 @@ from tradewind.control import (
     probing,
     promise,
     publish,
+    topology,
     versions,
 )
 from tradewind.control.draft import Draft
@@ -365,6 +366,7 @@ class Road:
                     priority=self.quotas.priority(run),
                     left=expected(run),
                     stands=task.stands(),
+                    layout=task.layout,
                 )
             ]
         )
@@ -385,7 +387,8 @@ class Road:
             return probing.task(run, versions.pair(run))
         made = codec.from_json(Pinned, run.pinned)
         plan = codec.from_json(Plan, run.plan)
-        return kinds.load(run.kind).lower.tasks(made, plan)[0]
+        task = kinds.load(run.kind).lower.tasks(made, plan)[0]
+        return replace(task, layout=topology.layout(run.spec, task))
 
     def placed(self, draft: Draft, pool: str) -> None:
         """The scheduler gave it a place: a placement is written, then launched."""

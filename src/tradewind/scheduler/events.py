@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tradewind.records.placements import Seat
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
-from tradewind.scheduler.layout import Layout
 from tradewind.scheduler.nodes import WHOLE, Node, Spot
 from tradewind.scheduler.queues import DEFAULT, Queue
 

@@ -16,8 +16,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from tradewind.records.tasks import NODE, Layout
 from tradewind.scheduler.amounts import Parts
-from tradewind.scheduler.nodes import NODE, Ask, Ints, Mask, Node, Nodes
+from tradewind.scheduler.nodes import Ask, Ints, Mask, Node, Nodes
 
 Shares = NDArray[np.float64]
 
@@ -28,24 +29,6 @@ TRIES = 4
 DOMAINS = 32
 # So many lists of what is near are remembered.
 KEPT = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """`together`: all processes in one domain of this level; `spread`: over as many domains of this
-    one as can be, evenly. `strictly`: not otherwise (of those domains that could hold a process
-    none then has more than one more than another); else as far as there is room. `near`: nodes, or
-    domains, where its data lies: these first, others as well."""
-
-    together: str = ""
-    spread: str = ""
-    strictly: bool = False
-    near: tuple[str, ...] = ()
-
-    @property
-    def binds(self) -> bool:
-        """Whether it may have to wait where without it it would start."""
-        return self.strictly and bool(self.together or self.spread)
 
 
 class Levels:

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.events import Waiting
-from tradewind.scheduler.layout import Layout
 from tradewind.scheduler.queues import Branch, Queues
 
 Key = tuple[float, ...]

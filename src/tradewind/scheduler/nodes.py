@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.base.units import format_bytes
+from tradewind.records.tasks import NODE
 
 WHOLE = 1000
-# The level at which each node is a domain of its own.
-NODE = "node"
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]

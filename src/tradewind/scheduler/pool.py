@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tradewind.records.placements import Seat
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import (
     Amounts,
     Parts,
@@ -21,7 +22,7 @@ from tradewind.scheduler.amounts import (
     words,
 )
 from tradewind.scheduler.going import Going, Shadow
-from tradewind.scheduler.layout import Layout, Levels, Plan, Search
+from tradewind.scheduler.layout import Levels, Plan, Search
 from tradewind.scheduler.nodes import Ask, Ints, Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.rows import KEPT, FirstFit, Placer
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from tradewind.base.units import format_bytes
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import Decided, Place, Preempt, Released, Waiting, Withdrawn
-from tradewind.scheduler.layout import Layout
 from tradewind.scheduler.nodes import WHOLE, Ask
 
 # CPU is looked for in such steps (thousandths of a core), memory in such (bytes), and neither below

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
@@ -26,7 +27,6 @@ from tradewind.scheduler.events import (
     Widened,
     Withdrawn,
 )
-from tradewind.scheduler.layout import Layout
 from tradewind.scheduler.nodes import Ask, Node
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.rows import FirstFit

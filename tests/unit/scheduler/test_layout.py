@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scheduler.test_cluster import History, asks, started
+from tradewind.records.tasks import Layout
 from tradewind.scheduler import whatif
 from tradewind.scheduler.amounts import Parts, each
 from tradewind.scheduler.answers import Answering
@@ -24,7 +25,6 @@ from tradewind.scheduler.events import (
     Waiting,
     Withdrawn,
 )
-from tradewind.scheduler.layout import Layout
 from tradewind.scheduler.nodes import WHOLE, Ask, Node, Nodes, Spot
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Pool

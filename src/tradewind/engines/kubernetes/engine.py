@@ -258,7 +258,8 @@ class KubernetesEngine:
     async def capacity(self) -> Capacity:
         await self._begun()
         self._lease.check()
-        return nodes.capacity((await self.connected().items(api.NODES))[0])
+        found, _ = await self.connected().items(api.NODES)
+        return nodes.capacity(found, self._options.rack)
 
     def environment(self) -> dict[str, Any]:
         return {"image": self._options.image}

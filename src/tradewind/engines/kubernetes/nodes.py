@@ -4,15 +4,16 @@ is the largest that is accepted; for more tasks on one machine the cluster itsel
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 from tradewind.engines.base import Capacity
 from tradewind.engines.kubernetes.states import Object
-from tradewind.engines.kubernetes.template import OURS_BYTES
+from tradewind.engines.kubernetes.template import LEVELS, OURS_BYTES, ZONE
 from tradewind.records.tasks import Lot, Resources
 
-# Machines without this label are taken to be in one zone.
-ZONE = "topology.kubernetes.io/zone"
+Where = tuple[tuple[str, str], ...]
 
 _UNITS: dict[str, Decimal | int] = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": 10**3, "M": 10**6,
@@ -29,8 +30,9 @@ def quantity(text: str) -> Decimal:
     return Decimal(text)
 
 
-def capacity(nodes: list[Object]) -> Capacity:
-    """Of all machines that are up and take work."""
+def capacity(nodes: list[Object], rack: str = "") -> Capacity:
+    """Of all machines that are up and take work; `rack` is the label that tells their rack. Those
+    that tell no zone are taken to be in one, as far as it is counted how many there are."""
     usable = [node for node in nodes if _usable(node)]
     machines = [_allocatable(node) for node in usable]
     accelerators: dict[str, int] = {}
@@ -42,24 +44,34 @@ def capacity(nodes: list[Object]) -> Capacity:
         memory=sum(each.memory for each in machines),
         accelerators=accelerators,
     )
-    zones = {(node["metadata"].get("labels") or {}).get(ZONE, "") for node in usable}
+    labels = [node["metadata"].get("labels") or {} for node in usable]
+    zones = {each.get(ZONE, "") for each in labels}
+    levels = {**LEVELS, **({"rack": rack} if rack else {})}
+    places = [
+        tuple((level, str(told[key])) for level, key in levels.items() if told.get(key))
+        for told in labels
+    ]
     return Capacity(
         total=total,
         largest=_largest(machines),
         machines=len(machines),
         zones=len(zones),
-        sizes=_sizes(machines),
+        sizes=_sizes(zip(machines, places, strict=True)),
     )
 
 
-def _sizes(machines: list[Resources]) -> tuple[Lot, ...]:
-    """Largest first."""
-    alike: list[Resources] = []
-    for each in machines:
-        if each not in alike:
-            alike.append(each)
-    alike.sort(key=lambda each: (-each.cpu, -each.memory, sorted(each.accelerators.items())))
-    return tuple(Lot(each=each, count=machines.count(each)) for each in alike)
+def _sizes(machines: Iterable[tuple[Resources, Where]]) -> tuple[Lot, ...]:
+    """Largest first; alike ones are told together, by where they are."""
+    lots: dict[tuple[str, Where], Lot] = {}
+    for each, where in machines:
+        known = lots.get((repr(each), where))
+        lots[repr(each), where] = Lot(each=each, count=known.count + 1 if known else 1, where=where)
+    return tuple(sorted(lots.values(), key=_rank))
+
+
+def _rank(lot: Lot) -> tuple[Any, ...]:
+    each = lot.each
+    return -each.cpu, -each.memory, sorted(each.accelerators.items()), lot.where
 
 
 def _largest(machines: list[Resources]) -> Resources:
