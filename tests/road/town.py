@@ -23,7 +23,7 @@ from tradewind.engines.base import Capacity, Place
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.runs import Run
 from tradewind.records.states import LIVE, RunState
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Lot, Resources
 from tradewind.specs import PoolSpec, from_document
 from tradewind.store.rows import RunLine
 from tradewind.testing.clock import FakeClock
@@ -86,7 +86,9 @@ class FarEngine(FakeEngine):
             raise self.cloud.down
         each, count = Resources(cpu=self.cloud.cpu, memory=8 << 30), self.cloud.machines
         total = Resources(cpu=each.cpu * count, memory=each.memory * count)
-        return Capacity(total=total, largest=each, machines=count)
+        sizes = [Lot(each=each, count=1, where=(("rack", name),))
+                 for name in self.cloud.racks[:count]]  # fmt: skip
+        return Capacity(total=total, largest=each, machines=count, sizes=tuple(sizes))
 
     def environment(self) -> Document:
         return {"image": self.place.options.get("image", "plain")}
@@ -107,6 +109,8 @@ class Cloud:
     def __init__(self, world: World) -> None:
         self.world = world
         self.cpu, self.machines = 4.0, 2
+        # That of each machine, where it is told.
+        self.racks: tuple[str, ...] = ()
         self.down: TradewindError | None = None
         self.begins: list[str] = []
         self.engines: list[FarEngine] = []
