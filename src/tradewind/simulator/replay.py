@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
@@ -36,7 +37,8 @@ def unheard(events: Sequence[SchedulerEvent], decisions: Sequence[Decided]) -> N
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One run of a trace: comes at `at` (seconds), works for `seconds`; `restart` is what beginning
-    takes, each time. `keeps`: its work is kept when it is interrupted."""
+    takes, each time. `keeps`: its work is kept when it is interrupted. `layout` is how its
+    processes are to stand to each other."""
 
     name: str
     at: float
@@ -47,6 +49,7 @@ class Job:
     priority: int = 0
     queue: str = DEFAULT
     keeps: bool = True
+    layout: Layout | None = None
 
 
 @dataclass(slots=True)
@@ -122,6 +125,7 @@ class Replay:
             restart=job.restart,
             queue=job.queue,
             keeps=job.keeps,
+            layout=job.layout,
         )
         return asked
 
