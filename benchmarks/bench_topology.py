@@ -4,8 +4,9 @@
 
 Claims: on 64 racks of 16 nodes, of 8 devices in two islands of fast links, as few gangs cross
 racks as by the rule of Kueue's topology-aware scheduling, to half a point, and far fewer than by
-first-fit, with no longer waiting; one that must be in one rack always is. Who asks for no topology is placed as
-fast where nodes tell their racks as where they do not: at 5,000 nodes at least 2,000 a second.
+first-fit, with no longer waiting; one that must be in one rack always is. Who asks for no topology
+is placed as fast where nodes tell their racks as where they do not: at 5,000 nodes at least 2,000 a
+second.
 
 The gangs are made from a seed. Kueue's rule (`BestFit`) is written anew here after its
 documentation, for a preferred rack: the domain with the least room that holds all, of the narrowest
@@ -77,7 +78,11 @@ class Kueue(Pool):
     """Lays out by Kueue's rule whoever prefers one rack."""
 
     def lay(
-        self, parts: Parts, among: Mask | None = None, layout: Layout | None = None
+        self,
+        parts: Parts,
+        among: Mask | None = None,
+        layout: Layout | None = None,
+        beside: Sequence[Spot] = (),
     ) -> tuple[Spot, ...] | None:
         if layout is None:
             return super().lay(parts, among)

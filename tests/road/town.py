@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import tarfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from tradewind.control.pools import LOCAL
 from tradewind.engines.base import Capacity, Place
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.runs import Run
-from tradewind.records.states import LIVE, RunState
+from tradewind.records.states import RunState
 from tradewind.records.tasks import Lot, Resources
 from tradewind.specs import PoolSpec, from_document
 from tradewind.store.rows import RunLine
@@ -228,10 +229,9 @@ class Town:
 
     def _next(self) -> float | None:
         """When something will happen by itself."""
-        mine = self.here.places.mine()
-        times = [self.here.store.runs.next_due(LIVE, self.clock.now(), mine)]
+        times = [self.here.loop.due()]
         times += [world._events[0][0] for world in (self.world, self.cloud.world) if world._events]
-        return min((at for at in times if at is not None), default=None)
+        return min((at for at in times if at < math.inf), default=None)
 
     async def settle(self, seconds: float = 86400.0) -> None:
         """Until nothing is left to happen within that time."""

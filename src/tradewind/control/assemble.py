@@ -236,6 +236,7 @@ def _assembled(
     planner = Planner(store, places)
     quotas = Quotas(store, places)
     quotas.load()
+    places.priority = quotas.priority
     road = Road(
         store, pinner, planner, parts, places.machine, places, quotas, begin=lambda *_: None
     )

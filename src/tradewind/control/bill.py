@@ -65,7 +65,7 @@ def accrued(run: Run, placement: Placement, pool: PoolFacts, until: float) -> in
 
 
 def width(run: Run, placement: Placement) -> int:
-    """How many items an array works on at once now."""
+    """How many items an array works on at once now, or how many processes make up a gang."""
     steps = _steps(run, placement)
     return int(steps[-1][1]) if steps else starting_width(placement.task.roles[0].shape)
 
@@ -74,6 +74,13 @@ def demand(run: Run, placement: Placement) -> Resources:
     """What a placement holds now."""
     steps = _steps(run, placement)
     return _of(placement, int(steps[-1][1])) if steps else placement.demand
+
+
+def widen(draft: Draft, placement: Placement, width: int) -> None:
+    """From now on it holds so many processes: the bill is by what was held."""
+    known = draft.run.memory.get("widths", {})
+    steps = [*known.get(placement.id, ()), [draft.now, width]]
+    draft.set(memory={**draft.run.memory, "widths": {**known, placement.id: steps}})
 
 
 def _steps(run: Run, placement: Placement) -> Sequence[Sequence[float]]:
@@ -108,6 +115,11 @@ def promise(draft: Draft, quote: Quote | None, plan: Plan | None, spec: Spec) ->
         seconds=seconds,
         price=price_limit,
     )
+
+
+def expected(run: Run) -> float | None:
+    """The seconds that its plan expects it to take; None where nobody knows."""
+    return (run.plan.get("seconds") or {}).get("p50")
 
 
 def promised(run: Run) -> bool:

@@ -23,11 +23,13 @@ from tradewind.base.errors import (
 )
 from tradewind.base.ids import digest_json
 from tradewind.compiler.facts import PoolFacts
+from tradewind.control import bill, growth
 from tradewind.control.neighbours import Neighbours
 from tradewind.control.pools import LOCAL, server
 from tradewind.engines.base import Engine
 from tradewind.records import codec
 from tradewind.records.placements import Placement
+from tradewind.records.runs import Run
 from tradewind.records.tasks import Lot
 from tradewind.scheduler import demand
 from tradewind.scheduler.answers import Answering
@@ -51,7 +53,7 @@ class NoPlace(Exception):
 class Places:
     """One per server, which others reach at `url`. `facts` are of every pool of which anything is
     known; `leases` and `engines` of those served here; `specs` of all that were applied but this
-    machine's. Changed between two passes of the loop only."""
+    machine's; `priority` tells that of a run. Changed between two passes of the loop only."""
 
     store: Store
     clock: Clock
@@ -68,6 +70,7 @@ class Places:
     strays: set[str] = field(default_factory=set)
     shared: bool = False
     neighbours: Neighbours = field(default_factory=Neighbours)
+    priority: Callable[[Run], int] = lambda run: 0
     _held: dict[str, float] = field(default_factory=dict)
 
     # --- who places where --------------------------------------------------------------------
@@ -207,19 +210,26 @@ class Places:
         """Tell the scheduler what is there, as far as it does not know. Blocks on the store."""
         fresh = {each.run: each for each in live if not self.machine.holds(each.run)}
         runs = self.store.runs.get_many(fresh.keys())
-        held = (
-            Occupied(
-                run=run.id,
-                pool=fresh[run.id].pool,
-                parts=demand.parts(fresh[run.id].task.processes()),
-                queue=run.queue,
-                project=run.project,
-                stands=fresh[run.id].task.stands(),
-                seats=fresh[run.id].seats,
-            )
-            for run in runs.values()
-        )
+        held = (self._holds(run, fresh[run.id], self.priority(run)) for run in runs.values())
         self.machine.feed(held, self.clock.now())
+
+    @staticmethod
+    def _holds(run: Run, placement: Placement, priority: int) -> Occupied:
+        return Occupied(
+            run=run.id,
+            pool=placement.pool,
+            parts=growth.parts(run, placement),
+            queue=run.queue,
+            project=run.project,
+            stands=placement.task.stands(),
+            grows=growth.most(run, placement.task),
+            grown=growth.grown(run, placement),
+            priority=priority,
+            left=bill.expected(run),
+            began=placement.placed,
+            seats=placement.seats,
+            layout=placement.task.layout,
+        )
 
     # --- what people ask ---------------------------------------------------------------------
 

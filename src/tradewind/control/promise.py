@@ -171,9 +171,7 @@ def _sum(running: Sequence[tuple[float, float | None]], items: int, one: float) 
 
 
 def widened(draft: Draft, wider: Wider) -> None:
-    """Write down from when on it holds more: the bill is by what was held."""
-    known = draft.run.memory.get("widths", {})
-    steps = [*known.get(wider.placement.id, ()), [draft.now, wider.width]]
-    draft.set(memory={**draft.run.memory, "widths": {**known, wider.placement.id: steps}})
+    """Write down from when on it holds more."""
+    bill.widen(draft, wider.placement, wider.width)
     draft.note("promise.widened", placement=wider.placement.id, width=wider.width)
     late.all_well(draft)

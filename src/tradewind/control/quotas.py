@@ -108,12 +108,6 @@ class Quotas:
         return self.places.machine.queues()
 
 
-def expected(run: Run) -> float | None:
-    """The seconds that its plan expects it to take; None where nobody knows."""
-    seconds = run.plan.get("seconds") or {}
-    return seconds.get("p50")
-
-
 def gave(run: Run) -> str:
     """The run to which this one has given its newest place; or nothing."""
     told = run.memory.get("gave") or {}

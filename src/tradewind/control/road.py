@@ -27,6 +27,7 @@ from tradewind.control import (
     bill,
     explain,
     family,
+    growth,
     late,
     lessons,
     places,
@@ -42,7 +43,7 @@ from tradewind.control.parts import Parts
 from tradewind.control.pin import ImportFirst, NotYet, Pinner
 from tradewind.control.places import NoPlace, Places
 from tradewind.control.planning import Planner
-from tradewind.control.quotas import Quotas, expected, gave
+from tradewind.control.quotas import Quotas, gave
 from tradewind.records import codec, pinned
 from tradewind.records.pinned import Pinned
 from tradewind.records.placements import Placement, placement_id
@@ -62,7 +63,7 @@ from tradewind.records.steering import (
     View,
     WakeAt,
 )
-from tradewind.records.tasks import Lot, Restart, Stop, Task
+from tradewind.records.tasks import Restart, Stop, Task
 from tradewind.scheduler import demand
 from tradewind.scheduler.answers import Answering
 from tradewind.scheduler.events import Reject, Released, Waiting, Widened
@@ -364,9 +365,10 @@ class Road:
                     queue=run.queue,
                     project=run.project,
                     priority=self.quotas.priority(run),
-                    left=expected(run),
+                    left=bill.expected(run),
                     stands=task.stands(),
                     layout=task.layout,
+                    grows=growth.most(run, task),
                 )
             ]
         )
@@ -464,6 +466,8 @@ class Road:
             if draft.run.state is RunState.PLACED:
                 draft.move(RunState.RUNNING)
             draft.set(started=draft.run.started or placement.started)
+            if width := growth.follow(draft, view, placement, self.machine):
+                self.actions.append(ResizePlacement(placement, width))
             self._keep(draft, view, placement)
         elif placement.state is PlacementState.PLACED:
             # A server that died after the write and before the launch left it so.
@@ -477,8 +481,6 @@ class Road:
         pool = self.places.facts.get(placement.pool)
         if pool is None or not (family.budget(draft.run) or draft.run.spec.get("performance")):
             return
-        if bill.demand(draft.run, placement) != placement.demand:
-            self._widen(placement, bill.width(draft.run, placement))  # also after a restart
         try:
             room = partial(self.machine.room, pool.name)
             said = partial(self.store.reports.progress, draft.run.id)
@@ -490,13 +492,9 @@ class Road:
             return
         if wider is not None:
             promise.widened(draft, wider)
-            self._widen(placement, wider.width)
+            parts = growth.parts(draft.run, placement)
+            self.machine.feed([Widened(run=placement.run, parts=parts)])
             self.actions.append(ResizePlacement(placement, wider.width))
-
-    def _widen(self, placement: Placement, width: int) -> None:
-        """It holds places for so many processes from now on."""
-        each = Lot(each=placement.task.roles[0].resources, count=width)
-        self.machine.feed([Widened(run=placement.run, parts=demand.parts([each]))])
 
     def _carry_out(self, draft: Draft, view: View, decision: Decision) -> None:
         match decision:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,7 +40,7 @@ from tradewind.engines.base import Engine
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
 from tradewind.records.states import ENDED, LIVE, RunState
-from tradewind.scheduler.events import Place, Preempt, Released
+from tradewind.scheduler.events import Place, Preempt, Reject, Released, Resize
 from tradewind.store.base import Store
 from tradewind.store.rows import Claim, RunFilter
 
@@ -83,6 +84,8 @@ class Stepper:
     machines: Sequence[CatalogueMachine]
     failures: dict[str, TradewindError] = field(default_factory=dict)
     latest: float = 0.0
+    # When the scheduler has something to say even if nothing happens.
+    alarm: float = math.inf
 
     def step(self) -> Turn:
         """One batch."""
@@ -94,7 +97,7 @@ class Stepper:
         mine = self.road.places.mine()
         claims = self.store.runs.claim(self.worker, LIVE, BATCH, now, CLAIM_SECONDS, mine)
         if not claims:
-            return Turn()
+            return Turn(more=now >= self.alarm and self._decide({}, now))
         try:
             return self._carried_on(claims, now)
         except Exception:
@@ -174,18 +177,20 @@ class Stepper:
 
     def _decide(self, drafts: dict[str, Draft], now: float) -> bool:
         """Ask the scheduler; a decision about a run of another batch waits for its claim, and one
-        that gives its place to another is stopped when it is looked at next (`Road._follow`).
-        Whether there was such a one."""
+        that gives its place to another is stopped, or resized, when it is looked at next
+        (`Road._follow`). Whether there was such a one."""
         elsewhere = []
         for decision in self.road.machine.decide(now):
             draft = drafts.get(decision.run)
-            if isinstance(decision, Preempt) or draft is None or draft.run.state not in _IN_LINE:
+            of_holder = isinstance(decision, Preempt | Resize)
+            if of_holder or draft is None or draft.run.state not in _IN_LINE:
                 elsewhere.append(decision.run)
             elif isinstance(decision, Place):
                 self.road.placed(draft, decision.pool)
-            else:
+            elif isinstance(decision, Reject):
                 self.road.rejected(draft, decision)
         self.store.runs.poke(elsewhere)
+        self.alarm = self.road.machine.alarm()
         return bool(elsewhere)
 
     def recover(self) -> None:
@@ -301,18 +306,22 @@ class Loop:
                 await asyncio.sleep(0.001)
 
     async def _idle(self) -> None:
-        store, now = self._stepper.store, self._stepper.clock.now()
-        mine = self._places.mine()
-        due = await self._blocking(lambda: store.runs.next_due(LIVE, now, mine))
+        due = await self._blocking(self.due)
         # Another server wakes nobody here.
         most = SHARED_SECONDS if self._places.shared else IDLE_SECONDS
-        pause = most if due is None else min(most, max(0.0, due - now))
+        pause = min(most, max(0.0, due - self.now()))
         try:
             # Not wait_for: in Python 3.11 it may swallow the cancelling of this task.
             async with asyncio.timeout(pause):
                 await self._wake.wait()
         except TimeoutError:
             return
+
+    def due(self) -> float:
+        """When the next pass has something to do, as far as it is known; infinite where that is
+        not. Blocks on the store."""
+        found = self._stepper.store.runs.next_due(LIVE, self.now(), self._places.mine())
+        return min(self._stepper.alarm, math.inf if found is None else found)
 
     def now(self) -> float:
         """The time by the clock of the steps."""

@@ -57,6 +57,7 @@ class Attempt:
     `number` counts the tries of this unit within its placement, from 1. `usage` holds `cpu`
     (core-seconds), `memory` (peak bytes). `outputs` maps slot → what was staged and stored. `exit`
     of one that has not ended says what it waits for: `reason` `waiting`, `message`, `native`.
+    `width` is that of a gang's newest epoch, 0 where nothing was told.
     """
 
     placement: str
@@ -72,3 +73,4 @@ class Attempt:
     usage: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     address: str = ""
+    width: int = 0

@@ -58,13 +58,20 @@ class Answering(Cluster):
 
     def holders(self, pool: str) -> set[str]:
         """The runs that hold a place there."""
-        return {held.asked.run for held in self._there(pool)}
+        return {held.of or held.asked.run for held in self._there(pool)}
 
     def seats(self, run: str) -> tuple[Seat, ...]:
         """The places of its processes, one after the other."""
         held = self.held[run]
         pool = self.pools.get(held.asked.pool)
-        return pool.seats(held.spots) if pool is not None and held.spots else held.seats
+        mine = pool.seats(held.spots) if pool is not None and held.spots else held.seats
+        return (*mine, *(seat for more in list(held.grown) for seat in self.seats(more)))
+
+    def grown(self, run: str) -> int:
+        """By how many processes it may work more than it waited with; those that it was told to
+        give back are no more among them."""
+        held = self.held.get(run)
+        return 0 if held is None else sum(not self._told(more) for more in held.grown)
 
     def leaving(self, run: str) -> str:
         """The run that gets the place of this one, which has been told to go; or nothing."""

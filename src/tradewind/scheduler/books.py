@@ -4,6 +4,8 @@ of that. Who may ask reads them; only events and decisions change them.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Self
@@ -16,6 +18,7 @@ from tradewind.scheduler.events import (
     QueuesChanged,
     Released,
     SchedulerEvent,
+    Shrunk,
     Waiting,
     Widened,
     Withdrawn,
@@ -41,10 +44,13 @@ class Books:
         self.gone: dict[str, str] = {}
         self.line = Line()
         self.held: dict[str, Held] = {}
+        self._elastic: dict[str, None] = {}
         self.due: dict[str, Due] = {}
         self._known = 0
         self._turn = 0
         self.now = 0.0
+        # When somebody last began.
+        self._began = -math.inf
 
     def copy(self, make: Make | None = None, shoves: bool | None = None) -> Self:
         """An independent one in the same state; with others who choose, if they are given."""
@@ -53,9 +59,11 @@ class Books:
         twin.tree = self.tree.copy()
         twin.pools = {name: pool.copy(make) for name, pool in self.pools.items()}
         twin.gone, twin.line = {**self.gone}, self.line.copy()
-        twin.held = {run: replace(held) for run, held in self.held.items()}
+        twin.held = {run: replace(held, grown=[*held.grown]) for run, held in self.held.items()}
+        twin._elastic = {**self._elastic}
         twin.due = {run: replace(due, staying={*due.staying}) for run, due in self.due.items()}
         twin._known, twin._turn, twin.now = self._known, self._turn, self.now
+        twin._began = self._began
         return twin
 
     def asked(self, run: str) -> Waiting | None:
@@ -88,6 +96,8 @@ class Books:
                     self._occupy(event)
                 case Widened():
                     self._widen(event)
+                case Shrunk():
+                    self._shrink(event)
                 case Released():
                     self._release(event)
 
@@ -123,9 +133,15 @@ class Books:
 
     def _release(self, event: Released) -> None:
         self._withdraw(event.run)
-        held = self.held.pop(event.run, None)
+        held = self.held.get(event.run)
         if held is None:
             return
+        for more in [*held.grown]:
+            self._release(Released(run=more, ended=False))
+        del self.held[event.run]
+        if held.of in self.held:
+            self.held[held.of].grown.remove(event.run)
+        self._elastic.pop(event.run, None)
         self._turn += 1
         leaf, pool = self.leaf(held.asked), self.pools.get(held.asked.pool)
         self.tree.now(leaf, held.amounts, -1)
@@ -143,9 +159,11 @@ class Books:
     def _seat(self, held: Held) -> None:
         """It holds its place."""
         self.held[held.asked.run] = held
+        if held.asked.grows:
+            self._elastic[held.asked.run] = None
         pool = self.pools.get(held.asked.pool)
         if pool is not None:
-            pool.going.add(held.asked, held.spots, held.began, bool(held.by))
+            pool.going.add(held.asked, held.spots, held.began, bool(held.by), bool(held.of))
 
     def _mark(self, held: Held, leaving: bool) -> None:
         pool = self.pools.get(held.asked.pool)
@@ -166,7 +184,8 @@ class Books:
         assert self.order is not None
         if self.order.ended(ended.asked.width, ended.attained(self.now)):
             going = [(each.width, each.attained) for each in self.line.waiting.values()]
-            going += [(each.asked.width, each.attained(self.now)) for each in self.held.values()]
+            going += [(each.asked.width, each.attained(self.now)) for each in self.held.values()
+                      if not each.of]  # fmt: skip
             self.order.learn(going)
 
     def _stand_back(self, pool: str) -> None:
@@ -247,13 +266,53 @@ class Books:
                 queue=event.queue,
                 project=event.project,
                 stands=event.stands,
+                grows=event.grows,
+                priority=event.priority,
+                left=event.left,
+                layout=event.layout,
             )
-            pool = self.pools.get(event.pool)
-            held = Held(asked, (), self.now, {}, seats=event.seats)
-            if pool is not None:
-                self._again(held, pool)
-            self._seat(held)
-            self._count(held)
+            least = sum(count for _, count in event.parts)
+            began = self.now if event.began is None else min(event.began, self.now)
+            held = Held(asked, (), began, {}, seats=event.seats[:least], resized=self.now)
+            self._return(held)
+            for at in range(least, least + event.grown):
+                seats = event.seats[at : at + 1]
+                self._return(Held(self._more(held), (), self.now, {}, seats=seats, of=event.run))
+
+    def _return(self, held: Held) -> None:
+        """It is known to be there."""
+        pool = self.pools.get(held.asked.pool)
+        if pool is not None:
+            self._again(held, pool)
+        self._seat(held)
+        self._count(held)
+        if held.of:
+            self.held[held.of].grown.append(held.asked.run)
+
+    @staticmethod
+    def _more(held: Held) -> Waiting:
+        """What one more process of an elastic run asks for."""
+        run, ((ask, _), *_) = held.asked.run, held.asked.parts
+        number = next(at for at in itertools.count(1) if f"{run}+{at}" not in held.grown)
+        return replace(held.asked, run=f"{run}+{number}", parts=((ask, 1),), keeps=True, grows=0)
+
+    def _shrink(self, event: Shrunk) -> None:
+        """Of its processes those go first that have been told to."""
+        held = self.held.get(event.run)
+        if held is not None and len(held.grown) > event.grown:
+            stays = sorted(held.grown, key=self._leaves)
+            for more in stays[event.grown :]:
+                self._release(Released(run=more, ended=False))
+            held.resized = self.now
+
+    def _leaves(self, more: str) -> tuple[bool, int]:
+        """Whether it has been told to go; those for whom it was told first leave last of all."""
+        by = self.held[more].by
+        return self._told(more), -[*self.due].index(by) if by else 0
+
+    def _told(self, run: str) -> bool:
+        by = self.held[run].by
+        return bool(by) and self.due[by].told
 
     def _widen(self, event: Widened) -> None:
         held = self.held.get(event.run)

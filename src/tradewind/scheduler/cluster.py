@@ -13,12 +13,12 @@ from itertools import islice
 from tradewind.scheduler import amounts, room
 from tradewind.scheduler.amounts import Amounts, Parts
 from tradewind.scheduler.books import Books
-from tradewind.scheduler.events import Decided, Place, Preempt, Reject, Waiting
+from tradewind.scheduler.events import Decided, Place, Preempt, Reject, Resize, Waiting
 from tradewind.scheduler.going import Cost, Foes, Shadow
 from tradewind.scheduler.held import Due, Held
 from tradewind.scheduler.layout import Plan
 from tradewind.scheduler.line import File, Front, Key
-from tradewind.scheduler.nodes import Mask
+from tradewind.scheduler.nodes import Mask, Spot
 from tradewind.scheduler.pool import Pool
 from tradewind.scheduler.queues import Branch
 
@@ -30,6 +30,11 @@ SHUFFLES = 900.0
 LONG = 300.0
 # Of those who ask for the same so many are looked at, whether they end before.
 PASSING = 64
+# An elastic run that began or was resized so short a time ago (seconds) does not grow: to begin an
+# epoch takes a while, and what is short ends before that pays.
+PAUSE = 60.0
+# Whoever has just begun may be interrupted after so many seconds: so a moment comes to an end.
+MOMENT = 0.1
 # Those whose end is waited for go after all when it takes so many times as long.
 LATE = 1.5
 
@@ -70,14 +75,68 @@ class Cluster(Books):
             else:
                 self._keep(pool, waiting)
         self._hurry(decisions)
+        if self._elastic and self._shoves:
+            self._grow(decisions)
         return decisions
+
+    def alarm(self) -> float:
+        """When it would decide something even if nothing happened; infinite where never."""
+        times = [due.until for due in self.due.values() if not due.told]
+        times += [self.now + MOMENT] if self._began == self.now and self.line.waiting else []
+        elastic = (self.held[run] for run in self._elastic)
+        times += [self._settled(held) for held in elastic if self._settled(held) > self.now]
+        return min(times, default=math.inf)
 
     def _hurry(self, decisions: list[Decided]) -> None:
         """Whoever has been waited for long enough is told to go."""
         for due in self.due.values():
             if self.now >= due.until and not due.told:
                 due.told = True
-                decisions += [Preempt(run=run, by=due.asked.run) for run in sorted(due.staying)]
+                decisions += self._tell(due)
+
+    def _tell(self, due: Due) -> Iterator[Decided]:
+        """Who goes for it, and who gives back by what he has grown."""
+        by, shrinks = due.asked.run, set[str]()
+        for run in sorted(due.staying):
+            of = self.held[run].of
+            if not of:
+                yield Preempt(run=run, by=by)
+            elif not self.held[of].by:  # else it goes as a whole
+                shrinks.add(of)
+        for run in sorted(shrinks):
+            self.held[run].resized = self.now
+            told = sum(map(self._told, self.held[run].grown))
+            yield Resize(run=run, grown=len(self.held[run].grown) - told, by=by)
+
+    def _grow(self, decisions: list[Decided]) -> None:
+        """What nobody who waits could use goes to elastic runs, one process after the other, to
+        those first whose queue and project have least."""
+        able = [held for held in map(self.held.__getitem__, self._elastic) if self._may_grow(held)]
+        grew: dict[str, Held] = {}
+        while able:
+            held = min(able, key=self._least)
+            more = self._lay(self.pools[held.asked.pool], self._more(held), of=held.asked.run)
+            if more is not None:
+                held.grown.append(more.asked.run)
+                held.resized, grew[held.asked.run] = self.now, held
+            if more is None or len(held.grown) == held.asked.grows:
+                able.remove(held)
+        decisions += [Resize(run=run, grown=len(held.grown)) for run, held in grew.items()]
+
+    def _may_grow(self, held: Held) -> bool:
+        staying = not held.by and not any(self.held[more].by for more in held.grown)
+        return (staying and len(held.grown) < held.asked.grows
+                and self._settled(held) <= self.now and held.asked.pool in self.pools)  # fmt: skip
+
+    @staticmethod
+    def _settled(held: Held) -> float:
+        return max(held.began, held.resized) + PAUSE
+
+    def _least(self, held: Held) -> tuple[float, int, float, str]:
+        leaf = self.leaf(held.asked)
+        above = leaf.parent or leaf
+        share = max(self.tree.share(above), self.tree.share(leaf))
+        return share, len(held.grown), held.began, held.asked.run
 
     def _push(self, front: Front, file: File) -> None:
         found = self.line.first(file)
@@ -95,26 +154,35 @@ class Cluster(Books):
             self.tree.now(leaf, due.amounts)
             pool.reserve(due.reserved, -1)
             pool.hold(due.asked.parts, due.spots)
+            self._began = self.now
             self._seat(Held(due.asked, due.spots, self.now, due.amounts))
             decisions.append(Place(run=run, pool=due.asked.pool, spots=due.spots))
 
-    def _lay(self, pool: Pool, asked: Waiting, decisions: list[Decided]) -> bool:
+    def _lay(self, pool: Pool, asked: Waiting, of: str = "") -> Held | None:
         """Give it a place, where its queues allow it."""
         leaf = self.leaf(asked)
         parts = self._allowed(pool, asked, leaf)
         if parts is None:
-            return False
-        spots = pool.lay(parts, self._open(pool, asked), asked.layout)
+            return None
+        beside = self._beside(of) if of and asked.layout is not None else ()
+        spots = pool.lay(parts, self._open(pool, asked), asked.layout, beside)
         if spots is None:
-            return False
+            return None
         found = amounts.held(asked.parts, spots, pool.nodes)
         if self.tree.full(leaf, found):  # on the models that it got
             pool.free(asked.parts, spots)
-            return False
-        self._seat(Held(asked, spots, self.now, found))
+            return None
+        self._began = self.now
+        held = Held(asked, spots, self.now, found, of=of)
+        self._seat(held)
         self.tree.hold(leaf, found)
-        decisions.append(Place(run=asked.run, pool=asked.pool, spots=spots))
-        return True
+        return held
+
+    def _beside(self, run: str) -> tuple[Spot, ...]:
+        """Where the processes of a run are, with those by which it has grown."""
+        held = self.held[run]
+        others = [spot for more in held.grown for spot in self.held[more].spots]
+        return (*held.spots, *others)
 
     def _open(self, pool: Pool, asked: Waiting) -> Mask | None:
         """The nodes on which it may begin: not on those that are kept for another one, unless it
@@ -170,8 +238,10 @@ class Cluster(Books):
 
     def _place(self, pool: Pool, waiting: Waiting, decisions: list[Decided]) -> bool:
         """Whether it has left the line: it starts, or never can."""
-        if self._lay(pool, waiting, decisions):
+        held = self._lay(pool, waiting)
+        if held is not None:
             self.line.leave(waiting.run)
+            decisions.append(Place(run=waiting.run, pool=waiting.pool, spots=held.spots))
             return True
         why = self._never(pool, waiting)
         if why:
@@ -250,10 +320,11 @@ class Cluster(Books):
             moves = movable is not None and bool(movable[slot])
             return self._victim(pool.going.name(slot), cost, moves, bool(others[slot]))
 
-        # What others have borrowed goes first: one of its own would ask for that in its turn.
-        foreign = who & others
-        for some in (foreign, who) if (who & ~others).any() else (foreign,):
-            if some.any():
+        # First by what runs have grown; then what others have borrowed: one of its own would ask
+        # for that in its turn.
+        more, tried = who & foes.more, 0
+        for some in (more, more | (who & others), who):
+            if tried < (tried := int(some.sum())):
                 found = None
                 for there, plan in self._domains(pool, waiting, foes, some, among):
                     here = some if plan is None or full else foes.holding(some, there)

@@ -45,8 +45,9 @@ class Waiting:
     goes on until it is stopped. `priority`: the higher, the sooner. `left` is the seconds it still
     needs (None: nobody knows), `attained` those it has had, of which nothing is lost; `restart` the
     seconds that beginning again takes. `keeps`: it may be interrupted, and its work is kept.
-    `layout` is how its processes are to stand to each other (None: that is all the same). Saying it
-    again changes nothing."""
+    `layout` is how its processes are to stand to each other (None: that is all the same). `grows`:
+    so many more processes of its first part it may have while nobody else wants their places.
+    Saying it again changes nothing."""
 
     run: str
     pool: str
@@ -60,6 +61,7 @@ class Waiting:
     attained: float = 0.0
     restart: float = 0.0
     keeps: bool = False
+    grows: int = 0
     layout: Layout | None = None
     width: float = field(init=False)
 
@@ -79,8 +81,10 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupied:
-    """A run holds this much of a pool (told at start, from the store). `seats` are the places of
-    its processes, one after the other, as far as they are known."""
+    """A run holds this much of a pool (told at start, from the store), and of the processes that it
+    may have beyond so many (`grows`) as many as `grown`. `seats` are the places of all of them, one
+    after the other, as far as they are known. `began` is when it got them (None: now), `left` the
+    seconds that it needed then."""
 
     run: str
     pool: str
@@ -88,7 +92,13 @@ class Occupied:
     queue: str = DEFAULT
     project: str = DEFAULT
     stands: bool = False
+    grows: int = 0
+    grown: int = 0
+    priority: int = 0
+    left: float | None = None
+    began: float | None = None
     seats: tuple[Seat, ...] = ()
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +117,18 @@ class Widened:
     parts: Parts
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shrunk:
+    """A run has no more than so many processes beyond those that it waited with."""
+
+    run: str
+    grown: int
+
+
 SchedulerEvent = (
-    PoolChanged | PoolGone | QueuesChanged | Waiting | Withdrawn | Occupied | Widened | Released
-)
+    PoolChanged | PoolGone | QueuesChanged | Waiting | Withdrawn | Occupied | Widened | Shrunk
+    | Released
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +150,17 @@ class Preempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resize:
+    """This run works with so many processes from now on beyond those that it waited with. Where
+    that is more than it had, their places are held from this decision on. Where it is less, they
+    are given to `by`: end them, then say `Shrunk`."""
+
+    run: str
+    grown: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
     """This run can never start on its pool."""
 
@@ -138,4 +168,4 @@ class Reject:
     why: str
 
 
-Decided = Place | Preempt | Reject
+Decided = Place | Preempt | Resize | Reject

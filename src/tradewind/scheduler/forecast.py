@@ -28,7 +28,9 @@ from tradewind.scheduler.events import (
     Preempt,
     Reject,
     Released,
+    Resize,
     SchedulerEvent,
+    Shrunk,
     Waiting,
     Withdrawn,
 )
@@ -125,7 +127,8 @@ def _lives(cluster: Cluster, order: Shortest, width: float) -> tuple[list[float]
     if len(ended) < FEWEST:
         return [], []
     going = [(each.width, each.attained) for each in cluster.line.waiting.values()]
-    going += [(held.asked.width, held.attained(cluster.now)) for held in cluster.held.values()]
+    going += [(held.asked.width, held.attained(cluster.now)) for held in cluster.held.values()
+              if not held.of]  # fmt: skip
     others = np.sort([wide * had for wide, had in going if not alone or wide == width])
     last = max(float(ended[-1]), float(others[-1]) if len(others) else 0.0)
     ages = np.concatenate([[0.0], np.geomspace(max(ended[0], 1.0), last * 1.001 + 1, AGES)])
@@ -221,6 +224,8 @@ class Roll:
 
     def _leaves(self, run: str) -> list[SchedulerEvent]:
         held = self.cluster.held[run]
+        if held.of:
+            return [Released(run=run, ended=False)]
         asked, had = held.asked, held.attained(self.cluster.now)
         kept = had if asked.keeps else asked.attained
         left = held.left(self.cluster.now) if asked.keeps else asked.left
@@ -253,6 +258,8 @@ class Roll:
                     self._end(cluster.held[each.run])
                 if isinstance(each, Preempt):
                     told += self._leaves(each.run)
+                if isinstance(each, Resize):
+                    told.append(Shrunk(run=each.run, grown=each.grown))
                 if isinstance(each, Reject) and each.run == self.run:
                     return False
             if not told:
@@ -262,7 +269,7 @@ class Roll:
         """Note when it will end."""
         cluster, asked = self.cluster, held.asked
         self._events += 1
-        if asked.stands:
+        if asked.stands or held.of:
             return
         left = held.left(cluster.now) or self._left(replace(asked, left=None),
                                                     held.attained(cluster.now))  # fmt: skip

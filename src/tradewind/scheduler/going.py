@@ -22,13 +22,14 @@ Floats = NDArray[np.float64]
 Cost = tuple[float, float]
 
 # `stays`: it has not been told to go; `guess`: it keeps its work, and nobody knows when it ends;
-# `bound`: it must stand in some domain, or spread; `weight` times seconds is an index of the order,
-# `cost` what beginning again takes.
+# `bound`: it must stand in some domain, or spread; `more`: it is a process by which a run has
+# grown, and goes before anybody else; `weight` times seconds is an index of the order, `cost` what
+# beginning again takes.
 RUN = {"stays": np.bool_, "keeps": np.bool_, "stands": np.bool_, "guess": np.bool_,
        "group": np.int64, "queue": np.int64, "first": np.float64, "began": np.float64,
        "width": np.float64, "weight": np.float64, "left": np.float64, "attained": np.float64,
        "restart": np.float64, "cost": np.float64, "alive": np.bool_, "known": np.bool_,
-       "bound": np.bool_}  # fmt: skip
+       "bound": np.bool_, "more": np.bool_}  # fmt: skip
 # Amounts are whole numbers all the same: sums of them are exact, and need not be converted.
 PROCESS = {"alive": np.bool_, "run": np.int64, "row": np.int64, "some": np.bool_,
            "cpu": np.float64, "memory": np.float64, "milli": np.float64}  # fmt: skip
@@ -98,14 +99,15 @@ class Going:
         twin._numbers = {**self._numbers}
         return twin
 
-    def add(self, asked: Waiting, spots: tuple[Spot, ...], began: float, leaving: bool) -> None:
+    def add(self, asked: Waiting, spots: tuple[Spot, ...], began: float,
+            leaving: bool, more: bool = False) -> None:  # fmt: skip
         """It holds a place from now on."""
         slot = self.runs.take(
-            not leaving, asked.keeps, asked.stands, asked.keeps and asked.left is None,
+            not leaving, asked.keeps, asked.stands, asked.keeps and asked.left is None and not more,
             self.number(asked.queue, asked.project), self.number(asked.queue),
             -float(asked.priority), began, asked.width, asked.width**KNOWN, asked.left or 0.0,
             asked.attained, asked.restart, asked.restart * asked.width,
-            True, asked.left is not None, asked.layout is not None and asked.layout.binds,
+            True, asked.left is not None, asked.layout is not None and asked.layout.binds, more,
         )  # fmt: skip
         rows = [self.processes.take(True, slot, spot.node, ask.cpu + ask.milli > 0, ask.cpu,
                                     ask.memory, ask.milli)
@@ -122,10 +124,12 @@ class Going:
 
     def ends(self, now: float) -> Floats:
         """By row, when each is expected to end: of whom it is not known, as long after now as it
-        has worked, and a minute at least; infinite for what goes on until it is stopped."""
+        has worked, and a minute at least; infinite for what goes on until it is stopped, now for
+        what a run has grown by."""
         runs = self.runs
         had = np.maximum(0.0, now - runs["began"] - runs["restart"])
         left = np.where(runs["known"], np.maximum(runs["left"] - had, 0.0), np.maximum(had, 60.0))
+        left[runs["more"]] = 0.0
         found: Floats = np.where(runs["stands"] | ~runs["alive"], np.inf, now + left)
         return found
 
@@ -146,25 +150,27 @@ class Going:
         return self._name[slot]
 
     def dues(self, order: Shortest | None, now: float) -> Floats:
-        """By row, the index that each would have if it waited; of what loses its work, 0."""
+        """By row, the index that each would have if it waited; of what loses its work, 0, and of
+        what a run has grown by, infinite."""
         runs = self.runs
         if order is None:
-            return np.full(len(runs), -np.inf)
+            return np.where(runs["more"], np.inf, -np.inf)
         had = np.maximum(0.0, now - runs["began"] - runs["restart"])
         index = runs["weight"] * np.maximum(0.0, runs["left"] - had)
         for slot in np.flatnonzero(runs["guess"]).tolist():
             width, attained = float(runs["width"][slot]), float(runs["attained"][slot] + had[slot])
             index[slot] = order.index(width, attained, None) * SOONER
         found: Floats = np.where(runs["keeps"], index - runs["cost"], 0.0)
+        found[runs["more"]] = np.inf
         return found
 
 
 @dataclass(slots=True)
 class Side:
     """How those of a pool stand to whoever has this project and priority: they are of `lower`
-    priority, of `others`, or `equal` in project and priority; then `dues` tells when they are due,
-    and `latest` is the last of these. `mine`: of its project; `able`: anybody is `lower` or of
-    `others`."""
+    priority (or a run has grown by them), of `others`, or `equal` in project and priority; then
+    `dues` tells when they are due, and `latest` is the last of these. `mine`: of its project;
+    `able`: anybody is `lower` or of `others`."""
 
     mine: Mask
     lower: Mask
@@ -196,9 +202,10 @@ class Foes:
 
     def of(self, waiting: Waiting, key: tuple[float, ...]) -> tuple[Mask, Mask] | None:
         """Whom it may interrupt: of its project, and of others in its queue, those of lower
-        priority, and of its project those that are due later; then of all others those whom its
-        queues must allow it to interrupt (`Queues.takes`). None: nobody, nor would `movable` find
-        anybody. Whoever began at this very moment stays: so a moment comes to an end."""
+        priority, and of its project those that are due later, and by what any run has grown; then
+        of all others those whom its queues must allow it to interrupt (`Queues.takes`). None:
+        nobody, nor would `movable` find anybody. Whoever began at this very moment stays: so a
+        moment comes to an end."""
         side = self._side(waiting, key[0])
         if not side.able and side.latest <= key[1]:
             return None
@@ -225,13 +232,14 @@ class Foes:
 
     def _stand(self, group: int, queue: int, first: float) -> Side:
         runs = self._going.runs
-        able = runs["stays"] & (runs["began"] != self._now)
+        more = runs["more"]
+        able = runs["stays"] & (more | (runs["began"] != self._now))
         near, mine = able & (runs["queue"] == queue), able & (runs["group"] == group)
         goes = near & ~runs["stands"]
-        lower = goes & (runs["first"] > first)
-        alike = goes & (runs["first"] == first) & runs["keeps"]
+        lower = (goes & (runs["first"] > first)) | (able & more)
+        alike = goes & (runs["first"] == first) & runs["keeps"] & ~more
         equal = alike & mine
-        others = (able ^ near) | (alike ^ equal)
+        others = ((able ^ near) & ~more) | (alike ^ equal)
         dues: Floats = np.where(equal, self.dues, -np.inf)
         return Side(mine, lower, others, equal, dues, float(dues.max()),
                     bool((lower | others).any()))  # fmt: skip
@@ -243,6 +251,12 @@ class Foes:
             below = np.array(queues.below(branch, self._going.groups()), dtype=np.bool_)
             known = self._inside[branch] = below[self._going.runs["group"]]
         return known
+
+    @property
+    def more(self) -> Mask:
+        """By what runs have grown."""
+        found: Mask = self._going.runs["more"]
+        return found
 
     @property
     def keeps(self) -> Mask:

@@ -15,7 +15,9 @@ from tradewind.scheduler.nodes import Reserve, Spot
 class Held:
     """A run that has a place. `asked` is what it waited with, `began` when it got its place,
     `amounts` what it holds of its queues, `by` the run that gets the place next. `seats` are its
-    places by name while its pool, or all that is in it, is not there."""
+    places by name while its pool, or all that is in it, is not there. `of`: it is a process by
+    which that run has grown, and is given back to whoever wants it; else `grown` are those by which
+    it has, `resized` when it last has."""
 
     asked: Waiting
     spots: tuple[Spot, ...]
@@ -23,6 +25,9 @@ class Held:
     amounts: Amounts
     by: str = ""
     seats: tuple[Seat, ...] = ()
+    of: str = ""
+    grown: list[str] = field(default_factory=list)
+    resized: float = 0.0
 
     def attained(self, now: float) -> float:
         """Seconds of work it has had."""

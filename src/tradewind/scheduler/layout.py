@@ -120,9 +120,10 @@ class Search:
 
     def __init__(
         self, layout: Layout, levels: Levels, parts: Parts, nodes: Nodes, empty: Nodes,
-        among: Mask | None = None,
+        among: Mask | None = None, beside: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        """`among`: only on these nodes; `empty`: the same nodes if nobody held anything."""
+        """`among`: only on these nodes; `empty`: the same nodes if nobody held anything. `beside`
+        are the nodes of processes of it that have their places."""
         self._layout, self._levels, self._parts, self._empty = layout, levels, parts, empty
         self._among = np.ones(len(nodes), dtype=np.bool_) if among is None else among
         # By part, for how many of it each node has room, and how many are wanted.
@@ -130,6 +131,7 @@ class Search:
             (np.where(self._among, nodes.counts(ask), 0), wanted) for ask, wanted in parts
         ]
         self._near = levels.near(layout.near) if layout.near else None
+        self._beside = np.array(beside, dtype=np.int64)
 
     def plans(self) -> Iterator[Plan]:
         """One after the other; none where a level that is required is not told by any node."""
@@ -146,6 +148,10 @@ class Search:
         """In one domain of the level at this depth, or in the narrowest that holds it; then, if it
         need not be, in one of a wider level, and there in as few as will do."""
         names, strictly = self._levels.names, self._layout.strictly
+        if len(self._beside):
+            numbers = self._levels.of[names[depth]]
+            yield self._plan(np.isin(numbers, numbers[self._beside]) & (numbers >= 0))
+            return
         narrower = names[depth : depth + 1] if self._layout.spread else names[depth:]
         for level, number in self._holding(narrower):
             yield self._plan(self._levels.of[level] == number)
@@ -157,23 +163,43 @@ class Search:
             yield self._plan(self._among, self._fewest(self._among, 1.0, -1, depth))
 
     def _holding(self, levels: Sequence[str]) -> Iterator[tuple[str, int]]:
-        """Level and number of the domains that might hold all of it: those first where most of it
-        is near, then the narrowest, then those with the least left over."""
-        found: list[tuple[float, int, float, int, str]] = []
+        """Level and number of the domains that might hold all of it: those first over which it can
+        be spread widest, then where most of it is near, then the narrowest, then those with the
+        least left over."""
+        found: list[tuple[float, float, int, float, int, str]] = []
         for at, level in enumerate(levels):
             # Narrower ones lie in one of those that are asked for.
             inside = self._levels.of[levels[0]] >= 0
             shares, near = self._shares(level, inside), self._nearness(level)
+            wide = self._reach(level)
             rank = np.flatnonzero(shares >= 1.0)
-            rank = rank[np.lexsort((rank, shares[rank], -near[rank]))]
+            rank = rank[np.lexsort((rank, shares[rank], -near[rank], -wide[rank]))]
             # Those that are not asked for are no more than a try.
             some = rank[:TRIES] if at or not self._layout.strictly else rank
             found += [
-                (-float(near[number]), -at, float(shares[number]), number, level)
+                (
+                    -float(wide[number]),
+                    -float(near[number]),
+                    -at,
+                    float(shares[number]),
+                    number,
+                    level,
+                )
                 for number in some.tolist()
             ]
-        for _, _, _, number, level in sorted(found):
+        for *_, number, level in sorted(found):
             yield level, number
+
+    def _reach(self, level: str) -> Shares:
+        """By domain, over how many of those over which it is to be spread it could be."""
+        if not self._layout.spread:
+            return np.zeros(len(self._levels.called[level]))
+        room = np.max([room for room, _ in self._rooms], axis=0)
+        outer, inner = self._levels.of[level], self._levels.of[self._layout.spread]
+        there = (room > 0) & (outer >= 0) & (inner >= 0)
+        pairs = np.unique(np.stack([outer[there], inner[there]]), axis=1)
+        found = np.bincount(pairs[0], minlength=len(self._levels.called[level]))
+        return np.minimum(found, sum(wanted for _, wanted in self._rooms)).astype(np.float64)
 
     def _shares(self, level: str, inside: Mask | None = None) -> Shares:
         """By domain, how many times it might hold all of it."""
@@ -212,7 +238,9 @@ class Search:
         if not self._layout.spread:
             return Plan(masks)
         domains = np.where(inside & self._able(), self._levels.of[self._layout.spread], -1)
-        placed = np.zeros(len(self._levels.called[self._layout.spread]), dtype=np.int64)
+        # By domain, how many of its processes are there already.
+        ones = np.bincount(self._beside, minlength=len(domains))
+        placed = self._levels.sums(self._layout.spread, ones).astype(np.int64)
         return Plan(masks, domains, placed, self._layout.strictly)
 
     def _able(self) -> Mask:

@@ -62,15 +62,20 @@ class Pool:
         )
 
     def lay(
-        self, parts: Parts, among: Mask | None = None, layout: Layout | None = None
+        self,
+        parts: Parts,
+        among: Mask | None = None,
+        layout: Layout | None = None,
+        beside: Sequence[Spot] = (),
     ) -> tuple[Spot, ...] | None:
         """Hold a place for each process, or for none, on nodes of these (None: of all). None: they
-        do not fit together, or not so as they are to stand to each other."""
+        do not fit together, or not so as they are to stand to each other, and to those that are
+        `beside` them."""
         if not self._may(parts):
             return None
-        if layout is None:
+        if layout is None or not parts:
             return self._lay(parts, among)
-        for plan in self.search(parts, layout, among).plans():
+        for plan in self.search(parts, layout, among, beside=beside).plans():
             spots = self._lay(parts, plan=plan)
             if spots is not None:
                 return spots
@@ -106,11 +111,17 @@ class Pool:
         return self.placer.choose(ask, among)
 
     def search(
-        self, parts: Parts, layout: Layout, among: Mask | None = None, nodes: Nodes | None = None
+        self,
+        parts: Parts,
+        layout: Layout,
+        among: Mask | None = None,
+        nodes: Nodes | None = None,
+        beside: Sequence[Spot] = (),
     ) -> Search:
         """The ways to lay it out, where so much of its nodes (None: as now) is free."""
         nodes = self.nodes if nodes is None else nodes
-        return Search(layout, self.levels(), parts, nodes, self.empty(), among)
+        rows = [spot.node for spot in beside]
+        return Search(layout, self.levels(), parts, nodes, self.empty(), among, rows)
 
     def bounds(self, layout: Layout | None) -> tuple[Ints | None, bool]:
         """By node the domain, of those of which it must have one (None: there are none); and

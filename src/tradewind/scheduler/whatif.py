@@ -12,7 +12,17 @@ from tradewind.base.units import format_bytes
 from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
-from tradewind.scheduler.events import Decided, Place, Preempt, Released, Waiting, Withdrawn
+from tradewind.scheduler.events import (
+    Decided,
+    Place,
+    Preempt,
+    Released,
+    Resize,
+    SchedulerEvent,
+    Shrunk,
+    Waiting,
+    Withdrawn,
+)
 from tradewind.scheduler.nodes import WHOLE, Ask
 
 # CPU is looked for in such steps (thousandths of a core), memory in such (bytes), and neither below
@@ -229,16 +239,23 @@ class _Trial:
             return None
         if _placed(decisions, run):
             return Start(change)
-        going = [each.run for each in decisions if isinstance(each, Preempt)]
-        if not any(isinstance(each, Preempt) and each.by == run for each in decisions):
+        going = [each for each in decisions if isinstance(each, Preempt | Resize)]
+        mine = sorted(each.run for each in going if each.by == run)
+        if not mine:
             return None
-        mine = sorted(each.run for each in decisions
-                      if isinstance(each, Preempt) and each.by == run)  # fmt: skip
-        for victim in going:
-            held = twin.held[victim]
-            back = replace(held.asked, attained=held.attained(now), left=held.left(now))
-            twin.feed([Released(run=victim, ended=False), back], now)
+        for each in going:
+            twin.feed(_gone(twin, each), now)
         return Start(change, tuple(mine)) if _placed(twin.decide(now), run) else None
+
+
+def _gone(twin: Cluster, told: Preempt | Resize) -> Iterator[SchedulerEvent]:
+    """It has done as it was told."""
+    held, now = twin.held[told.run], twin.now
+    if isinstance(told, Resize):
+        yield Shrunk(run=told.run, grown=told.grown)
+    else:
+        yield Released(run=told.run, ended=False)
+        yield replace(held.asked, attained=held.attained(now), left=held.left(now))
 
 
 def _placed(decisions: Sequence[Decided], run: str) -> bool:

@@ -12,9 +12,9 @@ from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
     Decided,
     Place,
-    Preempt,
     Reject,
     Released,
+    Resize,
     SchedulerEvent,
     Waiting,
 )
@@ -138,7 +138,7 @@ class Replay:
         self.outcomes[name].spans.append((began, at))
         return [Released(run=name)]
 
-    def _do(self, decision: Place | Preempt | Reject) -> list[SchedulerEvent]:
+    def _do(self, decision: Decided) -> list[SchedulerEvent]:
         self.events += 1
         outcome = self.outcomes[decision.run]
         if isinstance(decision, Place):
@@ -146,7 +146,7 @@ class Replay:
                 outcome.began = self.now
             self._start(outcome)
             return []
-        if isinstance(decision, Reject):
+        if isinstance(decision, Reject | Resize):  # no job of a trace grows
             return []
         began, asked, _ = self._running.pop(decision.run)
         worked = max(0.0, self.now - began - asked.restart) if asked.keeps else 0.0

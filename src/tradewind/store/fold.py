@@ -117,6 +117,7 @@ def _attempt(report: Report, fact: Facts, tries: dict[str, Attempt], out: Folded
         usage={**old.usage, **_dict(body.get("usage"))},
         outputs={**old.outputs, **_dict(body.get("outputs"))},
         address=_word(body.get("address")) or old.address,
+        width=_whole(body.get("width")) or old.width,
     )
     tries[key] = out.attempts[key] = new
     if state in ATTEMPT_ENDED:
@@ -266,6 +267,10 @@ def _state(kind: type[_State], report: Report) -> _State | None:
 
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < 2**31 else 0
 
 
 def _word(value: Any) -> str:

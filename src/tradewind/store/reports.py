@@ -18,7 +18,7 @@ from tradewind.store.connect import Database, upsert
 _ATTEMPTS = tables.attempts
 _NAMES = (
     *("placement", "run", "task", "role", "index", "number", "state", "started", "ended"),
-    *("exit", "usage", "outputs", "address"),
+    *("exit", "usage", "outputs", "address", "width"),
 )
 _COLUMNS = [_ATTEMPTS.c[name] for name in _NAMES]
 _ORDER = [_ATTEMPTS.c[name] for name in ("task", "placed", "role", "index", "number")]

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0004"
+HEAD = "0005"
 
 metadata = MetaData(
     naming_convention={
@@ -246,6 +246,7 @@ attempts = Table(
     _document("exit"),
     _document("usage"),
     _document("outputs"),
+    _count("width"),
 )
 Index(None, attempts.c.run)
 

@@ -208,7 +208,7 @@ class Gang(Shape):
     def resize(self, width: int) -> None:
         shape = self.role["shape"]
         wanted = max(int(shape.get("least", 1)), min(int(shape.get("most", 1)), width))
-        if wanted == self.width or self.stopping or self.over:
+        if wanted == (self._next_width or self.width) or self.stopping or self.over:
             return
         self._next_width = wanted
         stop = self.role.get("stop", {})

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scheduler.test_cluster import History, asks, started
+from tradewind.records.placements import Seat
 from tradewind.records.tasks import Layout
 from tradewind.scheduler import whatif
 from tradewind.scheduler.amounts import Parts, each
@@ -17,6 +18,7 @@ from tradewind.scheduler.answers import Answering
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
     Decided,
+    Occupied,
     Place,
     PoolChanged,
     Preempt,
@@ -376,6 +378,30 @@ def test_room_is_kept_in_one_domain() -> None:
     assert started(cluster.decide(700.0)) == ["gang"] and rows(cluster, "gang") == [2, 3]
 
 
+def test_a_gang_grows_in_its_domain_and_evenly() -> None:
+    for layout, wanted in (
+        (IN_A_RACK, {"r0": 4}),
+        (Layout(together="zone", spread="rack", strictly=True), {"r0": 4, "r1": 4}),
+        (Layout(spread="zone", strictly=True), {"r0": 4, "r1": 1, "r2": 4}),
+    ):
+        cluster = a_cluster(RACKS, Shortest())
+        cluster.feed([asks("gang", 2, 2, grows=9, layout=layout)])
+        cluster.decide(0.0)
+        cluster.decide(1e4)
+        more = [rows(cluster, each)[0] for each in cluster.held["gang"].grown]
+        assert Counter(f"r{row // 2}" for row in rows(cluster, "gang") + more) == wanted
+
+
+def test_a_gang_that_is_known_to_be_there_grows_where_it_is() -> None:
+    cluster = a_cluster(RACKS, Shortest())
+    seats = (Seat("n4", (0, 1)), Seat("n5", (0, 1)))
+    cluster.feed([Occupied(run="gang", pool="one", parts=((Ask(devices=2), 2),), grows=9,
+                           seats=seats, layout=IN_A_RACK)])  # fmt: skip
+    cluster.decide(1e4)
+    grown = [rows(cluster, more)[0] for more in cluster.held["gang"].grown]
+    assert sorted(grown) == [4, 5]
+
+
 ISLANDS = ((0, 2, 4, 6), (1, 3, 5, 7))
 
 
@@ -438,5 +464,5 @@ def test_nodes_that_contradict_themselves() -> None:
 
 def test_a_gang_of_nothing_has_its_place() -> None:
     pool = a_pool(RACKS, [], FirstFit)
-    assert pool.lay((), layout=IN_A_RACK) == ()
-    assert [*each(())] == []
+    for layout in (IN_A_RACK, Layout(together="zone", spread="rack", strictly=True)):
+        assert pool.lay((), layout=layout) == () and pool.could((), layout)

@@ -21,6 +21,8 @@ from tradewind.scheduler.events import (
     QueuesChanged,
     Reject,
     Released,
+    Resize,
+    Shrunk,
     Waiting,
 )
 from tradewind.scheduler.nodes import Ask, Node
@@ -61,10 +63,14 @@ class History(RuleBasedStateMachine):
         self.waiting: dict[str, Waiting] = {}
         self.held: dict[str, Waiting] = {}
         self.going: dict[str, str] = {}
+        self.grown = Counter[str]()
+        self.shrinks: dict[str, Resize] = {}
+        self.placed = False
 
     @rule(run=st.sampled_from(RUNS), queue=st.sampled_from(sorted(GUARANTEED)),
           project=st.sampled_from("ab"), count=st.integers(1, 2), keeps=st.booleans(),
-          priority=st.integers(0, 1), left=st.one_of(st.none(), st.floats(1, 100)))  # fmt: skip
+          grows=st.sampled_from([0, 0, 3]), priority=st.integers(0, 1),
+          left=st.one_of(st.none(), st.floats(1, 100)))  # fmt: skip
     def waits(self, run: str, count: int, **more: Any) -> None:
         if run in self.held or run in self.waiting:
             return
@@ -76,35 +82,47 @@ class History(RuleBasedStateMachine):
     @rule(data=st.data())
     def ends(self, data: st.DataObject) -> None:
         run = data.draw(st.sampled_from(sorted(self.held)))
-        del self.held[run]
+        del self.held[run], self.grown[run]
         self.going.pop(run, None)
+        self.shrinks.pop(run, None)
         self.cluster.feed([Released(run=run)], self.now)
 
     @rule()
     def a_step(self) -> None:
-        """Whoever is asked to go has gone a second later, and then all is settled."""
-        self.now += 1
+        """Whoever is asked to go has gone half a minute later, and then all is settled."""
+        self.now += 30
         self.decide()
+        for run, told in self.shrinks.items():
+            self.grown[run] = told.grown
+            self.cluster.feed([Shrunk(run=run, grown=told.grown)], self.now)
         for run in self.going:
             asked = replace(self.held.pop(run), since=self.now)
+            del self.grown[run]
             self.waiting[run] = asked
             self.cluster.feed([Released(run=run, ended=False), asked], self.now)
-        self.going = {}
+        self.going, self.shrinks = {}, {}
         self.decide()
-        used = self.used()
+        assert not self.waiting or not self.placed or self.cluster.alarm() <= self.now + 1
+        self.now += 1
+        self.decide()
+        used, for_whom = self.used(grown=False), {*self.going.values()}
+        for_whom |= {each.by for each in self.shrinks.values()}
         for run, asked in self.waiting.items():
             within = used[asked.queue] + self.count(asked) <= GUARANTEED[asked.queue]
-            assert not within or run in self.going.values(), f"{run} is guaranteed its place"
+            assert not within or run in for_whom, f"{run} is guaranteed its place"
 
     def decide(self) -> None:
         twin = self.cluster.copy()
         decisions = self.cluster.decide(self.now)
+        self.placed = any(isinstance(each, Place) for each in decisions)
         assert twin.decide(self.now) == decisions
         for each in decisions:
             assert not isinstance(each, Reject), each
             if isinstance(each, Place):
                 self.held[each.run] = self.waiting.pop(each.run)
                 assert len(each.spots) == self.count(self.held[each.run])
+            elif isinstance(each, Resize):
+                self.resize(each)
             else:
                 assert each.run in self.held and each.by in self.waiting
                 self.going[each.run] = each.by
@@ -112,10 +130,19 @@ class History(RuleBasedStateMachine):
         assert used.total() <= 12 and used["vision"] <= 8, "over a limit"
         assert used.total() - used["speech"] <= 10, "what is not lent was taken"
 
-    def used(self) -> Counter[str]:
+    def resize(self, told: Resize) -> None:
+        assert 0 <= told.grown <= self.held[told.run].grows and told.run not in self.going
+        if told.by:
+            assert told.by in self.waiting and told.grown < self.grown[told.run]
+            self.shrinks[told.run] = told
+        else:
+            assert told.grown > self.grown[told.run] and told.run not in self.shrinks
+            self.grown[told.run] = told.grown
+
+    def used(self, grown: bool = True) -> Counter[str]:
         found = Counter[str]()
-        for asked in self.held.values():
-            found[asked.queue] += self.count(asked)
+        for run, asked in self.held.items():
+            found[asked.queue] += self.count(asked) + grown * self.grown[run]
         return found
 
     @staticmethod
