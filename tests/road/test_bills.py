@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.road.town import Town, far, function, in_town, swap, value
-from tradewind.base.errors import NotAllowed, TryAgain
+from tradewind.base.errors import NotAllowed, TryAgain, UserError
 from tradewind.control import report
 from tradewind.records.states import RunState
 
@@ -63,3 +65,32 @@ async def test_a_launch_that_waited_and_was_stopped_costs_nothing(town: Town) ->
     assert placement.ended - placement.placed >= HOUR - 60.0
     assert town.run(run).state is RunState.STOPPED
     assert town.run(run).price == 0
+
+
+@in_town
+async def test_projects_and_what_is_idle_pay_for_a_pool_what_it_costs(town: Town) -> None:
+    """Two machines of four cores at $8 an hour; one of them goes after two hours."""
+    await town.here.apply([far(price="$8/h")], "me")
+    began = town.clock.now()
+    town.act("one", value(1, seconds=HOUR))
+    town.act("two", value(1, seconds=4 * HOUR))
+    await town.submit(function("one", pool="far", resources={"cpu": 2}, project="a"))
+    await town.submit(function("two", pool="far", resources={"cpu": 1}, project="b"))
+    await town.settle(HOUR)
+    town.clock.advance(began + 2 * HOUR - town.clock.now())
+    town.cloud.machines = 1
+    await town.pass_by(30.0)
+    await town.settle(HOUR / 2)
+    town.clock.advance(began + 3 * HOUR - town.clock.now())
+    [bill] = [each for each in town.here.front.bill(began, began + 9 * HOUR)
+              if each.pool == "far"]  # fmt: skip
+    assert bill.projects.keys() == {"a", "b"} and bill.projects["a"] == 2 * 10**9
+    assert sum(bill.projects.values()) + bill.idle == bill.total
+    assert 23 * 10**9 < bill.total <= 24 * 10**9
+    # An eighth, and when a machine has gone a part that depends on what the other costs.
+    assert 2 * 10**9 < bill.projects["b"] < 5 * 10**9
+    await town.down()
+    await town.up()
+    assert bill in town.here.front.bill(began, began + 9 * HOUR), "a start changes nothing"
+    with pytest.raises(UserError, match="nothing between"):
+        town.here.front.bill(town.clock.now() + 1, town.clock.now() + 2)

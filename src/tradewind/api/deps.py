@@ -16,6 +16,8 @@ def _assembly(request: Request) -> Assembly:
 # Whole numbers that every database can hold.
 MOST = 2**63 - 1
 Whole = Annotated[int, Query(ge=0, le=MOST)]
+# Seconds since 1970, to the year 10000.
+Moment = Annotated[float, Query(ge=0, lt=253402300800, allow_inf_nan=False)]
 Number = Annotated[int, Path(ge=0, le=MOST)]
 Digest = Annotated[str, Path(pattern="^sha256:[0-9a-f]{64}$")]
 

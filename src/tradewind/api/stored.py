@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
 
-from tradewind.api.deps import MOST, OWNER, Here, Number, Whole
+from tradewind.api.deps import MOST, OWNER, Here, Moment, Number, Whole
+from tradewind.records import codec
 from tradewind.records.states import ENDED
 
 router = APIRouter()
@@ -123,6 +124,14 @@ def queues(here: Here) -> Any:
     """Every queue: what is guaranteed to it, what it may use, what it uses, who waits in it, and
     the share of each project."""
     return here.quotas.listing()
+
+
+@router.get("/bill")
+def bill(here: Here, since: Moment, until: Moment) -> Any:
+    """What each pool cost from `since` until before `until` (seconds since 1970), in nanodollars:
+    what each project pays for what it held, what is `idle`, and their sum, the `total`. `unpriced`
+    are the seconds in which a pool without a price was in use."""
+    return [codec.to_json(each) for each in here.front.bill(since, until)]
 
 
 @router.get("/pools")

@@ -18,6 +18,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "get": ("get", "list runs, datasets, models, services, pools, specs"),
         "describe": ("describe", "all about one of them: time, price, reasons"),
         "cost": ("cost", "dollars in the margin of a run's own code"),
+        "bill": ("bill", "what the pools cost, and who pays for it"),
         "logs": ("logs", "what a run said (-f to follow)"),
         "exec": ("exec", "run a command beside a running unit"),
         "attach": ("attach", "follow a run as `tw run` does"),

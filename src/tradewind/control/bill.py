@@ -43,6 +43,8 @@ def charge(draft: Draft, placement: Placement, pool: PoolFacts | None) -> None:
                 "share": price.share(placement.demand, pool.capacity),
                 "price": pool.price,
                 "demand": codec.to_json(placement.demand),
+                "held": codec.to_json(held(draft.run, placement)) if placement.started else [],
+                "ended": placement.ended,
             },
         )
     )
@@ -55,13 +57,18 @@ def accrued(run: Run, placement: Placement, pool: PoolFacts, until: float) -> in
     """Nanodollars of a placement up to a moment, by what it held when."""
     if not placement.started:
         return 0
-    held = [(placement.started, placement.demand)]
-    held += [(at, _of(placement, width)) for at, width in _steps(run, placement)]
-    ends = [*(at for at, _ in held[1:]), until]
+    steps = held(run, placement)
+    ends = [*(at for at, _ in steps[1:]), until]
     return sum(
         price.cost(max(0.0, end - at), pool.price, price.share(demand, pool.capacity))
-        for (at, demand), end in zip(held, ends, strict=True)
+        for (at, demand), end in zip(steps, ends, strict=True)
     )
+
+
+def held(run: Run, placement: Placement) -> list[tuple[float, Resources]]:
+    """From when on it has held what, since its work began."""
+    wider = [(at, _of(placement, width)) for at, width in _steps(run, placement)]
+    return [(placement.started, placement.demand), *wider]
 
 
 def width(run: Run, placement: Placement) -> int:

@@ -14,7 +14,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tradewind.base.errors import Bug, Conflict, Refused, TradewindError, TryAgain, Unreachable
 from tradewind.base.ids import digest_json
@@ -107,6 +107,7 @@ class Connections:
         places.leases[LOCAL] = number
         places.engines[LOCAL] = self.make(spec)
         places.facts[LOCAL] = pools.facts(spec, pools.this_machine(), self.machines)
+        pools.counts(places.store, places.facts[LOCAL], places.clock.now())
         places.machine.feed([places.event(LOCAL)])
 
     # --- in the background -------------------------------------------------------------------
@@ -271,6 +272,7 @@ class Connections:
             places.strays.discard(name)
             places.machine.feed([places.event(name)])
             pools.remember(places.store, facts, environment, places.url)
+            pools.counts(places.store, facts, places.clock.now())
 
         await self.loop.between(change)
         self.loop.follow(name, ready.engine)
@@ -311,6 +313,9 @@ class Connections:
         places = self.places
 
         def change() -> None:
+            if facts := places.facts.get(pool):
+                nothing = replace(facts, capacity=Resources(cpu=0.0), price=0)
+                pools.counts(places.store, nothing, places.clock.now())
             for known in (places.specs, places.facts, places.environments):
                 known.pop(pool, None)
             places.notice(pool)
@@ -422,6 +427,7 @@ class Connections:
             if places.leases.get(LOCAL):
                 places.machine.feed([places.event(LOCAL)])
             pools.remember(places.store, facts, places.interpreter(), places.url)
+            pools.counts(places.store, facts, places.clock.now())
 
         await self.loop.between(change)
 

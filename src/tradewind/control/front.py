@@ -16,7 +16,7 @@ from typing import Any
 from tradewind.base.clock import Clock
 from tradewind.base.errors import Conflict, NotFound, TradewindError, TryAgain, UserError
 from tradewind.blobs.base import Blobs
-from tradewind.control import costs, details, family, late, versions
+from tradewind.control import costs, details, family, late, statement, versions
 from tradewind.control.planning import APPROVED
 from tradewind.control.pulse import Pulse
 from tradewind.control.road import Road
@@ -217,6 +217,10 @@ class Front:
         """A run's bill in the margin of its code, and what changed since another run of it."""
         known = costs.Costs(self._store, self._blobs, self._road.places.facts)
         return known.of(run, self._clock.now(), before)
+
+    def bill(self, since: float, until: float) -> list[statement.Statement]:
+        """What each pool cost between these times, and who pays for it. Raises UserError."""
+        return statement.told(self._store, since, until, self._clock.now())
 
     async def wait(self, run_id: str, seconds: float) -> Run:
         """The run when it has ended, or as it is after that long."""

@@ -21,6 +21,7 @@ from tradewind.engines.base import Capacity, Engine, Place
 from tradewind.records import codec
 from tradewind.records.tasks import Resources
 from tradewind.specs import PoolSpec, digest, from_document, to_document
+from tradewind.store import rows
 from tradewind.store.base import Store
 
 LOCAL = "local"
@@ -149,6 +150,12 @@ def _limited(pool: PoolFacts, spec: PoolSpec) -> PoolFacts:
     # One machine holds what the spec says it holds; of several, or of none yet, what was found.
     alone = pool.engine == LOCAL or not pool.machines
     return replace(pool, capacity=capacity, largest=capacity if alone else pool.largest)
+
+
+def counts(store: Store, pool: PoolFacts, now: float) -> None:
+    """Bills reckon with what it has from now on."""
+    has = rows.Capacity(pool=pool.name, at=now, capacity=pool.capacity, price=pool.price)
+    store.ledger.put_capacity(has)
 
 
 def remember(store: Store, pool: PoolFacts, environment: str, server: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from tradewind.sdk.http import Http, path_of
@@ -67,6 +68,13 @@ class Pools(_Noun):
     """`/pools`: places with capacity and prices."""
 
     path = "pools"
+
+    def bill(self, since: float, until: float) -> builtins.list[Json]:
+        """What each cost from `since` until before `until`, in seconds since 1970; who pays."""
+        found: builtins.list[Json] = self._http.get(
+            path_of("bill"), {"since": since, "until": until}
+        )
+        return found
 
 
 class Queues(_Noun):

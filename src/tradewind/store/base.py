@@ -316,6 +316,15 @@ class Ledger(Protocol):
     def bill_of_tree(self, root: str) -> rows.Bill:
         """Of a run and everything below it."""
 
+    def since(self, at: float) -> list[rows.Usage]:
+        """What was put on bills after that, in the order of time."""
+
+    def put_capacity(self, capacity: rows.Capacity) -> None:
+        """A pool has this from now on; what it had already changes nothing."""
+
+    def capacities(self) -> list[rows.Capacity]:
+        """What each pool has had from when on, in the order in which it was told."""
+
     def bills(self, since: float = 0.0, until: float = 0.0) -> list[rows.Bill]:
         """Sums by project over `since <= at < until` (0: no bound), by name."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from tradewind.base import errors
 from tradewind.records import codec
 from tradewind.records.plans import Quote
+from tradewind.records.tasks import Resources
 from tradewind.store import rows, tables
 from tradewind.store.connect import AnyRow, Database, upsert
 
@@ -103,6 +104,40 @@ class SqlLedger:
         with self._database.read() as connection:
             found = connection.execute(query).all()
         return [rows.Usage(**dict(zip(_USAGE, row, strict=True))) for row in found]
+
+    def since(self, at: float) -> list[rows.Usage]:
+        c = tables.usage.c
+        query = select(*(c[name] for name in _USAGE)).where(c.at > at)
+        with self._database.read() as connection:
+            found = connection.execute(query.order_by(c.at, c.run, c.part)).all()
+        return [rows.Usage(**dict(zip(_USAGE, row, strict=True))) for row in found]
+
+    def put_capacity(self, capacity: rows.Capacity) -> None:
+        c, told = tables.capacities.c, codec.dumps(capacity.capacity)
+
+        def work(connection: Connection) -> None:
+            last = (select(c.capacity, c.price).where(c.pool == capacity.pool)
+                    .order_by(c.seq.desc()).limit(1))  # fmt: skip
+            row = connection.execute(last).one_or_none()
+            if row is None or (row.capacity, row.price) != (told, capacity.price):
+                values = {"pool": capacity.pool, "at": capacity.at, "capacity": told}
+                connection.execute(insert(tables.capacities).values(**values, price=capacity.price))
+
+        self._database.write(work)
+
+    def capacities(self) -> list[rows.Capacity]:
+        c = tables.capacities.c
+        query = select(c.pool, c.at, c.capacity, c.price).order_by(c.seq)
+        with self._database.read() as connection:
+            return [
+                rows.Capacity(
+                    pool=row.pool,
+                    at=row.at,
+                    capacity=codec.loads(Resources, row.capacity),
+                    price=row.price,
+                )
+                for row in connection.execute(query)
+            ]
 
     def bill_of_tree(self, root: str) -> rows.Bill:
         c = tables.usage.c

@@ -15,6 +15,7 @@ from tradewind.records.plans import Quote
 from tradewind.records.reports import Report
 from tradewind.records.runs import Run
 from tradewind.records.states import RunState
+from tradewind.records.tasks import Resources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +170,16 @@ class Usage:
     seconds: float
     at: float
     detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """A pool has so much from `at` on, at so many nanodollars an hour for all of it."""
+
+    pool: str
+    at: float
+    capacity: Resources
+    price: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0005"
+HEAD = "0006"
 
 metadata = MetaData(
     naming_convention={
@@ -246,7 +246,7 @@ attempts = Table(
     _document("exit"),
     _document("usage"),
     _document("outputs"),
-    _count("width"),
+    Column("width", Big, nullable=False, server_default="0"),
 )
 Index(None, attempts.c.run)
 
@@ -462,6 +462,17 @@ usage = Table(
 )
 Index(None, usage.c.root)
 Index(None, usage.c.project, usage.c.at)
+
+capacities = Table(
+    "capacities",
+    metadata,
+    _seq(),
+    _text("pool"),
+    _time("at"),
+    _text("capacity"),
+    _count("price"),
+    sqlite_autoincrement=True,
+)
 
 leases = Table(
     "leases",
