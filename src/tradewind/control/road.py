@@ -389,8 +389,7 @@ class Road:
             return probing.task(run, versions.pair(run))
         made = codec.from_json(Pinned, run.pinned)
         plan = codec.from_json(Plan, run.plan)
-        task = kinds.load(run.kind).lower.tasks(made, plan)[0]
-        return replace(task, layout=topology.layout(run.spec, task))
+        return topology.laid(run.spec, kinds.load(run.kind).lower.tasks(made, plan)[0])
 
     def placed(self, draft: Draft, pool: str) -> None:
         """The scheduler gave it a place: a placement is written, then launched."""

@@ -11,18 +11,19 @@ from tradewind.compiler.facts import PoolFacts
 from tradewind.records.tasks import NODE, Layout, Lot, Task
 
 
-def layout(spec: Mapping[str, Any], task: Task) -> Layout | None:
-    """What its `topology` says. The replicas of a service that is to survive the loss of a machine,
+def laid(spec: Mapping[str, Any], task: Task) -> Task:
+    """The task as its `topology` says. The replicas of a service that is to survive the loss of a machine,
     or of a zone, are spread over these as far as there is room; other work is begun again."""
     said = spec.get("topology")
     if said:
-        return Layout(
+        layout = Layout(
             together=said.get("together") or "",
             spread=said.get("spread") or "",
             strictly=bool(said.get("required")),
         )
+        return replace(task, layout=layout)
     apart = LEVELS[spec.get("availability") or "process"].apart
-    return Layout(spread=apart) if apart and task.stands() else None
+    return replace(task, layout=Layout(spread=apart)) if apart and task.stands() else task
 
 
 def within(spec: Mapping[str, Any], pool: PoolFacts) -> PoolFacts:
