@@ -12,8 +12,9 @@ from tradewind.records.tasks import NODE, Layout, Lot, Task
 
 
 def laid(spec: Mapping[str, Any], task: Task) -> Task:
-    """The task as its `topology` says. The replicas of a service that is to survive the loss of a machine,
-    or of a zone, are spread over these as far as there is room; other work is begun again."""
+    """The task as its `topology` says. The replicas of a service that is to survive the loss of a
+    machine, or of a zone, are spread over these as far as there is room; other work is begun
+    again."""
     said = spec.get("topology")
     if said:
         layout = Layout(
