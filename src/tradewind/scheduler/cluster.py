@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 from tradewind.scheduler import amounts, room
@@ -28,6 +29,9 @@ MOVES = 0.01
 SHUFFLES = 900.0
 # Whoever has waited so long (seconds) and finds no room has it kept, as soon as there will be some.
 LONG = 300.0
+# Of so many domains in which others could make room for one that must be in one of them that is
+# taken where least is lost.
+ROOMS = 4
 # Of those who ask for the same so many are looked at, whether they end before.
 PASSING = 64
 # An elastic run that began or was resized so short a time ago (seconds) does not grow: to begin an
@@ -325,12 +329,15 @@ class Cluster(Books):
         more, tried = who & foes.more, 0
         for some in (more, more | (who & others), who):
             if tried < (tried := int(some.sum())):
-                found = None
-                for there, plan in self._domains(pool, waiting, foes, some, among):
+                found, rooms = None, 0
+                for there, plan, least in self._domains(pool, waiting, foes, some, among):
+                    if found is not None and (rooms == ROOMS or found.cost[0] <= least):
+                        break
                     here = some if plan is None or full else foes.holding(some, there)
                     goes = room.Able(*foes.cheapest(here), pool.going.processes, victim)
                     with room.Claim(self.tree, leaf, wants) as claim:
                         made = room.make(pool.nodes, waiting.parts, goes, claim, there, plan)
+                    rooms += made is not None
                     if made is not None and (found is None or made.cost < found.cost):
                         found = made
                 if found is not None and not self._spares(pool, wants, found.leaving):
@@ -341,16 +348,17 @@ class Cluster(Books):
 
     def _domains(
         self, pool: Pool, waiting: Waiting, foes: Foes, who: Mask, among: Mask
-    ) -> Iterator[tuple[Mask, Plan | None]]:
-        """Where these might make room for it: anywhere among these nodes, or in one domain after
-        the other."""
+    ) -> Iterator[tuple[Mask, Plan | None, float]]:
+        """Where these might make room for it, and what is lost at least: anywhere among these
+        nodes, or in one domain after the other."""
         if waiting.layout is None or not waiting.layout.binds:
-            yield among, None
+            yield among, None, 0.0
             return
-        for plan in pool.search(waiting.parts, waiting.layout, among).making():
+        losses = partial(foes.least, waiting.parts, who)
+        for plan, least in pool.search(waiting.parts, waiting.layout, among).making(losses):
             there = foes.might(waiting.parts, who, plan.masks[-1])
             if there is not None and foes.holding(who, there).any():
-                yield there, plan
+                yield there, plan, least
 
     def _spares(self, pool: Pool, wants: Amounts, leaving: Iterable[str]) -> bool:
         """Whether no more than may be is held of the pool then."""

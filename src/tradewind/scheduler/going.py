@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tradewind.scheduler.amounts import Parts, each
 from tradewind.scheduler.events import Waiting
-from tradewind.scheduler.nodes import Ints, Mask, Nodes, Spot
+from tradewind.scheduler.nodes import WHOLE, Ints, Mask, Nodes, Spot
 from tradewind.scheduler.order import KNOWN, Shortest
 from tradewind.scheduler.queues import Branch, Queues
 
@@ -350,6 +350,27 @@ class Foes:
         for wanted, most in self._rooms(parts, who):
             able &= np.bincount(domains[inside], np.maximum(most[inside], 0), len(able)) >= wanted
         return domains == int(able.argmax()) if able.any() else None
+
+    def least(self, parts: Parts, who: Mask, domains: Ints, count: int) -> Floats:
+        """By domain (given by node, -1: in none) the work that is lost at least, in devices times
+        seconds, if of these as many go there as this has not room: those that began last, each as
+        far as it is needed. No choice loses less there."""
+        runs, processes = self._going.runs, self._going.processes
+        name = "milli" if any(ask.milli for ask, _ in parts) else "cpu"
+        wanted = sum(getattr(ask, name) * many for ask, many in parts)
+        inside = domains >= 0
+        free = np.bincount(domains[inside], np.maximum(self._free_of(name)[inside], 0), count)
+        at = processes["run"]
+        rows = np.flatnonzero(who[at] & processes["some"] & inside[processes["row"]])
+        at, where = at[rows], domains[processes["row"][rows]]
+        rate = np.where(runs["keeps"][at], 0.0, self._now - runs["began"][at])
+        order = np.lexsort((rate, where))
+        where, sizes = where[order], processes[name][rows][order]
+        before = np.cumsum(sizes) - sizes
+        before -= before[np.searchsorted(where, where)]
+        takes = np.clip(wanted - free[where] - before, 0, sizes)
+        # Of a run without devices the width is its cores.
+        return np.bincount(where, takes * rate[order] / WHOLE, count).astype(np.float64)
 
     def holding(self, who: Mask, among: Mask) -> Mask:
         """Those of these that hold anything on any of such nodes."""

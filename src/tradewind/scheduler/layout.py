@@ -9,7 +9,7 @@ So does Kueue's topology-aware scheduling (its concept page "Topology Aware Sche
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -21,11 +21,12 @@ from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.nodes import Ask, Ints, Mask, Node, Nodes
 
 Shares = NDArray[np.float64]
+Losses = Callable[[Ints, int], Shares]
 
 # Of processes of several sizes it is not known before they are laid out whether a domain holds
 # them; so many are tried where it is not required.
 TRIES = 4
-# In so many domains others are looked for who could make room, those first that have most free.
+# In so many domains others are looked for who could make room.
 DOMAINS = 32
 # So many lists of what is near are remembered.
 KEPT = 64
@@ -259,21 +260,23 @@ class Search:
             return [*masks]
         return [some for mask in masks for some in (mask & near, mask)]
 
-    def making(self) -> Iterator[Plan]:
-        """Where others may have to make room: in each domain that is required, those first that
-        have most of the room already. What is near does not count."""
+    def making(self, losses: Losses) -> Iterator[tuple[Plan, float]]:
+        """Where others may have to make room, and what is lost there at least: in each domain that
+        is required, those first where that is least. `losses(numbers, count)` gives that by domain,
+        for the domains of nodes and how many there are. What is near does not count."""
         layout, levels, self._near = self._layout, self._levels, None
         if not {layout.together, layout.spread} <= {"", *levels.names}:
             return
         if not layout.together:
-            yield self._plan(self._among)
+            yield self._plan(self._among), 0.0
             return
         numbers = levels.of[layout.together]
         shares = self._shares(layout.together)
-        order = np.argsort(-shares, kind="stable")
+        least = losses(numbers, len(shares))
+        order = np.lexsort((-shares, least))
         there = np.isin(order, numbers[self._among])
         for number in order[there][:DOMAINS].tolist():
-            yield self._plan(numbers == number)
+            yield self._plan(numbers == number), float(least[number])
 
     def most(self) -> tuple[str, int]:
         """The domain that has room for most processes of the widest part, of those that must be
