@@ -59,6 +59,29 @@ async def test_what_must_be_in_one_rack_waits_for_one_and_says_so(town: Town) ->
 
 
 @in_town
+async def test_what_requires_nothing_cannot_be_only_preferred(town: Town) -> None:
+    await begin(town)
+    await town.submit(web(town, 10))
+    run = await town.submit(function("one", pool="far", resources={"cpu": 1}))
+    await town.settle(60.0)
+    with pytest.raises(InvalidSpec, match="requires no topology"):
+        await town.here.outlook.would(town.run(run), {"preferred": True})
+
+
+@in_town
+async def test_a_server_that_starts_again_knows_how_a_run_stands(town: Town) -> None:
+    await begin(town)
+    run = await town.submit(web(town, 2, topology={"together": "rack", "required": True}))
+    await town.until(run, RunState.RUNNING)
+    await town.down()
+    await town.up()
+    await town.here.connections.look()
+    await town.settle(0.0)
+    held = town.here.places.machine.held[run]
+    assert held.asked.layout == Layout(together="rack", strictly=True)
+
+
+@in_town
 async def test_what_no_rack_could_hold_names_the_largest(town: Town) -> None:
     await begin(town)
     run = await town.submit(web(town, 7, topology={"together": "rack", "required": True}))
