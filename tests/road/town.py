@@ -85,8 +85,12 @@ class FarEngine(FakeEngine):
         assert self.begun, "it is asked before it is connected"
         if self.cloud.down is not None:
             raise self.cloud.down
-        each, count = Resources(cpu=self.cloud.cpu, memory=8 << 30), self.cloud.machines
-        total = Resources(cpu=each.cpu * count, memory=each.memory * count)
+        devices, count = self.cloud.accelerators, self.cloud.machines
+        each = Resources(cpu=self.cloud.cpu, memory=8 << 30, accelerators=devices)
+        all_devices = {name: number * count for name, number in devices.items()}
+        total = Resources(
+            cpu=each.cpu * count, memory=each.memory * count, accelerators=all_devices
+        )
         sizes = [Lot(each=each, count=1, where=(("rack", name),))
                  for name in self.cloud.racks[:count]]  # fmt: skip
         return Capacity(total=total, largest=each, machines=count, sizes=tuple(sizes))
@@ -112,6 +116,7 @@ class Cloud:
         self.cpu, self.machines = 4.0, 2
         # That of each machine, where it is told.
         self.racks: tuple[str, ...] = ()
+        self.accelerators: dict[str, int | float] = {}
         self.down: TradewindError | None = None
         self.begins: list[str] = []
         self.engines: list[FarEngine] = []

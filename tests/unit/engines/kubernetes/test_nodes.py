@@ -36,7 +36,7 @@ def test_labels_tell_where_machines_are() -> None:
         return found
 
     machines = [at(zone="a", rack="r1"), at(region="eu", zone="b", rack="r2"), node("8Gi")]
-    found = capacity([*machines, at(zone="a", rack="r1")], "example.com/rack")
+    found = capacity([*machines, at(zone="a", rack="r1")], rack="example.com/rack")
     assert found.zones == 3
     assert {lot.where: lot.count for lot in found.sizes} == {
         (): 1,
