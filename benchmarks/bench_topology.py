@@ -1,12 +1,12 @@
 """How often gangs stand in one rack, what that costs them in waiting, and how fast it is decided.
 
-    .venv/bin/python benchmarks/bench_topology.py [--quick] [--no-peers]
+    .venv/bin/python benchmarks/bench_topology.py [--quick]
 
 Claims: on 64 racks of 16 nodes, of 8 devices in two islands of fast links, as few gangs cross
-racks as by the rule of Kueue's topology-aware scheduling, to a point (one wide gang is half of one), and far fewer than by
-first-fit, with no longer waiting; one that must be in one rack always is. Who asks for no topology
-is placed as fast where nodes tell their racks as where they do not: at 5,000 nodes at least 2,000 a
-second.
+racks as by the rule of Kueue's topology-aware scheduling, to a point (in the quick run one wide
+gang is half of one), and far fewer than by first-fit, with no longer waiting; one that must be in
+one rack always is. Who asks for no topology is placed as fast where nodes tell their racks as where
+they do not: at 5,000 nodes at least 2,000 a second.
 
 The gangs are made from a seed. Kueue's rule (`BestFit`) is written anew here after its
 documentation, for a preferred rack: the domain with the least room that holds all, of the narrowest
