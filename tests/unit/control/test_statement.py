@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -145,7 +146,7 @@ def exactly(told: list[Capacity], holders: list[Held], since: float, until: floa
     moments |= {at for each in holders for at in (each.since, each.until)}
     steps = sorted(at for at in moments if since <= at <= until)
     owed: dict[str, Fraction] = {}
-    for at, end in zip(steps, steps[1:], strict=False):
+    for at, end in pairwise(steps):
         has = [each for each in told if each.at <= at]
         if not has:
             continue
