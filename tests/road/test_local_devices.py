@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import tradewind as tw
@@ -13,6 +15,19 @@ POOL = """
 kind: pool
 name: local
 capacity: {cpu: 4, memory: 2GiB, accelerators: {L4: 4}}
+"""
+
+
+SLICES = """
+kind: device
+name: cpu-slice
+memory: 8GiB
+shown_by: CPU_SLICES
+---
+kind: pool
+name: local
+capacity: {cpu: 4, memory: 2GiB, accelerators: {cpu-slice: 2}}
+price: $3600/h
 """
 
 
@@ -46,3 +61,64 @@ def test_whole_devices_are_shown_to_who_holds_them(home: Home) -> None:
     shown = set(items.result())
     assert len(shown) == 2
     assert sorted([*shown, *pair.result().split(",")]) == ["0", "1", "2", "3"]
+
+
+def test_a_class_that_a_file_adds_is_shared_out_billed_and_simulated(home: Home) -> None:
+    home.good("apply", home.write({"slices.yaml": SLICES}) / "slices.yaml")
+
+    def shown() -> list[str]:
+        import os
+        import time
+
+        time.sleep(1.0)
+        return [os.environ["CPU_SLICES"], os.environ["TRADEWIND_DEVICE_SHARE"]]
+
+    def asking(name: str, part: object) -> Any:
+        resources = {"cpu": 0.25, "accelerators": {"cpu-slice": part}}
+        return tw.function(name=name, resources=resources, cache=False)(shown).run()
+
+    runs = [asking("most", 0.6), asking("as-much", 0.6), asking("quarter", "2GiB")]
+    told = [run.result() for run in runs]
+    assert sorted(told) == [["0", "0.25"], ["0", "0.6"], ["1", "0.6"]]
+    bodies = [home.json("describe", run.id) for run in runs]
+    for body, part in zip(bodies, (0.6, 0.6, 0.25), strict=True):
+        (held,) = body["placements"]
+        assert held["demand"]["accelerators"] == {"cpu-slice": part}
+        worked = held["ended"] - held["started"]
+        assert body["price"] == pytest.approx(part / 2 * worked * 1e9), "of two devices for $1/s"
+    home.good("simulate", "history", "--save", "runs.csv")
+    head, *rows = (home.work / "runs.csv").read_text().splitlines()
+    ours = [row for row in rows if "cpu-slice" in row]
+    assert sum(row.endswith(",0.25 cpu-slice") for row in ours) == 1
+    nodes = "sn,cpu_milli,memory_mib,gpu,model\na,4000,2048,2,cpu-slice\n"
+    home.write({"ours.csv": "\n".join([head, *ours]), "nodes.csv": nodes})
+    found = home.json("simulate", "ours.csv", "--nodes", "nodes.csv")
+    assert (found["jobs"], found["left_out"]) == (3, 0)
+
+
+def test_what_nobody_has_is_refused_and_says_what_there_is(home: Home) -> None:
+    home.good("apply", home.write({"slices.yaml": SLICES}) / "slices.yaml")
+    spec = """
+kind: function
+name: f
+entry: f.py:f
+resources: {cpu: 0.5, accelerators: {%s}}
+"""
+    home.write({"f.py": "def f():\n    return 1\n"})
+    cases = {
+        "tpu: 1": ("devices of class 'tpu'", "2 cpu-slice on 'local'"),
+        "tpu: 1GiB": ("nothing says how much memory a device of class 'tpu'", "cpu-slice (8 GiB)"),
+        "cpu-slice: 9GiB": ("has 8 GiB of memory, not 9 GiB", "another class"),
+        "cpu-slice: 3": ("3 cpu-slice", "2 cpu-slice"),
+        "cpu-slice: 1.5": ("only of a single device a part", "for 1 or 2 of them"),
+        "cpu-slice: -1": ("expected whole devices", ""),
+        "cpu-slice: .nan": ("finite number", ""),
+        "cpu-slice: 0.0001": ("thousandths", "0.001"),
+        "cpu-slice: 1e30": ("expected whole devices", "at most 100,000"),
+    }
+    for asked, (message, hint) in cases.items():
+        home.write({"f.yaml": spec % asked})
+        said = home.tw("run", "f.yaml")
+        assert said.status != 0
+        assert message in said.err and hint in said.err, said.err
+        assert "resources.accelerators" in said.err or asked == "cpu-slice: 3", said.err

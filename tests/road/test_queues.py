@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import statistics
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -86,6 +90,40 @@ async def test_a_run_names_a_queue_that_is_there_and_has_none_below_it(town: Tow
 
 
 @in_town
+async def test_the_quota_of_a_project_holds_over_all_queues(town: Town) -> None:
+    town.act("one", value(1, seconds=3600.0))
+    await town.here.apply([far(), queue("day"), queue("night")], "me")
+    await town.here.apply([{"kind": "project", "name": "small", "quota": {"cpu": 3}}], "me")
+
+    async def submit(project: str, queue: str, cpu: float = 2.0) -> str:
+        asked = {"pool": "far", "project": project, "queue": queue, "resources": {"cpu": cpu}}
+        return await town.submit(function("one", **asked))
+
+    first = await submit("small", "day")
+    await town.settle(60.0)
+    second, other = await submit("small", "night"), await submit("large", "night")
+    await town.settle(60.0)
+    states = [town.run(run).state for run in (first, second, other)]
+    assert states == [RunState.RUNNING, RunState.QUEUED, RunState.RUNNING]
+    why = "project 'small' holds 2 of the 3 CPU that it may use, this needs 2"
+    assert town.run(second).waiting == why
+    never = await submit("small", "day", 4.0)
+    await town.settle(60.0)
+    assert "project 'small' may use at most 3 CPU" in town.run(never).error["message"]
+    day = next(each for each in town.here.quotas.listing() if each["name"] == "day")
+    assert [each["most"] for each in day["projects"]] == [{"cpu": 3.0}]
+    await town.here.apply([{"kind": "project", "name": "small", "quota": {"cpu": 4}}], "me")
+    await town.settle(60.0)
+    assert town.run(second).state is RunState.RUNNING, "its quota was raised"
+    third = await submit("small", "day")
+    await town.settle(60.0)
+    assert town.run(third).state is RunState.QUEUED
+    await town.here.delete("default", "project", "small")
+    await town.settle(60.0)
+    assert town.run(third).state is RunState.RUNNING, "it has no quota any more"
+
+
+@in_town
 async def test_a_higher_priority_goes_first(town: Town) -> None:
     town.act("one", value(1, seconds=600.0))
     await town.here.apply([queue("night", priority=-5), queue("day")], "me")
@@ -128,3 +166,79 @@ async def test_what_a_run_waits_for_when_it_starts_and_what_would_start_it(town:
         await outlook.would(front.find(first), {"cpu": 1})
     await town.settle()
     assert (await outlook.of(front.find(waits)))["estimate"] is None
+
+
+@dataclass
+class Busy:
+    """Runs come to a machine that holds four at a time, now more and now fewer."""
+
+    town: Town
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
+
+    async def go_on(self, count: int) -> list[tuple[float, float, float]]:
+        """So many more come. Of those that wait then: the interval that was told and the real
+        wait."""
+        town, told = self.town, dict[str, tuple[float, dict[str, float]]]()
+        for _ in range(count):
+            town.act("one", value(1, seconds=self.chance.lognormvariate(3.5, 0.7)))
+            fresh = {"n": self.chance.random()}
+            run = await town.submit(function("one", params=fresh, resources={"cpu": 0.5}))
+            await town.settle(0.0)
+            estimate = (await town.here.outlook.of(town.here.front.find(run)))["estimate"]
+            if estimate is not None:
+                told[run] = town.clock.now(), estimate
+            for _ in range(int(self.chance.expovariate(1 / 2.5))):
+                await town.settle(4.0)
+                town.clock.advance(4.0)
+                await town.here.outlook.look()
+        await town.settle()
+        began = {run: town.placements(run)[0].placed for run in told}
+        return [(each["low"], each["high"], began[run] - at) for run, (at, each) in told.items()]
+
+
+@in_town
+async def test_estimates_are_close_after_a_while_and_hold_also_after_a_start(town: Town) -> None:
+    busy = Busy(town)
+    first = await busy.go_on(70)
+    await town.down()
+    await town.up()
+    later = await busy.go_on(60)
+
+    def wide(spans: list[tuple[float, float, float]]) -> float:
+        return statistics.median((high + 1) / (low + 1) for low, high, _ in spans)
+
+    assert wide(first[:10]) > 500, "nothing is known yet"
+    assert wide(later[:10]) < 50 and wide(later) < 50
+    held = [low <= wait <= high for low, high, wait in later]
+    assert len(held) > 40 and sum(held) >= 0.8 * len(held)
+
+
+@in_town
+async def test_what_is_sent_again_and_again_stays_one_run_and_holds_nobody_up(town: Town) -> None:
+    """Before it has a place, on its place, and after its end: by its `request_key` it is the same
+    run, and neither the store nor the scheduler knows more than one."""
+    town.act("one", value(1, seconds=600.0))
+    again = {"spec": function("one", resources={"cpu": 2}), "request_key": "k"}
+    first = await town.submit(function("one", resources={"cpu": 2}))
+    await town.settle(60.0)
+    front, machine = town.here.front, town.here.places.machine
+
+    async def storm() -> str:
+        told = await asyncio.gather(*(front.accept([again] * 5, "me") for _ in range(20)))
+        [run] = {run.id for runs in told for run in runs}
+        await town.turn()
+        return run
+
+    run = await storm()
+    other = await town.submit(function("one", resources={"cpu": 2}))
+    for _ in range(5):
+        assert await storm() == run
+    assert set(machine.line.waiting) == {run, other} and set(machine.held) == {first}
+    await town.until(run, RunState.RUNNING)
+    assert await storm() == run and set(machine.held) == {run}
+    await town.settle()
+    assert await storm() == run
+    await town.settle()
+    assert len(town.started) == 3 and town.events(run).count("run.accepted") == 1
+    assert town.here.store.runs.counts() == {RunState.SUCCEEDED: 3}
+    assert not machine.held and not machine.line.waiting

@@ -172,6 +172,31 @@ async def test_a_server_that_comes_back_has_its_runs_at_once(one: Town, other: T
     assert found.state is RunState.SUCCEEDED and found.ended - began < 5.0
 
 
+@two
+async def test_queues_that_are_applied_at_one_server_hold_at_all(one: Town, other: Town) -> None:
+    one.act("one", value(1, seconds=3600.0))
+    other.act("one", value(1, seconds=3600.0))
+    lab = {"kind": "queue", "name": "lab", "guarantee": {"cpu": 2}, "borrow": {"cpu": 0}}
+    await one.here.apply([lab], "me")
+    # Of what another server has just applied nobody waits until this one looks again.
+    asked = {"pool": "far", "queue": "lab", "resources": {"cpu": 2}}
+    runs = [await other.submit(function("one", **asked)) for _ in range(2)]
+    await other.here.apply([{"kind": "queue", "name": "vision", "parent": "lab"}], "me")
+    await together(one, other, seconds=60.0)
+    assert [one.run(run).state for run in runs] == [RunState.RUNNING, RunState.QUEUED]
+    assert other.run(runs[1]).waiting == "queue 'lab' holds all 2 CPU that it may use"
+    await look(one)
+    assert "vision" in one.here.quotas.specs
+    await one.here.delete("default", "queue", "vision")
+    await one.here.apply([{**lab, "borrow": {"cpu": 2}}], "me")
+    await together(one, other, seconds=60.0)
+    assert one.run(runs[1]).state is RunState.QUEUED, "the other one has not heard of it"
+    await look(other)
+    await together(one, other, seconds=60.0)
+    assert one.run(runs[1]).state is RunState.RUNNING
+    assert set(other.here.quotas.specs) == {"lab"}
+
+
 def _unmade(_: object) -> FarEngine:
     raise Unreachable("no machines for sale")
 

@@ -85,8 +85,12 @@ class FarEngine(FakeEngine):
         assert self.begun, "it is asked before it is connected"
         if self.cloud.down is not None:
             raise self.cloud.down
-        each, count = Resources(cpu=self.cloud.cpu, memory=8 << 30), self.cloud.machines
-        total = Resources(cpu=each.cpu * count, memory=each.memory * count)
+        devices, count = self.cloud.accelerators, self.cloud.machines
+        each = Resources(cpu=self.cloud.cpu, memory=8 << 30, accelerators=devices)
+        all_devices = {name: number * count for name, number in devices.items()}
+        total = Resources(
+            cpu=each.cpu * count, memory=each.memory * count, accelerators=all_devices
+        )
         return Capacity(total=total, largest=each, machines=count)
 
     def environment(self) -> Document:
@@ -108,6 +112,7 @@ class Cloud:
     def __init__(self, world: World) -> None:
         self.world = world
         self.cpu, self.machines = 4.0, 2
+        self.accelerators: dict[str, int] = {}
         self.down: TradewindError | None = None
         self.begins: list[str] = []
         self.engines: list[FarEngine] = []

@@ -14,7 +14,7 @@ from tradewind.control import pools
 from tradewind.engines.kubernetes import options, rules
 from tradewind.records.reports import KINDS as REPORTS
 from tradewind.records.states import AttemptState, PlacementState, RunState
-from tradewind.specs import KINDS, PoolSpec, TrainingSpec, from_document
+from tradewind.specs import KINDS, DeviceSpec, PoolSpec, TrainingSpec, from_document
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -119,7 +119,9 @@ def test_the_page_for_clusters_says_what_the_engine_takes_and_asks() -> None:
         for fence in check_docs.FENCE.finditer(page)
         if fence[2] == "yaml"
     ]
-    pool, role, training = written
+    pool, role, training, *devices = written
+    for each in devices:
+        assert isinstance(from_document(each), DeviceSpec)
     spec, workload = from_document(pool), from_document(training)
     assert isinstance(spec, PoolSpec) and isinstance(workload, TrainingSpec)
     pools.check(spec, {})

@@ -58,6 +58,14 @@ class Kept:
         """Whether anybody has claimed it."""
         return (self._folder / _MANIFEST).exists()
 
+    def written(self) -> float:
+        """See `Checkpoints.written`."""
+        with contextlib.suppress(FileNotFoundError):
+            came, state = (self._folder / _MANIFEST).stat().st_mtime, self._read()
+            files = state.files.values() if state is not None else ()
+            return min(came, max((each.get("mtime", 0) for each in files), default=0) / 1e9)
+        return 0.0
+
     def claim(self, newest: Try, rank: int, holder: str) -> tuple[list[File], bool]:
         """Its files, which from now on this holder may change; and whether some were damaged, so
         that there are none. Raises Gone if a later try has claimed it."""
@@ -181,6 +189,16 @@ class Checkpoints:
             folder = self._root / _folder(run)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / _USER).write_text(user)
+
+    def runs(self) -> list[str]:
+        """Those that have kept anything, or may."""
+        return [folder.name for folder in self._runs()]
+
+    def written(self, run: str) -> float:
+        """When the newest file that a run has kept was written, by its machine's clock, not after
+        it came here; 0 where it has kept none."""
+        units = (self._root / _folder(run)).glob(f"*/{_MANIFEST}")
+        return max((Kept(each.parent).written() for each in units), default=0.0)
 
     def forget(self, gone: Callable[[str], bool]) -> None:
         """Remove those of runs that are no more."""

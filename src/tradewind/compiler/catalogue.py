@@ -91,12 +91,43 @@ def merged(base: Iterable[Machine], added: Iterable[Machine]) -> tuple[Machine, 
     return _sorted(found.values())
 
 
-def like(machines: Sequence[Machine], cpu: float, memory: int) -> Machine:
-    """The cheapest machine that has as much as this one, or the largest there is. Those with
-    accelerators are compared with only where there are no others."""
-    plain = [each for each in machines if not each.accelerators] or machines
-    enough = [each for each in plain if each.cpu >= cpu and each.memory >= memory]
-    return enough[0] if enough else max(plain, key=lambda each: (each.cpu, each.memory))
+def like(
+    machines: Sequence[Machine], cpu: float, memory: int, devices: Mapping[str, float] | None = None
+) -> Machine:
+    """The cheapest machine that has as much as this one, or the largest there is; of those with as
+    many of these devices, if any is. Otherwise those with accelerators are compared with only where
+    there are no others."""
+    has = [each for each in machines if devices and _has(each, devices)]
+    able = has or [each for each in machines if not each.accelerators] or machines
+    enough = [each for each in able if each.cpu >= cpu and each.memory >= memory]
+    return enough[0] if enough else max(able, key=lambda each: (each.cpu, each.memory))
+
+
+def _has(machine: Machine, devices: Mapping[str, float]) -> bool:
+    return all(machine.accelerators.get(name, 0) >= count for name, count in devices.items())
+
+
+def each(machines: Sequence[Machine], classes: Iterable[str]) -> dict[str, int]:
+    """The least that one core (`cpu`) and one device of each of these classes cost, in nanodollars
+    per hour: of a device what its machine costs. A class has the price of the accelerator whose
+    name is in its own: A100-80GB in nvidia-a100-80gb. Nothing where one of them is not sold."""
+    found: dict[str, int] = {}
+    for machine in machines:
+        counts: Mapping[str, float] = machine.accelerators or {"cpu": machine.cpu}
+        for name, count in counts.items():
+            one = round(machine.price / count)
+            found[name] = min(found.get(name, one), one)
+    priced = {"cpu": found.pop("cpu", 0)}
+    for wanted in classes:
+        alike = [name for name in found if _words(name) <= _words(wanted)]
+        if not alike:
+            return {}
+        priced[wanted] = found[max(alike, key=lambda name: len(_words(name)))]
+    return priced
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall("[a-z0-9]+", name.casefold()))
 
 
 def compared(machines: Sequence[Machine]) -> tuple[Machine, ...]:

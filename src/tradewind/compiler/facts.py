@@ -16,8 +16,11 @@ class PoolFacts:
     the biggest holds `largest`; `price` is nanodollars per hour of the whole pool; `as_of` says
     when and from where the price was taken. `zones` is in how many zones its machines are, `sizes`
     how large each is (empty: not told); `production`: what it cannot give is refused.
+    `parts`: in how many parts its engine gives away a device of a class, one for each process (not
+    named: whole devices; None: any part of any).
     `load`: its neighbours now (None: it does not tell). `standing` is what services hold of it,
-    which go on until they are stopped."""
+    which go on until they are stopped. `prices` are those of one core and of one device of each
+    class that it has, in nanodollars per hour (empty: not known, or there are none)."""
 
     name: str
     engine: str
@@ -29,8 +32,10 @@ class PoolFacts:
     zones: int = 1
     sizes: tuple[Lot, ...] = ()
     production: bool = False
+    parts: Mapping[str, int] | None = None
     load: Load | None = None
     standing: Resources = field(default_factory=lambda: Resources(cpu=0.0))
+    prices: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Resources, of_devices
 
 HOUR = 3600.0
 
@@ -22,7 +22,7 @@ def times(one: Resources, width: int) -> Resources:
     return Resources(
         cpu=one.cpu * width,
         memory=one.memory * width,
-        accelerators={name: count * width for name, count in one.accelerators.items()},
+        accelerators={name: of_devices(n, width) for name, n in one.accelerators.items()},
     )
 
 

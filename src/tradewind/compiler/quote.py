@@ -14,7 +14,17 @@ from dataclasses import replace
 
 from tradewind.base.errors import Refused
 from tradewind.base.units import format_bytes, format_duration, format_money
-from tradewind.compiler import catalogue, counted, crowd, price, refusals, sizes, stepped, timing
+from tradewind.compiler import (
+    catalogue,
+    counted,
+    crowd,
+    devices,
+    price,
+    refusals,
+    sizes,
+    stepped,
+    timing,
+)
 from tradewind.compiler.elsewhere import estimates
 from tradewind.compiler.facts import Facts, PoolFacts
 from tradewind.compiler.frontier import EVEN, Objective, curve, frontier, judged, likely, ranked
@@ -162,6 +172,7 @@ def _pools(options: Sequence[Option], facts: Facts, pool: str) -> list[PoolFacts
         known = ", ".join(each.name for each in facts.pools) or "none"
         raise Refused(f"there is no pool named {pool!r}", hint=f"pools: {known}")
     if not any(_holds(option, place) for option in options for place in pools):
+        devices.check(options[0].resources, pools, facts.pools)
         raise _too_large(options[0], pools)
     return pools
 
@@ -175,6 +186,8 @@ def fits(each: Resources, width: int, pool: PoolFacts) -> bool:
     """Whether a pool with nothing else on it could hold `width` of these, each on one machine."""
     if pool.sizes and room(each, pool.sizes) < width:
         return False
+    if devices.unshared(each, pool) or not devices.enough(each, width, pool):
+        return False
     return each.within(pool.largest) and price.times(each, width).within(pool.capacity)
 
 
@@ -184,7 +197,7 @@ def _too_large(option: Option, pools: Sequence[PoolFacts]) -> Refused:
     if roomy:
         pool = max(roomy, key=lambda each: (each.largest.cpu, each.largest.memory))
         if option.resources.within(pool.largest):
-            held = room(option.resources, pool.sizes)
+            held = sizes.holds(option.resources, pool)
             return Refused(
                 f"the machines of pool {pool.name!r} hold {held} processes of this at the same "
                 f"time, not {option.width}: each needs {option.resources}, all on one machine",

@@ -16,7 +16,7 @@ from tradewind.compiler.line import ENGINE
 from tradewind.compiler.model import Model
 from tradewind.compiler.timing import most_parts
 from tradewind.records.plans import Option
-from tradewind.records.tasks import Resources, room
+from tradewind.records.tasks import Resources, on_devices, room
 
 WAVES = (2, 4, 8)
 
@@ -52,7 +52,7 @@ def left(pool: PoolFacts) -> PoolFacts:
     free = Resources(
         cpu=cpu,
         memory=max(0, whole.memory - held.memory),
-        accelerators={n: max(0, names[n] - held.accelerators.get(n, 0)) for n in names},
+        accelerators={n: max(0, round(names[n] - held.accelerators.get(n, 0), 3)) for n in names},
     )
     return replace(pool, capacity=free)
 
@@ -138,7 +138,7 @@ def holds(each: Resources, pool: PoolFacts) -> int:
     if each.memory:
         counts.append(pool.capacity.memory / each.memory)
     counts += [
-        pool.capacity.accelerators.get(name, 0) / count
+        on_devices(count, pool.capacity.accelerators.get(name, 0))
         for name, count in each.accelerators.items()
         if count
     ]

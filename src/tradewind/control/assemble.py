@@ -21,10 +21,12 @@ from typing import Any
 from tradewind.base.clock import Clock, SystemClock
 from tradewind.base.ids import digest_json, new_id
 from tradewind.blobs.base import Blobs
+from tradewind.blobs.checkpoints import Checkpoints
 from tradewind.blobs.folder import FolderBlobs
-from tradewind.control import keys, pools
+from tradewind.control import devices, keys, pools
 from tradewind.control.beside import Beside
 from tradewind.control.connect import Connections
+from tradewind.control.foresight import Foresight
 from tradewind.control.front import Front
 from tradewind.control.offers import Offers
 from tradewind.control.outlook import Outlook
@@ -37,6 +39,7 @@ from tradewind.control.prices import Prices
 from tradewind.control.pulse import Pulse
 from tradewind.control.quotas import Quotas
 from tradewind.control.road import Road
+from tradewind.control.saves import Saves
 from tradewind.control.services import Services
 from tradewind.control.shelf import Shelf
 from tradewind.control.step import Loop, Stepper
@@ -45,7 +48,7 @@ from tradewind.engines.desk import Desk
 from tradewind.engines.local import reading
 from tradewind.scheduler.answers import Answering
 from tradewind.scheduler.rows import FirstFit
-from tradewind.specs import PoolSpec, QueueSpec, from_document
+from tradewind.specs import DeviceSpec, PoolSpec, ProjectSpec, QueueSpec, from_document
 from tradewind.store import open as open_store
 from tradewind.store.base import Store
 from tradewind.supervisor.layout import Layout
@@ -85,6 +88,7 @@ class Assembly:
     pulse: Pulse
     front: Front
     outlook: Outlook
+    saves: Saves
     offers: Offers
     shelf: Shelf
     services: Services
@@ -99,6 +103,8 @@ class Assembly:
             self.loop.run(),
             self.connections.leases.keep(),
             self.connections.watch(),
+            self.outlook.watch(),
+            self.saves.watch(),
             places.neighbours.watch(places.engines, self.clock),
         )
         self._tasks = [asyncio.create_task(work) for work in works]
@@ -126,29 +132,44 @@ class Assembly:
         found = [spec for spec in specs if isinstance(spec, PoolSpec)]
         for spec in found:
             self.connections.check(spec)
-        queues = [spec for spec in specs if isinstance(spec, QueueSpec)]
+        queues = [spec for spec in specs if isinstance(spec, QueueSpec | ProjectSpec)]
+        if queues:
+            await self.connections.hear()
         self.quotas.may(queues)
+        await asyncio.to_thread(devices.check, specs, self.store)
         store = partial(self.shelf.apply, documents, user, dry_run)
-        if dry_run or not (found or queues):
+        classes = any(isinstance(spec, DeviceSpec) for spec in specs)
+        if dry_run or not (found or queues or classes):
             return await asyncio.to_thread(store)
+        if classes or found:
+            await self.connections.check_held(specs)
         await asyncio.to_thread(self.shelf.apply, documents, user, True)  # all valid before any
         async with self.connections.changing(found):
             answers = await asyncio.to_thread(store)
         if queues:
             await self.loop.between(self.quotas.load)
+        if classes:
+            await self.connections.recount()
         return answers
 
     async def delete(self, project: str, kind: str, name: str) -> dict[str, Any]:
         """Hide a stored spec. A pool goes with it; raises NotFound, and Conflict while something
         runs there."""
         delete = partial(self.shelf.delete, project, kind, name)
-        if kind == "queue":
-            self.quotas.may_go(name)
+        if kind in {"queue", "project"}:
+            await self.connections.hear()
+            if kind == "queue":
+                self.quotas.may_go(name)
             gone = await asyncio.to_thread(delete)
             await self.loop.between(self.quotas.load)
             return gone
+        if kind == "device":
+            await self.connections.check_held([], name)
         if kind != "pool":
-            return await asyncio.to_thread(delete)
+            gone = await asyncio.to_thread(delete)
+            if kind == "device":
+                await self.connections.recount()
+            return gone
         await asyncio.to_thread(self.shelf.spec, project, kind, name, 0)
         async with self.connections.deleting(name):
             return await asyncio.to_thread(delete)
@@ -219,6 +240,7 @@ def _assembled(
                 python=settings.python,
                 url=settings.url,
                 desk=desk,
+                classes=partial(devices.known, store),
             )
         )
 
@@ -237,14 +259,17 @@ def _assembled(
     quotas = Quotas(store, places)
     quotas.load()
     places.priority = quotas.priority
+    foresight = Foresight(store.settings, f"estimates:{_folder(settings)}", clock.now())
     road = Road(
-        store, pinner, planner, parts, places.machine, places, quotas, begin=lambda *_: None
-    )
+        store, pinner, planner, parts, places.machine, places, quotas, foresight,
+        begin=lambda *_: None,
+    )  # fmt: skip
     pulse = Pulse()
     stepper = Stepper(store, road, clock, places.worker, prices.all)
     loop = Loop(stepper, pulse)
     connections = Connections(
         places=places,
+        quotas=quotas,
         loop=loop,
         machines=prices.all,
         makers=makers,
@@ -252,7 +277,8 @@ def _assembled(
         local=PoolSpec(name=LOCAL) if settings.local else None,
     )
     connections.begin()
-    kept = partial(reading.read, Layout(str(settings.data)))
+    layout = Layout(str(settings.data))
+    kept = partial(reading.read, layout)
     return Assembly(
         settings=settings,
         clock=clock,
@@ -266,7 +292,8 @@ def _assembled(
         loop=loop,
         pulse=pulse,
         front=Front(store, blobs, road, stepper, loop, pulse, clock, kept),
-        outlook=Outlook(places.machine, loop),
+        outlook=Outlook(places.machine, loop, foresight),
+        saves=Saves(store, places.machine, loop, Path(layout.checkpoints), Checkpoints(folder)),
         offers=Offers(store, road, stepper.machines, clock),
         shelf=Shelf(store, blobs, clock),
         services=Services(store),
@@ -278,7 +305,7 @@ def _assembled(
 def _places(settings: Settings, store: Store, clock: Clock) -> Places:
     """What is known of pools at the start. The folder's lock has one holder, so an earlier server
     of this folder is gone: its claims and leases need not run out first."""
-    folder = f"{socket.gethostname()}:{settings.data.resolve()}:"
+    folder = _folder(settings)
     worker = folder + new_id("w")
     store.runs.forget(folder)
     for name in {LOCAL, *pools.applied(store), *(spec.name for spec in settings.pools)}:
@@ -293,6 +320,11 @@ def _places(settings: Settings, store: Store, clock: Clock) -> Places:
         machine=Answering(FirstFit),
         interpreter=_remembered(store, settings.python),
     )
+
+
+def _folder(settings: Settings) -> str:
+    """What all servers of this folder have in common, one after the other."""
+    return f"{socket.gethostname()}:{settings.data.resolve()}:"
 
 
 def _resolver() -> Resolver:

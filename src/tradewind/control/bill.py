@@ -22,6 +22,9 @@ from tradewind.records.tasks import Resources, starting_width
 from tradewind.specs.common import Spec, Workload
 from tradewind.store.rows import Promise, Usage
 
+# What a run remembers of the work of earlier placements that it need not do again, in seconds.
+KEPT = "kept"
+
 
 def charge(draft: Draft, placement: Placement, pool: PoolFacts | None) -> None:
     """From the first unit's start to the placement's end: to wait for a start costs nothing."""
@@ -125,8 +128,10 @@ def promise(draft: Draft, quote: Quote | None, plan: Plan | None, spec: Spec) ->
 
 
 def expected(run: Run) -> float | None:
-    """The seconds that its plan expects it to take; None where nobody knows."""
-    return (run.plan.get("seconds") or {}).get("p50")
+    """The seconds that it still needs by its plan, without what earlier placements have kept; None
+    where nobody knows."""
+    seconds = (run.plan.get("seconds") or {}).get("p50")
+    return None if seconds is None else max(0.0, seconds - run.memory.get(KEPT, 0.0))
 
 
 def promised(run: Run) -> bool:

@@ -18,17 +18,19 @@ from dataclasses import dataclass, field, replace
 
 from tradewind.base.errors import Bug, Conflict, Refused, TradewindError, TryAgain, Unreachable
 from tradewind.base.ids import digest_json
-from tradewind.compiler.facts import Machine
-from tradewind.control import pools, report
+from tradewind.compiler.facts import Machine, PoolFacts
+from tradewind.control import devices, pools, report
 from tradewind.control.leases import Leases
 from tradewind.control.places import Places, said
 from tradewind.control.pools import LOCAL, Maker
+from tradewind.control.quotas import Quotas
 from tradewind.control.step import LEASE_SECONDS, Loop
-from tradewind.engines.base import Capacity, Elsewhere, Engine, NoSuchPlace
+from tradewind.engines.base import Capacity, Elsewhere, Engine, NoSuchPlace, Showing
+from tradewind.records.devices import Device
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Resources
 from tradewind.scheduler.events import PoolGone
-from tradewind.specs import PoolSpec
+from tradewind.specs import PoolSpec, Spec
 
 log = logging.getLogger("tradewind.control")
 
@@ -61,6 +63,7 @@ class Connections:
     bring."""
 
     places: Places
+    quotas: Quotas
     loop: Loop
     machines: Sequence[Machine]
     makers: Mapping[str, Maker]
@@ -72,6 +75,7 @@ class Connections:
     _failed: dict[str, float] = field(default_factory=dict)
     _tried: dict[str, float] = field(default_factory=dict)
     _ailing: dict[str, TradewindError] = field(default_factory=dict)
+    _laid: tuple[Device, ...] = ()
     _told: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -106,9 +110,25 @@ class Connections:
             )
         places.leases[LOCAL] = number
         places.engines[LOCAL] = self.make(spec)
-        places.facts[LOCAL] = pools.facts(spec, pools.this_machine(), self.machines)
+        places.facts[LOCAL] = self._here(spec, places.engines[LOCAL])
         pools.counts(places.store, places.facts[LOCAL], places.clock.now())
         places.machine.feed([places.event(LOCAL)])
+
+    def _here(self, spec: PoolSpec, engine: Engine) -> PoolFacts:
+        """This machine as its spec says it is; its engine learns which devices it has. Blocks on
+        the store and the devices' driver."""
+        facts, self._laid = self._as_said(spec, devices.known(self.places.store))
+        if isinstance(engine, Showing):
+            engine.has(self._laid)
+        return facts
+
+    def _as_said(
+        self, spec: PoolSpec, classes: devices.Classes
+    ) -> tuple[PoolFacts, tuple[Device, ...]]:
+        found = devices.found(classes)
+        machine = pools.this_machine(devices.counted(found))
+        facts = pools.facts(spec, machine, self.machines, classes)
+        return facts, devices.laid(facts.capacity.accelerators, found, classes)
 
     # --- in the background -------------------------------------------------------------------
 
@@ -143,6 +163,7 @@ class Connections:
                 if name in self.places.engines and name not in self.places.troubles:
                     await self._trouble(name, error)
         await self._read()
+        await self.hear()
         await asyncio.gather(*(self._visit(name) for name in tuple(self.places.specs)))
 
     async def _read(self) -> None:
@@ -173,6 +194,11 @@ class Connections:
                     self.leases.settle(pool)
 
         await self.loop.between(change, look=False)
+
+    async def hear(self) -> None:
+        """The queues and quotas that other servers of this database have applied or deleted."""
+        if await asyncio.to_thread(self.quotas.changed):
+            await self.loop.between(self.quotas.load)
 
     async def _visit(self, name: str) -> None:
         """Connect a pool that is not; count one that is, when it is time."""
@@ -255,7 +281,8 @@ class Connections:
         """Put a pool to work, or to work with what it holds now."""
         spec, places = ready.spec, self.places
         name = spec.name
-        facts = pools.facts(spec, ready.found, self.machines)
+        classes = await asyncio.to_thread(devices.known, places.store)
+        facts = pools.facts(spec, ready.found, self.machines, classes)
         environment = self._environment(ready.engine)
         fresh = places.engines.get(name) is not ready.engine or name in places.troubles
         self._counted[name] = places.clock.monotonic()
@@ -332,6 +359,29 @@ class Connections:
                 "this server runs no tasks on its own machine",
                 hint="it was started with --no-local",
             )
+
+    async def check_held(self, specs: Sequence[Spec], gone: str = "") -> None:
+        """Raise Conflict where runs hold devices of this machine that would be others, or of
+        another class, with these specs; or without the class that is `gone`."""
+        machine = self.places.machine
+        seats = {run: machine.seats(run) for run in machine.holders(LOCAL)}
+        held = {n: run for run, each in seats.items() for seat in each for n in seat.devices}
+        if self.local is None or not held:
+            return
+        then = await asyncio.to_thread(self._then, self.local, specs, gone)
+        for number, run in sorted(held.items()):
+            now, after = self._laid[number : number + 1], then[number : number + 1]
+            if [(each.id, each.of) for each in now] != [(each.id, each.of) for each in after]:
+                raise Conflict(
+                    f"run {run} holds a device of this machine that this would make another one",
+                    hint=f"apply it when it has ended, or stop it first: tw stop {run}",
+                )
+
+    def _then(self, local: PoolSpec, specs: Sequence[Spec], gone: str) -> tuple[Device, ...]:
+        said = {each.name: each for each in specs if isinstance(each, PoolSpec)}
+        spec = said.get(LOCAL) or pools.applied(self.places.store).get(LOCAL, local)
+        classes = devices.known(self.places.store, specs, gone)
+        return self._as_said(spec, classes)[1]
 
     @asynccontextmanager
     async def changing(self, specs: Sequence[PoolSpec]) -> AsyncIterator[None]:
@@ -414,13 +464,21 @@ class Connections:
             else:
                 await self._forget(pool)
 
+    async def recount(self) -> None:
+        """Other classes of devices are known from now on: count what pools have anew."""
+        await self.relocal()
+        self._counted.clear()
+        served = [name for name in self.places.leases if name not in self.places.troubles]
+        await asyncio.gather(*map(self._visit, served))
+
     async def relocal(self) -> None:
         """What was applied about this machine holds from now on: for quotes, bills, placing."""
         places = self.places
         if self.local is None:
             return
         stored = await asyncio.to_thread(pools.applied, places.store)
-        facts = pools.facts(stored.get(LOCAL, self.local), pools.this_machine(), self.machines)
+        spec = stored.get(LOCAL, self.local)
+        facts = await asyncio.to_thread(self._here, spec, places.engines[LOCAL])
 
         def change() -> None:
             places.facts[LOCAL] = facts
@@ -461,7 +519,7 @@ def _declared(spec: PoolSpec) -> Capacity:
     whole = Resources(
         cpu=spec.capacity.cpu,
         memory=spec.capacity.memory or 0,
-        accelerators=dict(spec.capacity.accelerators),
+        accelerators=pools.whole(spec.capacity),
     )
     return Capacity(total=whole, largest=whole, machines=1)
 

@@ -145,8 +145,9 @@ class Front:
             if not done.done():
                 done.set_result(stored[start : start + len(each)])
             start += len(each)
-        self._loop.wake()
-        self._pulse.beat()
+        if any(one.id == run.id for one, run in zip(stored, runs, strict=True)):
+            self._loop.wake()
+            self._pulse.beat()
 
     async def _one_by_one(self, batch: list[_Asked], error: Exception) -> None:
         """Who shared a transaction with a request that cannot be stored shall not suffer for it."""

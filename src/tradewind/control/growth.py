@@ -19,9 +19,12 @@ from tradewind.scheduler.events import Shrunk
 
 def most(run: Run, task: Task) -> int:
     """How many more processes it may have than it starts with. Not where a budget was said, since
-    wider is seldom cheaper; nor after a failure, which may have come of its width."""
+    wider is seldom cheaper; nor after a failure, which may have come of its width; nor where it
+    holds devices of this machine: which one more process has, its engine is not told."""
     shape = task.roles[0].shape
     if not isinstance(shape, Gang) or run.state is RunState.PROBING:
+        return 0
+    if run.plan.get("engine") == "local" and task.roles[0].resources.accelerators:
         return 0
     return 0 if run.tries or family.budget(run) else max(0, shape.most - shape.least)
 

@@ -5,12 +5,14 @@ asked on a copy of its state, which is taken between two passes of the loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tradewind.base.errors import Conflict, InvalidSpec, Location
+from tradewind.base.errors import Conflict, InvalidSpec, Location, TradewindError
 from tradewind.base.units import parse_bytes
+from tradewind.control.foresight import Foresight
 from tradewind.control.step import Loop
 from tradewind.records.runs import Run
 from tradewind.records.states import ENDED
@@ -18,21 +20,23 @@ from tradewind.scheduler import whatif
 from tradewind.scheduler.amounts import CPU, MEMORY
 from tradewind.scheduler.answers import Answering
 from tradewind.scheduler.events import Waiting
-from tradewind.scheduler.forecast import Forecast
 from tradewind.scheduler.nodes import WHOLE
+
+log = logging.getLogger("tradewind.control")
 
 Json = dict[str, Any]
 MOST = 1 << 50
+# How often an estimate is made unasked, in seconds, and the part of the time that this takes.
+LOOK_SECONDS, PART = 1.0, 0.02
 
 
 @dataclass(slots=True)
 class Outlook:
-    """One per server. Estimates that were given are held against what became of them."""
+    """One per server."""
 
     machine: Answering
     loop: Loop
-    forecast: Forecast = field(default_factory=Forecast)
-    _asked: set[str] = field(default_factory=set)
+    foresight: Foresight
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def of(self, run: Run) -> Json:
@@ -46,10 +50,7 @@ class Outlook:
         body: Json = {"run": run.id, "state": run.state.value, "waiting": run.waiting}
         if twin.asked(run.id) is None:
             return {**body, "estimate": None, "changes": []}
-        estimate = self.forecast.ask(twin, run.id)
-        if estimate is not None:
-            self.forecast.expect(estimate)
-            self._asked.add(run.id)
+        estimate = self.foresight.ask(twin, run.id)
         changes = [_start(each) for each in whatif.smallest(twin, run.id)]
         told = None if estimate is None else {
             "seconds": estimate.wait, "low": estimate.low, "high": estimate.high,
@@ -60,7 +61,8 @@ class Outlook:
         """Whether these changes, all at the same time, would start it now, and who would have to
         make room. Raises Conflict for a run that does not wait for a place, InvalidSpec for a
         change that makes no sense."""
-        twin = await self._copy()
+        async with self._one:
+            twin = await self._copy()
         waiting = twin.asked(run.id)
         if waiting is None:
             why = "has ended" if run.state in ENDED else "does not wait for a place"
@@ -74,22 +76,42 @@ class Outlook:
     async def _copy(self) -> Answering:
         """Also learns who of those that were asked about has started since."""
         twins: list[Answering] = []
+        gone: list[str] = []
 
         def work() -> None:
-            now = self.loop.now()
-            self.machine.feed((), now)
-            for run in sorted(self._asked):
-                if self.machine.holds(run):
-                    self.forecast.started(run, self.machine.began(run))
-                elif self.machine.asked(run) is None:
-                    self.forecast.withdrawn(run)
-                else:
-                    continue
-                self._asked.discard(run)
+            self.machine.feed((), self.loop.now())
+            gone.extend(self.foresight.gone(self.machine))
             twins.append(self.machine.copy())
 
         await self.loop.between(work, look=False)
+        await asyncio.to_thread(self.foresight.learn, gone)
         return twins[0]
+
+    # --- unasked -----------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Ask now and then when one of those that wait starts, for ever: estimates that nobody
+        asked for tell as well how far estimates are off. The busier the loop, the less often."""
+        clock = asyncio.get_running_loop()
+        while True:
+            began = clock.time()
+            try:
+                await self.look()
+            except TradewindError as error:
+                log.warning("estimates: %s", error.message)
+            except Exception:
+                log.exception("no estimate could be made; it is tried again")
+            await asyncio.sleep(max(LOOK_SECONDS, (clock.time() - began) / PART))
+
+    async def look(self) -> None:
+        """One estimate, if anybody waits."""
+        async with self._one:
+            if not self.machine.line.waiting:
+                await asyncio.to_thread(self.foresight.learn, [])
+                return
+            twin = await self._copy()
+            if twin.line.waiting:
+                await asyncio.to_thread(self.foresight.ask, twin, self.foresight.one(twin))
 
 
 def _start(found: whatif.Start) -> Json:

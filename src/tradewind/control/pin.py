@@ -24,7 +24,7 @@ from tradewind.base.errors import (
 )
 from tradewind.base.ids import digest_json
 from tradewind.blobs.base import Blobs
-from tradewind.control import code, sources
+from tradewind.control import code, devices, sources
 from tradewind.records.pinned import Pinned
 from tradewind.records.runs import Run
 from tradewind.records.steering import Child
@@ -86,7 +86,7 @@ class Pinner:
         Raises UserError when a name means nothing, NotYet and ImportFirst when something must
         happen before.
         """
-        spec = run.spec
+        spec = devices.shared(run.spec, self.store)
         bundle = str(spec.get("bundle") or "")
         if bundle and not self.blobs.exists(bundle):
             raise NotFound(

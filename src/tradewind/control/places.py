@@ -23,7 +23,7 @@ from tradewind.base.errors import (
 )
 from tradewind.base.ids import digest_json
 from tradewind.compiler.facts import PoolFacts
-from tradewind.control import bill, growth
+from tradewind.control import asking
 from tradewind.control.neighbours import Neighbours
 from tradewind.control.pools import LOCAL, server
 from tradewind.engines.base import Engine
@@ -33,7 +33,7 @@ from tradewind.records.runs import Run
 from tradewind.records.tasks import Lot
 from tradewind.scheduler import demand
 from tradewind.scheduler.answers import Answering
-from tradewind.scheduler.events import Occupied, PoolChanged
+from tradewind.scheduler.events import PoolChanged
 from tradewind.specs import PoolSpec
 from tradewind.store.base import Store
 
@@ -204,31 +204,15 @@ class Places:
         alike = (Lot(each=facts.largest, count=max(1, facts.machines)),)
         nodes = demand.nodes(facts.sizes or alike)
         most = demand.limit(facts.capacity, nodes)
-        return PoolChanged(pool=pool, nodes=nodes, firm=pool == LOCAL, most=most)
+        prices = tuple(sorted(facts.prices.items()))
+        return PoolChanged(pool=pool, nodes=nodes, firm=pool == LOCAL, most=most, prices=prices)
 
     def hold(self, live: Iterable[Placement]) -> None:
         """Tell the scheduler what is there, as far as it does not know. Blocks on the store."""
         fresh = {each.run: each for each in live if not self.machine.holds(each.run)}
-        runs = self.store.runs.get_many(fresh.keys())
-        held = (self._holds(run, fresh[run.id], self.priority(run)) for run in runs.values())
+        runs = self.store.runs.get_many(fresh.keys()).values()
+        held = (asking.occupied(run, fresh[run.id], self.priority(run)) for run in runs)
         self.machine.feed(held, self.clock.now())
-
-    @staticmethod
-    def _holds(run: Run, placement: Placement, priority: int) -> Occupied:
-        return Occupied(
-            run=run.id,
-            pool=placement.pool,
-            parts=growth.parts(run, placement),
-            queue=run.queue,
-            project=run.project,
-            stands=placement.task.stands(),
-            grows=growth.most(run, placement.task),
-            grown=growth.grown(run, placement),
-            priority=priority,
-            left=bill.expected(run),
-            began=placement.placed,
-            seats=placement.seats,
-        )
 
     # --- what people ask ---------------------------------------------------------------------
 

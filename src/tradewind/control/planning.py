@@ -168,8 +168,13 @@ class Planner:
     def worth(self, run: Run, plan: Plan, spec: Spec, batch: Batch, now: float) -> str:
         """What its people are asked before it costs more than they said that it is worth, or makes
         a pipeline above it cost more than that is."""
-        if "ask" in run.memory or self._approved(run):
+        if "ask" in run.memory:
             return ""
+        question = self._question(run, plan, spec, batch, now)
+        # Asked of the store last: of most runs there is nothing to approve.
+        return "" if question and self._approved(run) else question
+
+    def _question(self, run: Run, plan: Plan, spec: Spec, batch: Batch, now: float) -> str:
         value = spec.value if isinstance(spec, Workload) else None
         if value is None or plan.price is None or plan.price.p90 <= value or run.quote:
             return self._worth_to_pipelines(run, plan, batch, now)

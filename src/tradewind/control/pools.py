@@ -14,9 +14,11 @@ from typing import Protocol, cast
 
 import psutil
 
+from tradewind import specs
 from tradewind.base.errors import Refused, UserError, missing_extra
 from tradewind.compiler import catalogue
 from tradewind.compiler.facts import Machine, PoolFacts
+from tradewind.control.devices import Classes
 from tradewind.engines.base import Capacity, Engine, Place
 from tradewind.records import codec
 from tradewind.records.tasks import Resources
@@ -104,20 +106,26 @@ def store(here: Store, spec: PoolSpec) -> None:
     )  # fmt: skip
 
 
-def this_machine() -> Capacity:
-    """What tasks may use of the machine that the server runs on."""
+def this_machine(devices: Mapping[str, int | float]) -> Capacity:
+    """What tasks may use of the machine that the server runs on, which has so many devices."""
     whole = Resources(
         cpu=float(os.cpu_count() or 1),
         memory=int(psutil.virtual_memory().total * MEMORY_SHARE),
+        accelerators=dict(devices),
     )
     return Capacity(total=whole, largest=whole, machines=1)
 
 
-def facts(spec: PoolSpec, found: Capacity, machines: Sequence[Machine]) -> PoolFacts:
+def facts(
+    spec: PoolSpec, found: Capacity, machines: Sequence[Machine], classes: Classes
+) -> PoolFacts:
     """A pool as its spec says it is; what that leaves out is what was found. Without a price, each
     of its machines costs what the catalogue's machine most like the largest costs."""
     largest = found.largest
-    twin = catalogue.like(machines, largest.cpu, largest.memory)
+    said = whole(spec.capacity) if spec.capacity is not None and spec.engine == LOCAL else {}
+    has = (said or largest.accelerators).items()
+    sold = {classes[n].sold_as: count for n, count in has if n in classes and classes[n].sold_as}
+    twin = catalogue.like(machines, largest.cpu, largest.memory, sold)
     pool = PoolFacts(
         name=spec.name,
         engine=spec.engine,
@@ -126,17 +134,25 @@ def facts(spec: PoolSpec, found: Capacity, machines: Sequence[Machine]) -> PoolF
         machines=found.machines,
         zones=found.zones,
         sizes=found.sizes,
+        parts=found.parts,
         production=spec.production,
         price=twin.price * found.machines,
         as_of=f"{_count(found.machines)}like {twin.name}, {twin.as_of}",
     )
     if spec.price is not None:
         pool = replace(pool, price=spec.price, as_of="set by its pool spec")
-    return pool if spec.capacity is None else _limited(pool, spec)
+    pool = pool if spec.capacity is None else _limited(pool, spec)
+    mine = pool.capacity.accelerators
+    return replace(pool, prices=catalogue.each(machines, mine) if mine else {})
 
 
 def _count(machines: int) -> str:
     return "" if machines == 1 else f"{machines} machines "
+
+
+def whole(capacity: specs.Resources) -> dict[str, int | float]:
+    """Its devices: a pool's are whole ones."""
+    return {n: count for n, count in capacity.accelerators.items() if isinstance(count, int)}
 
 
 def _limited(pool: PoolFacts, spec: PoolSpec) -> PoolFacts:
@@ -144,7 +160,7 @@ def _limited(pool: PoolFacts, spec: PoolSpec) -> PoolFacts:
     capacity = Resources(
         cpu=spec.capacity.cpu or pool.capacity.cpu,
         memory=spec.capacity.memory or pool.capacity.memory,
-        accelerators=dict(spec.capacity.accelerators),
+        accelerators=whole(spec.capacity) or pool.capacity.accelerators,
     )
     # One machine holds what the spec says it holds; of several, or of none yet, what was found.
     alone = pool.engine == LOCAL or not pool.machines

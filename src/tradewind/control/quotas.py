@@ -1,5 +1,6 @@
-"""The queues that were applied: whether they can be, what the scheduler is told of them, what is to
-be seen of them. They hold for all pools on which this server places, together.
+"""The queues and the quotas of projects that were applied: whether they can be, what the scheduler
+is told of them, what is to be seen of them. They hold for all pools on which this server places,
+together.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tradewind.scheduler.amounts import CPU, MEMORY, words
 from tradewind.scheduler.events import QueuesChanged
 from tradewind.scheduler.nodes import WHOLE
 from tradewind.scheduler.queues import DEFAULT, Queue, Queues, guaranteed
-from tradewind.specs import QueueSpec, from_document
+from tradewind.specs import ProjectSpec, QueueSpec, from_document
 from tradewind.specs.queue import Quota
 from tradewind.store.base import Store
 
@@ -29,30 +30,51 @@ class Quotas:
     store: Store
     places: Places
     specs: dict[str, QueueSpec] = field(default_factory=dict)
+    projects: dict[str, ProjectSpec] = field(default_factory=dict)
 
     def load(self) -> None:
         """What is stored holds from now on."""
+        self.specs, self.projects = self._queues(), self._projects()
+        told = QueuesChanged(
+            queues=tuple(map(queue, self.specs.values())),
+            caps=tuple(
+                (spec.name, amounts(spec.quota)) for spec in self.projects.values() if spec.quota
+            ),
+        )
+        self.places.machine.feed([told])
+
+    def changed(self) -> bool:
+        """Whether another server of this database has applied or deleted any. Blocks on the
+        store."""
+        return (self._queues(), self._projects()) != (self.specs, self.projects)
+
+    def _queues(self) -> dict[str, QueueSpec]:
         found = (from_document(each.document) for each in self.store.revisions.newest(kind="queue"))
-        self.specs = {spec.name: spec for spec in found if isinstance(spec, QueueSpec)}
-        queues = tuple(map(queue, self.specs.values()))
-        self.places.machine.feed([QueuesChanged(queues=queues)])
+        return {spec.name: spec for spec in found if isinstance(spec, QueueSpec)}
+
+    def _projects(self) -> dict[str, ProjectSpec]:
+        newest = self.store.revisions.newest(kind="project")
+        found = (from_document(each.document) for each in newest)
+        return {spec.name: spec for spec in found if isinstance(spec, ProjectSpec)}
 
     # --- what is asked before it is stored ---------------------------------------------------
 
-    def may(self, specs: Sequence[QueueSpec]) -> None:
+    def may(self, specs: Sequence[QueueSpec | ProjectSpec]) -> None:
         """Raises InvalidSpec for what would be no tree with those that there are, Conflict for a
         name that another project has, Refused for guarantees above what the pools have."""
         then = {**self.specs}
         for spec in specs:
-            known = self.specs.get(spec.name)
+            of_kind = self.specs if isinstance(spec, QueueSpec) else self.projects
+            known = of_kind.get(spec.name)
             if known is not None and known.project != spec.project:
-                raise Conflict(f"there is a queue {spec.name!r} in project {known.project!r}",
-                               hint="queues of all projects stand in one tree: "
-                               "choose another name")  # fmt: skip
-            then[spec.name] = spec
+                raise Conflict(f"there is a {spec.kind} {spec.name!r} in project {known.project!r}",
+                               hint=f"each {spec.kind} has a name of its own, in whichever project "
+                               "it is applied: choose another one")  # fmt: skip
+            if isinstance(spec, QueueSpec):
+                then[spec.name] = spec
         queues = [queue(spec) for spec in then.values()]
         Queues(queues)
-        if specs:
+        if then != self.specs:
             self._may_guarantee(queues)
 
     def _may_guarantee(self, queues: list[Queue]) -> None:
@@ -80,8 +102,10 @@ class Quotas:
                            hint="delete these first")  # fmt: skip
 
     def check(self, name: str) -> None:
-        """Raises Refused for a queue in which nothing can wait."""
-        below = sorted(spec.name for spec in self.specs.values() if spec.parent == name)
+        """Raises Refused for a queue in which nothing can wait. For one that this server does not
+        know it blocks on the store: another one may have applied it a moment ago."""
+        specs = self.specs if name in {DEFAULT, *self.specs} else self._queues()
+        below = sorted(spec.name for spec in specs.values() if spec.parent == name)
         where = Location(field="queue")
         if below:
             raise Refused(
@@ -89,8 +113,8 @@ class Quotas:
                 hint=f"wait in one of these: {', '.join(below)}",
                 where=where,
             )
-        if name != DEFAULT and name not in self.specs:
-            known = ", ".join(sorted({DEFAULT, *self.specs}))
+        if name not in {DEFAULT, *specs}:
+            known = ", ".join(sorted({DEFAULT, *specs}))
             raise Refused(f"there is no queue {name!r}", hint=f"queues: {known}", where=where)
 
     def priority(self, run: Run) -> int:
@@ -120,13 +144,14 @@ def queue(spec: QueueSpec) -> Queue:
         name=spec.name,
         parent=spec.parent or "",
         weight=spec.weight,
-        guarantee=_amounts(spec.guarantee),
-        borrow=_amounts(spec.borrow),
-        lend=_amounts(spec.lend),
+        guarantee=amounts(spec.guarantee),
+        borrow=amounts(spec.borrow),
+        lend=amounts(spec.lend),
     )
 
 
-def _amounts(quota: Quota | None) -> tuple[tuple[str, int], ...]:
+def amounts(quota: Quota | None) -> tuple[tuple[str, int], ...]:
+    """What is named of it, in what the scheduler counts in."""
     found: dict[str, int] = {}
     if quota is not None:
         found = {name: round(count * WHOLE) for name, count in quota.accelerators.items()}

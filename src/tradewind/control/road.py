@@ -24,6 +24,7 @@ from tradewind import kinds
 from tradewind.base.errors import Refused, TradewindError, TryAgain, from_json
 from tradewind.base.ids import new_id
 from tradewind.control import (
+    asking,
     bill,
     explain,
     family,
@@ -37,6 +38,7 @@ from tradewind.control import (
     versions,
 )
 from tradewind.control.draft import Draft
+from tradewind.control.foresight import Foresight
 from tradewind.control.gather import Batch
 from tradewind.control.parts import Parts
 from tradewind.control.pin import ImportFirst, NotYet, Pinner
@@ -63,9 +65,8 @@ from tradewind.records.steering import (
     WakeAt,
 )
 from tradewind.records.tasks import Restart, Stop, Task
-from tradewind.scheduler import demand
 from tradewind.scheduler.answers import Answering
-from tradewind.scheduler.events import Reject, Released, Waiting, Widened
+from tradewind.scheduler.events import Reject, Released, Widened
 from tradewind.specs import KINDS, from_document, to_document
 from tradewind.specs.common import Workload
 from tradewind.store.base import Store
@@ -113,6 +114,7 @@ class Road:
     machine: Answering
     places: Places
     quotas: Quotas
+    foresight: Foresight
     begin: Callable[[str, NotYet], None]
     actions: list[Action] = field(default_factory=list)
 
@@ -353,23 +355,10 @@ class Road:
         if self.machine.holds(run.id):
             self.placed(draft, pool)
             return
-        task = self.task(run)
-        self.machine.feed(
-            [
-                Waiting(
-                    run=run.id,
-                    pool=pool,
-                    parts=demand.parts(task.processes()),
-                    since=run.created,
-                    queue=run.queue,
-                    project=run.project,
-                    priority=self.quotas.priority(run),
-                    left=bill.expected(run),
-                    stands=task.stands(),
-                    grows=growth.most(run, task),
-                )
-            ]
-        )
+        waiting = asking.waiting(run, pool, self.task(run), self.quotas.priority(run))
+        if not run.number and self.machine.asked(run.id) is None:
+            self.foresight.comes(waiting, draft.now)
+        self.machine.feed([waiting])
 
     def _hand_over(self, draft: Draft, pool: str) -> None:
         """It waits for another server, or until there is one."""
@@ -408,6 +397,7 @@ class Road:
             seats=self.machine.seats(run.id),
         )
         draft.placements[placement.id] = placement
+        self.foresight.starts(run.id, self.machine.began(run.id))
         if run.state is RunState.PROBING:
             draft.set(number=number, waiting="", wake=0.0)
         else:
@@ -447,6 +437,9 @@ class Road:
     def _follow(self, draft: Draft, view: View, placement: Placement) -> None:
         """What the newest placement's state means for the run, before the kind decides."""
         if placement.state in PLACEMENT_ENDED:
+            if kept := self.machine.kept(draft.run.id):
+                kept += draft.run.memory.get(bill.KEPT, 0.0)
+                draft.set(memory={**draft.run.memory, bill.KEPT: kept})
             ended = placement.state in (PlacementState.SUCCEEDED, PlacementState.FAILED)
             self.machine.feed([Released(run=draft.run.id, ended=ended)])
             bill.charge(draft, placement, self.places.facts.get(placement.pool))

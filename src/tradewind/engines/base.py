@@ -6,17 +6,19 @@ same value. `testing.EngineSuite` is the exam; what an engine cannot do, it decl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from tradewind.base.errors import NotFound
 from tradewind.engines.desk import Desk
+from tradewind.records.devices import Device
 from tradewind.records.load import Load
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
 from tradewind.records.tasks import Lot, Resources, Stop
+from tradewind.specs import DeviceSpec
 
 Support = Literal["yes", "notimpl", "notyet", "never"]
 Request = dict[str, Any]
@@ -27,7 +29,7 @@ Handle = dict[str, Any]
 class Place:
     """What an engine is made from. `options` are the pool spec's, unread; `python` is the default
     interpreter of this machine; `url` is where tasks elsewhere reach the server, and `desk` where
-    they ask it."""
+    they ask it. `classes` are those of devices that are known now; it blocks on the store."""
 
     name: str
     options: Mapping[str, Any]
@@ -35,18 +37,21 @@ class Place:
     python: str
     url: str
     desk: Desk
+    classes: Callable[[], Mapping[str, DeviceSpec]] = dict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """What a pool's machines hold together, and the biggest of them alone; in how many zones they
-    are. `sizes` are the machines one by one, alike ones together (empty: not told)."""
+    are. `sizes` are the machines one by one, alike ones together (empty: not told). `parts`: as in
+    `PoolFacts`."""
 
     total: Resources
     largest: Resources
     machines: int
     zones: int = 1
     sizes: tuple[Lot, ...] = ()
+    parts: Mapping[str, int] | None = None
 
 
 class Engine(Protocol):
@@ -109,6 +114,14 @@ class Shared(Protocol):
 
     async def load(self) -> Load | None:
         """Who else wants its cores now; None where that cannot be known."""
+
+
+@runtime_checkable
+class Showing(Protocol):
+    """What an engine offers besides, which shows a process the devices that it holds."""
+
+    def has(self, devices: Sequence[Device]) -> None:
+        """From now on these are its machine's, as places number them."""
 
 
 @runtime_checkable

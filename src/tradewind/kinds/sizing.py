@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from tradewind import specs
 from tradewind.records.tasks import Input, Resources, Restart, Stop
 from tradewind.specs.common import Workload
 
@@ -27,8 +28,16 @@ def resources(spec: Workload, cpu: float) -> Resources:
     return Resources(
         cpu=pin.cpu if pin.cpu is not None else cpu,
         memory=pin.memory or 0,
-        accelerators=dict(pin.accelerators),
+        accelerators=_devices(pin),
     )
+
+
+def _devices(pin: specs.Resources) -> dict[str, int | float]:
+    found: dict[str, int | float] = {}
+    for name, count in pin.accelerators.items():
+        assert not isinstance(count, str), "what is asked for by memory is a share once pinned"
+        found[name] = count
+    return found
 
 
 def free(spec: Workload) -> bool:

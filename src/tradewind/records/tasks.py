@@ -106,30 +106,49 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """For one process. `cpu` in cores, `memory` in bytes (0: no limit of its own)."""
+    """For one process. `cpu` in cores, `memory` in bytes (0: no limit of its own), `accelerators`
+    in devices by class: less than one is thousandths of a single device."""
 
     cpu: float = 1.0
     memory: int = 0
-    accelerators: dict[str, int] = field(default_factory=dict)
+    accelerators: dict[str, int | float] = field(default_factory=dict)
 
     def within(self, other: Resources) -> bool:
         """Whether the other is at least as much."""
         return (
             self.cpu <= other.cpu + 1e-9
             and self.memory <= other.memory
-            and all(n <= other.accelerators.get(name, 0) for name, n in self.accelerators.items())
+            and all(
+                n <= other.accelerators.get(name, 0) + 1e-9 for name, n in self.accelerators.items()
+            )
         )
 
     def fits(self, machine: Resources) -> int:
         """How many processes of this size a machine holds; `sys.maxsize` of what needs nothing."""
         needs = [(self.cpu, machine.cpu), (self.memory, machine.memory)]
-        needs += [(n, machine.accelerators.get(name, 0)) for name, n in self.accelerators.items()]
         counts = [math.floor(have / need + 1e-9) for need, have in needs if need]
+        counts += [
+            on_devices(need, machine.accelerators.get(name, 0))
+            for name, need in self.accelerators.items()
+            if need
+        ]
         return min(counts, default=sys.maxsize)
 
     def __str__(self) -> str:
         parts = [f"{self.cpu:g} CPU", *([format_bytes(self.memory)] if self.memory else [])]
-        return ", ".join([*parts, *(f"{n} {name}" for name, n in self.accelerators.items())])
+        return ", ".join([*parts, *(f"{n:g} {name}" for name, n in self.accelerators.items())])
+
+
+def on_devices(need: float, have: float) -> int:
+    """How many can have so much of so many devices, each a part of one or whole ones."""
+    if need < 1:
+        return math.floor(1 / need + 1e-9) * math.floor(have)
+    return math.floor(have / need + 1e-9)
+
+
+def of_devices(need: float, count: int) -> int | float:
+    """So often so much of a device, without what floats add."""
+    return round(need * count, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,12 +240,13 @@ class Task:
     def demand(self) -> Resources:
         """What must be free to start it: whole gangs, the items at once, all replicas."""
         cpu, memory = 0.0, 0
-        accelerators: dict[str, int] = {}
+        accelerators: dict[str, int | float] = {}
         for lot in self.processes():
             cpu += lot.each.cpu * lot.count
             memory += lot.each.memory * lot.count
             for name, count in lot.each.accelerators.items():
-                accelerators[name] = accelerators.get(name, 0) + count * lot.count
+                more = of_devices(count, lot.count)
+                accelerators[name] = round(accelerators.get(name, 0) + more, 3)
         return Resources(cpu=cpu, memory=memory, accelerators=accelerators)
 
 

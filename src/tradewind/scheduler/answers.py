@@ -51,6 +51,11 @@ class Answering(Cluster):
         """When a run got the place that it holds."""
         return self.held[run].began
 
+    def kept(self, run: str) -> float:
+        """The seconds of its work at the place that it holds which it has saved."""
+        held = self.held.get(run)
+        return max(0.0, held.saved - held.began) if held is not None else 0.0
+
     def holds(self, run: str) -> str:
         """The pool that this run holds a place on, or nothing."""
         held = self.held.get(run)
@@ -148,12 +153,18 @@ class Answering(Cluster):
         """Which of its queues may not hold so much more, in words; or, if it is said that this is
         `kept`, that it is kept for others."""
         leaf = self.tree.known(waiting.queue, waiting.project)
-        wants, _ = amounts.asked(waiting.parts, pool.nodes.kinds)
-        full = self.tree.full(leaf, wants) if leaf is not None else None
-        if full is None:
+        if leaf is None or self._allowed(pool, waiting, leaf) is not None:
+            return ""
+        # Of several models that would do each is at its limit: the first one is named.
+        models = [frozenset({model}) for model in pool.nodes.kinds]
+        for parts in (waiting.parts, *(amounts.narrowed(waiting.parts, each) for each in models)):
+            wants = pool.wants(parts)
+            if full := self.tree.full(leaf, wants):
+                break
+        else:
             return ""
         branch, name = full
-        if branch.parent is None:
+        if branch is self.tree.root:
             free = (
                 f"pool {waiting.pool!r}: what is free of its {_unit(name)} is kept for other queues"
             )
@@ -161,9 +172,9 @@ class Answering(Cluster):
         most = branch.ceiling[name]
         held = max(branch.now.get(name, 0), branch.load.get(name, 0))
         if held >= most:
-            return f"queue {branch.name!r} holds all {amounts.words(name, most)} that it may use"
+            return f"{branch} holds all {amounts.words(name, most)} that it may use"
         return (
-            f"queue {branch.name!r} holds {amounts.figure(name, held)} of the "
+            f"{branch} holds {amounts.figure(name, held)} of the "
             f"{amounts.words(name, most)} that it may use, "
             f"this needs {amounts.figure(name, wants[name])}"
         )
@@ -223,6 +234,7 @@ def _told(
                                              if each["parent"] == branch.name),
         "projects": [
             {"name": each.name, "used": figures(each.used), "share": queues.share(each),
+             "most": figures(each.cap.ceiling) if each.cap is not None else {},
              "waiting": waits[each.name]}
             for each in projects
         ],

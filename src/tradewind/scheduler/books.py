@@ -17,6 +17,7 @@ from tradewind.scheduler.events import (
     PoolGone,
     QueuesChanged,
     Released,
+    Saved,
     SchedulerEvent,
     Shrunk,
     Waiting,
@@ -94,6 +95,8 @@ class Books:
                     self._withdraw(event.run)
                 case Occupied():
                     self._occupy(event)
+                case Saved():
+                    self._save(event)
                 case Widened():
                     self._widen(event)
                 case Shrunk():
@@ -163,7 +166,8 @@ class Books:
             self._elastic[held.asked.run] = None
         pool = self.pools.get(held.asked.pool)
         if pool is not None:
-            pool.going.add(held.asked, held.spots, held.began, bool(held.by), bool(held.of))
+            held.worth = pool.worth(held.asked, held.spots)
+            pool.going.add(held)
 
     def _mark(self, held: Held, leaving: bool) -> None:
         pool = self.pools.get(held.asked.pool)
@@ -199,7 +203,7 @@ class Books:
         self._unseat(event.pool)
         self.gone.pop(event.pool, None)
         nodes = Nodes(event.nodes)
-        pool = Pool(nodes, self._make(nodes), event.firm, dict(event.most))
+        pool = Pool(nodes, self._make(nodes), event.firm, dict(event.most), dict(event.prices))
         self.pools[event.pool] = pool
         for held in self.held.values():
             if held.asked.pool == event.pool:
@@ -231,7 +235,7 @@ class Books:
         self.tree.capacity(whole)
 
     def _divide(self, event: QueuesChanged) -> None:
-        self.tree = Queues(event.queues)
+        self.tree = Queues(event.queues, event.caps)
         self._measure()
         for held in self.held.values():
             self.tree.now(self.leaf(held.asked), held.amounts)
@@ -258,11 +262,12 @@ class Books:
     def _occupy(self, event: Occupied) -> None:
         self.line.leave(event.run)
         if event.run not in self.held:
+            began = self.now if event.began is None else min(event.began, self.now)
             asked = Waiting(
                 run=event.run,
                 pool=event.pool,
                 parts=event.parts,
-                since=self.now,
+                since=began,
                 queue=event.queue,
                 project=event.project,
                 stands=event.stands,
@@ -271,7 +276,6 @@ class Books:
                 left=event.left,
             )
             least = sum(count for _, count in event.parts)
-            began = self.now if event.began is None else min(event.began, self.now)
             held = Held(asked, (), began, {}, seats=event.seats[:least], resized=self.now)
             self._return(held)
             for at in range(least, least + event.grown):
@@ -312,6 +316,17 @@ class Books:
     def _told(self, run: str) -> bool:
         by = self.held[run].by
         return bool(by) and self.due[by].told
+
+    def _save(self, event: Saved) -> None:
+        """What was saved before it got its place is nothing that it has done here."""
+        held, at = self.held.get(event.run), min(event.at, self.now)
+        if held is None or held.asked.keeps or at <= max(held.began, held.saved):
+            return
+        held.saved = at
+        pool = self.pools.get(held.asked.pool)
+        if pool is not None:
+            pool.going.save(event.run, at)
+        self._turn += 1
 
     def _widen(self, event: Widened) -> None:
         held = self.held.get(event.run)

@@ -258,7 +258,7 @@ class Cluster(Books):
             amounts=held.amounts,
             moves=moves,
             foreign=foreign,
-            keeps=held.asked.keeps,
+            keeps=held.keeps(self.now),
         )
 
     def _interrupt(self, pool: Pool, file: File, key: Key, foes: Foes) -> bool:
@@ -342,7 +342,7 @@ class Cluster(Books):
         leaf = self.leaf(waiting)
         self.line.leave(waiting.run)
         takes = amounts.held(waiting.parts, found.spots, pool.nodes)
-        until = self._patience(waiting, found.leaving)
+        until = self._patience(pool, waiting, found)
         due = Due(waiting, found.spots, takes, {*found.leaving}, until)
         self.due[waiting.run] = due
         self.tree.then(leaf, takes)
@@ -353,14 +353,15 @@ class Cluster(Books):
             self.tree.then(self.leaf(held.asked), held.amounts, -1)
         self._reserve(due)
 
-    def _patience(self, waiting: Waiting, leaving: Iterable[str]) -> float:
+    def _patience(self, pool: Pool, waiting: Waiting, found: room.Room) -> float:
         """Until when it only waits for the end of those who would lose their work: where that is
         known, and costs it less than they would lose. What it is guaranteed it gets at once."""
-        going = [self.held[run] for run in leaving]
+        going = [self.held[run] for run in found.leaving]
         lefts = [held.left(self.now) for held in going if not held.asked.keeps]
         mine = self.leaf(waiting).parent
         if not lefts or any(self.leaf(held.asked).parent is not mine for held in going):
             return 0.0
         most = max(math.inf if left is None else left for left in lefts)
         lost = sum(held.unsaved(self.now) for held in going)
-        return self.now + most * LATE if most * waiting.width < lost else 0.0
+        worth = pool.worth(waiting, found.spots)
+        return self.now + most * LATE if most * worth < lost else 0.0

@@ -22,13 +22,23 @@ def parts(lots: Iterable[Lot]) -> Parts:
 
 
 def ask(each: Resources) -> Ask:
-    """What one process wants: of cores no less than it says."""
+    """What one process wants: of cores and of a device no less than it says."""
     cpu = math.ceil(each.cpu * WHOLE - TINY)
     wanted = sorted((name, count) for name, count in each.accelerators.items() if count)
-    if len(wanted) != 1:
-        return Ask(cpu=cpu, memory=each.memory, others=tuple(wanted))
-    ((name, count),) = wanted
-    return Ask(cpu=cpu, memory=each.memory, devices=count, models=frozenset({name}))
+    shared = [(name, count) for name, count in wanted if count < 1]
+    whole = [(name, int(count)) for name, count in wanted if count >= 1]
+    first = shared or (whole if len(whole) == 1 else [])
+    if not first:
+        return Ask(cpu=cpu, memory=each.memory, others=tuple(whole))
+    ((name, count),) = first
+    return Ask(
+        cpu=cpu,
+        memory=each.memory,
+        devices=max(1, int(count)),
+        share=min(WHOLE, math.ceil(count * WHOLE - TINY)),
+        models=frozenset({name}),
+        others=tuple(whole) if shared else (),
+    )
 
 
 def nodes(sizes: Iterable[Lot]) -> tuple[Node, ...]:
@@ -44,7 +54,9 @@ def nodes(sizes: Iterable[Lot]) -> tuple[Node, ...]:
 
 
 def _node(name: str, each: Resources) -> Node:
-    devices = tuple(sorted((model, count) for model, count in each.accelerators.items() if count))
+    devices = tuple(
+        sorted((model, int(count)) for model, count in each.accelerators.items() if count)
+    )
     return Node(name=name, cpu=_cores(each), memory=each.memory, devices=devices)
 
 
@@ -55,7 +67,7 @@ def _cores(each: Resources) -> int:
 
 def amounts(whole: Resources) -> Amounts:
     """All of this, by name."""
-    devices = {name: count * WHOLE for name, count in whole.accelerators.items()}
+    devices = {name: round(count * WHOLE) for name, count in whole.accelerators.items()}
     return {CPU: _cores(whole), MEMORY: whole.memory, **devices}
 
 
@@ -76,6 +88,8 @@ def resources(found: Amounts) -> Resources:
         cpu=found.get(CPU, 0) / WHOLE,
         memory=found.get(MEMORY, 0),
         accelerators={
-            name: -(-amount // WHOLE) for name, amount in found.items() if name not in (CPU, MEMORY)
+            name: amount / WHOLE if amount % WHOLE else amount // WHOLE
+            for name, amount in found.items()
+            if name not in (CPU, MEMORY)
         },
     )

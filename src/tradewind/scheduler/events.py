@@ -14,12 +14,14 @@ from tradewind.scheduler.queues import DEFAULT, Queue
 class PoolChanged:
     """A pool has these nodes from now on. `firm`: more than this it will not have; otherwise what
     it lacks may come back, and is waited for. `most` is what may be held of it together, of what
-    its nodes have more (empty: all that they have)."""
+    its nodes have more (empty: all that they have). `prices` are of one core and one device of each
+    class, in any currency (empty: not known)."""
 
     pool: str
     nodes: tuple[Node, ...]
     firm: bool = True
     most: tuple[tuple[str, int], ...] = ()
+    prices: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +34,11 @@ class PoolGone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuesChanged:
-    """These are the queues from now on. Who waits or holds in one that is gone stays where it is,
-    and nothing is guaranteed to it."""
+    """These are the queues from now on, and the most that all runs of a project may hold. Who waits
+    or holds in a queue that is gone stays where it is, and nothing is guaranteed to it."""
 
     queues: tuple[Queue, ...]
+    caps: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ class Occupied:
     run: str
     pool: str
     parts: Parts
+    began: float | None = None
     queue: str = DEFAULT
     project: str = DEFAULT
     stands: bool = False
@@ -93,7 +97,6 @@ class Occupied:
     grown: int = 0
     priority: int = 0
     left: float | None = None
-    began: float | None = None
     seats: tuple[Seat, ...] = ()
 
 
@@ -103,6 +106,14 @@ class Released:
 
     run: str
     ended: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a run that has a place has done until `at` is not lost when it is interrupted."""
+
+    run: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +133,8 @@ class Shrunk:
 
 
 SchedulerEvent = (
-    PoolChanged | PoolGone | QueuesChanged | Waiting | Withdrawn | Occupied | Widened | Shrunk
-    | Released
+    PoolChanged | PoolGone | QueuesChanged | Waiting | Withdrawn | Occupied | Saved | Widened
+    | Shrunk | Released
 )  # fmt: skip
 
 

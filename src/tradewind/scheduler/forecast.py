@@ -18,6 +18,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ from tradewind.scheduler.pool import Pool
 from tradewind.scheduler.rows import FirstFit
 
 Floats = NDArray[np.float64]
+Json = dict[str, Any]
 
 # The part of all intervals that is to hold.
 HOLDS = 0.9
@@ -227,8 +229,9 @@ class Roll:
         if held.of:
             return [Released(run=run, ended=False)]
         asked, had = held.asked, held.attained(self.cluster.now)
-        kept = had if asked.keeps else asked.attained
-        left = held.left(self.cluster.now) if asked.keeps else asked.left
+        keeps = held.keeps(self.cluster.now)
+        kept = had if keeps else asked.attained
+        left = held.left(self.cluster.now) if keeps else asked.left
         return [Released(run=run, ended=False), replace(asked, attained=kept, left=left)]
 
     def _patience(self) -> float:
@@ -344,6 +347,20 @@ class Calibration:
     _open: dict[str, list[Estimate]] = field(default_factory=dict)
     _wider: list[float] = field(default_factory=lambda: [0.0, 0.0])
     """By side, low and high, the logarithm of how many times as far from the middle it stands."""
+
+    @classmethod
+    def of(cls, told: Json) -> Calibration:
+        """What an earlier one has `told`."""
+        made = cls(_wider=[float(each) for each in told["wider"]])
+        for rolled, width, off in told["known"]:
+            made._size.append((rolled, width))
+            made._off.append(off)
+        return made
+
+    def told(self) -> Json:
+        """What it has learned, but for those that still wait."""
+        known = zip(self._size, self._off, strict=True)
+        return {"known": [[*size, off] for size, off in known], "wider": [*self._wider]}
 
     def expect(self, estimate: Estimate) -> None:
         """It was given, and will be held against what happens."""

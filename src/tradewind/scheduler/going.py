@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tradewind.scheduler.amounts import Parts, each
 from tradewind.scheduler.events import Waiting
-from tradewind.scheduler.nodes import Ints, Mask, Nodes, Spot
+from tradewind.scheduler.held import PRECIOUS, Held
+from tradewind.scheduler.nodes import Ints, Mask, Nodes
 from tradewind.scheduler.order import KNOWN, Shortest
 from tradewind.scheduler.queues import Branch, Queues
 
@@ -23,20 +24,19 @@ Cost = tuple[float, float]
 
 # `stays`: it has not been told to go; `guess`: it keeps its work, and nobody knows when it ends;
 # `more`: it is a process by which a run has grown, and goes before anybody else;
-# `weight` times seconds is an index of the order, `cost` what beginning again takes.
-RUN = {"stays": np.bool_, "keeps": np.bool_, "stands": np.bool_, "guess": np.bool_,
+# `weight` times seconds is an index of the order, `cost` what beginning again takes; what was done
+# until `saved` is kept (infinite: always all), each second of what was not is `worth` so much.
+RUN = {"stays": np.bool_, "saved": np.float64, "stands": np.bool_, "guess": np.bool_,
        "group": np.int64, "queue": np.int64, "first": np.float64, "began": np.float64,
        "width": np.float64, "weight": np.float64, "left": np.float64, "attained": np.float64,
        "restart": np.float64, "cost": np.float64, "alive": np.bool_, "known": np.bool_,
-       "more": np.bool_}  # fmt: skip
+       "worth": np.float64, "more": np.bool_}  # fmt: skip
 # Amounts are whole numbers all the same: sums of them are exact, and need not be converted.
 PROCESS = {"alive": np.bool_, "run": np.int64, "row": np.int64, "some": np.bool_,
            "cpu": np.float64, "memory": np.float64, "milli": np.float64}  # fmt: skip
 # Of runs that are not told how long they take another is interrupted only for one that is due so
 # much sooner.
 SOONER = 0.8
-# What goes on until it is stopped gives its place back last of all.
-PRECIOUS = 1e18
 
 
 class Table:
@@ -98,15 +98,17 @@ class Going:
         twin._numbers = {**self._numbers}
         return twin
 
-    def add(self, asked: Waiting, spots: tuple[Spot, ...], began: float,
-            leaving: bool, more: bool = False) -> None:  # fmt: skip
+    def add(self, held: Held) -> None:
         """It holds a place from now on."""
+        asked, spots, began = held.asked, held.spots, held.began
+        saved = np.inf if asked.keeps else held.saved
         slot = self.runs.take(
-            not leaving, asked.keeps, asked.stands, asked.keeps and asked.left is None and not more,
+            not held.by, saved, asked.stands,
+            saved > -np.inf and asked.left is None and not held.of,
             self.number(asked.queue, asked.project), self.number(asked.queue),
             -float(asked.priority), began, asked.width, asked.width**KNOWN, asked.left or 0.0,
             asked.attained, asked.restart, asked.restart * asked.width,
-            True, asked.left is not None, more,
+            True, asked.left is not None, held.worth, bool(held.of),
         )  # fmt: skip
         rows = [self.processes.take(True, slot, spot.node, ask.cpu + ask.milli > 0, ask.cpu,
                                     ask.memory, ask.milli)
@@ -144,6 +146,23 @@ class Going:
         """It has been told to go, or may stay after all."""
         self.runs["stays"][self._slot[run][0]] = not leaving
 
+    def save(self, run: str, at: float) -> None:
+        """What it has done until then is kept."""
+        runs, slot = self.runs, self._slot[run][0]
+        runs["saved"][slot], runs["guess"][slot] = at, not runs["known"][slot]
+
+    def keeps(self, now: float) -> Mask:
+        """By row, as `Held.keeps`."""
+        runs = self.runs
+        found: Mask = now - runs["saved"] <= runs["saved"] - runs["began"]
+        return found
+
+    def unsaved(self, now: float) -> Floats:
+        """By row, the seconds of work that are lost."""
+        runs = self.runs
+        found: Floats = np.maximum(now - np.maximum(runs["began"], runs["saved"]), 0.0)
+        return found
+
     def name(self, slot: int) -> str:
         """The run in this row."""
         return self._name[slot]
@@ -159,7 +178,8 @@ class Going:
         for slot in np.flatnonzero(runs["guess"]).tolist():
             width, attained = float(runs["width"][slot]), float(runs["attained"][slot] + had[slot])
             index[slot] = order.index(width, attained, None) * SOONER
-        found: Floats = np.where(runs["keeps"], index - runs["cost"], 0.0)
+        cost = runs["cost"] + self.unsaved(now) * runs["width"]
+        found: Floats = np.where(self.keeps(now), index - cost, 0.0)
         found[runs["more"]] = np.inf
         return found
 
@@ -194,6 +214,7 @@ class Foes:
 
     def __init__(self, going: Going, nodes: Nodes, order: Shortest | None, now: float) -> None:
         self._going, self._nodes, self._now = going, nodes, now
+        self.keeps = going.keeps(now)
         self.dues = going.dues(order, now)
         self._free: dict[str, Floats] = {}
         self._sides: dict[tuple[int, float], Side] = {}
@@ -234,7 +255,7 @@ class Foes:
         near, mine = able & (runs["queue"] == queue), able & (runs["group"] == group)
         goes = near & ~runs["stands"]
         lower = (goes & (runs["first"] > first)) | (able & more)
-        alike = goes & (runs["first"] == first) & runs["keeps"] & ~more
+        alike = goes & (runs["first"] == first) & self.keeps & ~more
         equal = alike & mine
         others = ((able ^ near) & ~more) | (alike ^ equal)
         dues: Floats = np.where(equal, self.dues, -np.inf)
@@ -255,18 +276,11 @@ class Foes:
         found: Mask = self._going.runs["more"]
         return found
 
-    @property
-    def keeps(self) -> Mask:
-        """Whose work is kept."""
-        found: Mask = self._going.runs["keeps"]
-        return found
-
     def cheapest(self, who: Mask) -> tuple[Ints, list[Cost]]:
         """The rows of these, and what it costs to interrupt each: the least work that is lost
         first; where nothing is lost, whoever is due last."""
         runs, slots = self._going.runs, np.flatnonzero(who)
-        unsaved = (self._now - runs["began"][slots]) * runs["width"][slots]
-        lost = np.where(runs["keeps"][slots], 0.0, unsaved)
+        lost = self._going.unsaved(self._now)[slots] * runs["worth"][slots]
         lost[runs["stands"][slots]] = PRECIOUS
         soon = -self.dues[slots]
         order = np.lexsort((soon, lost))

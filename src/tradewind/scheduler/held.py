@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from tradewind.records.placements import Seat
 from tradewind.scheduler.amounts import Amounts
 from tradewind.scheduler.events import Waiting
-from tradewind.scheduler.going import PRECIOUS
 from tradewind.scheduler.nodes import Reserve, Spot
+
+# What goes on until it is stopped gives its place back last of all.
+PRECIOUS = 1e18
 
 
 @dataclass(slots=True)
@@ -17,7 +20,9 @@ class Held:
     `amounts` what it holds of its queues, `by` the run that gets the place next. `seats` are its
     places by name while its pool, or all that is in it, is not there. `of`: it is a process by
     which that run has grown, and is given back to whoever wants it; else `grown` are those by which
-    it has, `resized` when it last has."""
+    it has, `resized` when it last has. `saved` is until when its work here is not lost (endlessly
+    long ago: none), `worth` the price of what it holds, or where prices are not known its
+    devices."""
 
     asked: Waiting
     spots: tuple[Spot, ...]
@@ -28,6 +33,8 @@ class Held:
     of: str = ""
     grown: list[str] = field(default_factory=list)
     resized: float = 0.0
+    saved: float = -math.inf
+    worth: float = 0.0
 
     def attained(self, now: float) -> float:
         """Seconds of work it has had."""
@@ -39,11 +46,16 @@ class Held:
             return None
         return max(0.0, self.asked.left + self.asked.attained - self.attained(now))
 
+    def keeps(self, now: float) -> bool:
+        """Whether its work is kept when it is interrupted, or at least half of what it has done
+        here: so whoever is interrupted has got on."""
+        return self.asked.keeps or now - self.saved <= self.saved - self.began
+
     def unsaved(self, now: float) -> float:
-        """The work that is lost when it is interrupted, in devices times seconds."""
+        """What is lost when it is interrupted: seconds of work times the price of what it holds."""
         if self.asked.stands:
             return PRECIOUS
-        return 0.0 if self.asked.keeps else (now - self.began) * self.asked.width
+        return 0.0 if self.asked.keeps else (now - max(self.began, self.saved)) * self.worth
 
 
 @dataclass(slots=True)

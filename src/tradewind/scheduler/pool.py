@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tradewind.records.placements import Seat
+from tradewind.scheduler import amounts
 from tradewind.scheduler.amounts import (
     Amounts,
     Parts,
@@ -20,8 +21,9 @@ from tradewind.scheduler.amounts import (
     whole,
     words,
 )
+from tradewind.scheduler.events import Waiting
 from tradewind.scheduler.going import Going, Shadow
-from tradewind.scheduler.nodes import Ask, Mask, Nodes, Reserve, Spot
+from tradewind.scheduler.nodes import WHOLE, Ask, Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.rows import KEPT, FirstFit, Placer
 
 Make = Callable[[Nodes], Placer]
@@ -30,13 +32,14 @@ Make = Callable[[Nodes], Placer]
 @dataclass(slots=True)
 class Pool:
     """`firm`: it will not have more than this. `most` is what may be held of it together, of what
-    its nodes have more (empty: all). `going`: who holds a place. `kept`: for whom room is kept that
-    will be there, `shadow` when and where."""
+    its nodes have more (empty: all), `prices` those of a core and of devices. `going`: who holds a
+    place. `kept`: for whom room is kept that will be there, `shadow` when and where."""
 
     nodes: Nodes
     placer: Placer
     firm: bool = True
     most: Amounts = field(default_factory=dict)
+    prices: Mapping[str, float] = field(default_factory=dict)
     going: Going = field(default_factory=Going)
     kept: str | None = None
     shadow: Shadow | None = None
@@ -51,6 +54,7 @@ class Pool:
             make(nodes) if make else self.placer.on(nodes),
             self.firm,
             self.most,
+            self.prices,
             self.going.copy(),
             self.kept,
             self.shadow,
@@ -90,6 +94,14 @@ class Pool:
     def wants(self, parts: Parts) -> Amounts:
         """What is asked for, as far as it is known of which model."""
         return asked(parts, self.nodes.kinds)[0]
+
+    def worth(self, asked: Waiting, spots: Sequence[Spot]) -> float:
+        """The price of what is held there; where prices are not known, devices, or without any
+        cores."""
+        if not self.prices:
+            return asked.width
+        holds = amounts.held(asked.parts, spots, self.nodes)
+        return sum(self.prices.get(name, 0.0) * amount for name, amount in holds.items()) / WHOLE
 
     def room(self, ask: Ask) -> int:
         """How many of these it can hold now at the same time."""

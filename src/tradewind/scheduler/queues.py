@@ -4,7 +4,7 @@ A queue is guaranteed so much; it may borrow what others leave idle, and lends w
 itself, each within a limit. What is beyond their guarantees goes to whoever has least of it: by
 "dominant resource fairness" (Ghodsi et al., NSDI 2011) the share of a queue is the largest part
 that it has, beyond its guarantee, of any one resource, by its weight. Among the projects of a queue
-it is the same, and nothing is guaranteed.
+it is the same, and nothing is guaranteed. What a project may hold at most counts over all queues.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from tradewind.scheduler.amounts import Amounts, words
 
 ROOT = ""
 DEFAULT = "default"
+# By project, the most of each resource that all its runs may hold at the same time.
+Caps = Iterable[tuple[str, tuple[tuple[str, int], ...]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +39,10 @@ class Queue:
 @dataclass(slots=True, eq=False)
 class Branch:
     """A queue, or a project in one (`project`: nothing is guaranteed to it, and nobody is below).
-    `used` is what all below hold when those have gone who have been told to; `load` the same with
-    what those below keep for themselves, `now` that at this moment.
-    `known_share` is below zero where it has to be found again."""
+    `cap` stands for a project in all queues, and has only a ceiling. `used` is what all below hold
+    when those have gone who have been told to; `load` the same with what those below keep for
+    themselves, `now` that at this moment. `known_share` is below zero where it has to be
+    found again."""
 
     name: str
     parent: Branch | None
@@ -53,15 +56,20 @@ class Branch:
     load: dict[str, int] = field(default_factory=dict)
     now: dict[str, int] = field(default_factory=dict)
     known_share: float = -1.0
+    cap: Branch | None = None
     _path: tuple[Branch, ...] = ()
 
     def __post_init__(self) -> None:
         """Nobody gets another parent."""
-        self._path = (self, *self.parent.path()) if self.parent is not None else (self,)
+        above = self.parent.path() if self.parent is not None else ()
+        self._path = (self, *([self.cap] if self.cap is not None else []), *above)
 
     def path(self) -> tuple[Branch, ...]:
-        """This one, whoever it is below, and so on up to the root."""
+        """This one, its cap, whoever it is below, and so on up to the root."""
         return self._path
+
+    def __str__(self) -> str:
+        return f"{'project' if self.project else 'queue'} {self.name!r}"
 
     def over(self, resource: str) -> bool:
         """Whether it holds more of this than is guaranteed to it."""
@@ -71,17 +79,21 @@ class Branch:
 class Queues:
     """The tree, and who holds what of it."""
 
-    def __init__(self, queues: Iterable[Queue] = ()) -> None:
-        """Raises InvalidSpec for what is no tree, or guarantees more than its parent has."""
-        self.given = tuple(queues)
+    def __init__(self, queues: Iterable[Queue] = (), caps: Caps = ()) -> None:
+        """`caps` are what projects may hold at most. Raises InvalidSpec for what is no tree, or
+        guarantees more than its parent has."""
+        self.given, self._given_caps = tuple(queues), tuple(caps)
         check(self.given)
         self.root = Branch(ROOT, None)
+        self._caps = {name: Branch(name, None, project=True, ceiling=dict(most))
+                      for name, most in self._given_caps}  # fmt: skip
         self._queues: dict[str, Branch] = {ROOT: self.root}
         self._leaves: dict[tuple[str, str], Branch] = {}
         self._whole: dict[str, int] = {}
         # The resources of which anything is guaranteed or limited.
         self.limited = {name for each in self.given
                         for name, _ in (*each.guarantee, *each.borrow, *each.lend)}  # fmt: skip
+        self.limited |= {name for cap in self._caps.values() for name in cap.ceiling}
         known = {each.name: each for each in self.given}
         for each in self.given:
             self._plant(each, known)
@@ -111,7 +123,9 @@ class Queues:
             if above is None:
                 above = self._queues[queue] = Branch(queue, self.root)
                 self.root.below.append(above)
-            known = self._leaves[queue, project] = Branch(project, above, project=True)
+            known = self._leaves[queue, project] = Branch(
+                project, above, project=True, cap=self._caps.get(project)
+            )
             above.below.append(known)
         return known
 
@@ -127,7 +141,7 @@ class Queues:
 
     def copy(self) -> Queues:
         """The same, which changes by itself."""
-        twin = Queues(self.given)
+        twin = Queues(self.given, self._given_caps)
         twin.capacity(self._whole)
         for (queue, project), leaf in self._leaves.items():
             twin.now(twin.leaf(queue, project), leaf.now)
@@ -196,9 +210,9 @@ class Queues:
         """Why it may not hold so much even if nobody held anything, in words; empty where it may
         (the whole that there is does not count: that may come back)."""
         for branch in leaf.path():
-            for name, most in branch.ceiling.items() if branch.parent else ():
+            for name, most in branch.ceiling.items() if branch is not self.root else ():
                 if wants.get(name, 0) > most:
-                    return (f"queue {branch.name!r} may use at most {words(name, most)} at the "
+                    return (f"{branch} may use at most {words(name, most)} at the "
                             f"same time, this needs {words(name, wants[name])}")  # fmt: skip
         return ""
 

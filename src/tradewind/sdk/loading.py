@@ -29,6 +29,7 @@ At = tuple[str | int, ...]
 SPEC_SUFFIXES = (".yaml", ".yml", ".tw", ".json")
 KINDS = (
     "dataset", "function", "training", "pipeline", "model", "service", "project", "queue", "pool",
+    "device",
 )  # fmt: skip
 RUNNABLE = ("function", "training", "pipeline", "service", "dataset")
 _INLINE = ("function", "training", "service")

@@ -70,7 +70,9 @@ def nodes(pool: Json) -> list[Node]:
             name=f"{pool['name']}-{number}-{at}",
             cpu=_milli(each.get("cpu") or 0),
             memory=int(each.get("memory") or 0),
-            devices=tuple(sorted((each.get("accelerators") or {}).items())),
+            devices=tuple(
+                sorted((name, int(n)) for name, n in (each.get("accelerators") or {}).items())
+            ),
         )
         for number, (each, count) in enumerate(lots)
         for at in range(count)
@@ -106,15 +108,19 @@ def _row(run: Json, held: list[Json], first: float) -> dict[str, str]:
         "processes": str(count),
         "cpu_milli": str(_milli(each["cpu"])),
         "memory_mib": str(each["memory"] // MIB),
-        "devices": "; ".join(f"{n} {name}" for name, n in sorted(each["accelerators"].items())),
+        "devices": "; ".join(f"{n:g} {name}" for name, n in sorted(each["accelerators"].items())),
     }
 
 
 def _processes(run: Json, demand: Json) -> int:
-    """How many processes the demand is for: the width of the plan, where that divides it."""
-    width = int(((run.get("plan") or {}).get("option") or {}).get("width") or 1)
-    whole = (demand.get("accelerators") or {}).values()
-    return width if width > 1 and not any(count % width for count in whole) else 1
+    """How many processes the demand is for: the width of the plan, where that divides it into
+    whole devices, or into the parts that the plan gives each."""
+    option = (run.get("plan") or {}).get("option") or {}
+    width = int(option.get("width") or 1)
+    part = (option.get("resources") or {}).get("accelerators") or {}
+    whole = (demand.get("accelerators") or {}).items()
+    divides = all(n % width == 0 or round(part.get(name, 0) * width, 3) == n for name, n in whole)
+    return width if width > 1 and divides else 1
 
 
 def _part(whole: Json, count: int) -> Json:
@@ -122,9 +128,9 @@ def _part(whole: Json, count: int) -> Json:
         "cpu": float(whole.get("cpu") or 0) / count,
         "memory": int(whole.get("memory") or 0) // count,
         "accelerators": {
-            name: number // count
+            name: round(number / count, 3) if number % count else number // count
             for name, number in (whole.get("accelerators") or {}).items()
-            if number // count
+            if number
         },
     }
 

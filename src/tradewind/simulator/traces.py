@@ -205,24 +205,33 @@ def history(rows: Rows) -> list[Job]:
 
 
 def _named(text: str, place: Location) -> dict[str, Any]:
-    """`2 nvidia-l4; 1 nvidia-t4`, or `2` of any model, as an ask says it."""
-    found: list[tuple[str, int]] = []
+    """`2 nvidia-l4; 1 nvidia-t4`, or `2` of any model, as an ask says it; of one of them there may
+    be a part, `0.5 nvidia-l4`."""
+    found: list[tuple[str, float]] = []
     for part in filter(None, map(str.strip, text.split(";"))):
         count, _, model = part.partition(" ")
-        if not re.fullmatch("[1-9][0-9]?", count) or int(count) > 64:
+        known = re.fullmatch(r"[1-9][0-9]?|0\.[0-9]{1,3}", count)
+        if not known or not 0 < float(count) <= 64:
             raise InvalidData(
-                f"devices: {part!r} is not a number from 1 to 64 and a model",
-                hint="for example `2 nvidia-l4`, or `2 nvidia-l4; 1 nvidia-t4`",
+                f"devices: {part!r} is not a number from 1 to 64, or thousandths of one, and a "
+                "model",
+                hint="for example `2 nvidia-l4`, `0.5 nvidia-l4`, or `2 nvidia-l4; 1 nvidia-t4`",
                 where=place,
             )
-        found.append((model.strip(), int(count)))
+        found.append((model.strip(), float(count)))
     if len({model for model, _ in found}) < len(found) or (len(found) > 1 and ("" in dict(found))):
         raise InvalidData(f"devices: of several models each is named once: {text!r}", where=place)
     if not found:
         return {}
-    (model, devices), *others = found
-    models = frozenset({model} if model else ())
-    return {"devices": devices, "models": models, "others": tuple(others)}
+    (model, devices), *others = sorted(found, key=lambda each: each[1] >= 1)
+    if any(count < 1 for _, count in others):
+        raise InvalidData(f"devices: of one model there may be a part: {text!r}", where=place)
+    return {
+        "devices": math.ceil(devices),
+        "share": min(WHOLE, round(devices * WHOLE)),
+        "models": frozenset({model} if model else ()),
+        "others": tuple((name, int(count)) for name, count in others),
+    }
 
 
 def _once(rows: Rows, column: str, what: str) -> None:

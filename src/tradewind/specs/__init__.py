@@ -6,6 +6,7 @@ names file, line, column and field. See docs/rooms/specs.md.
 
 from tradewind.specs.common import Objective, Resources, Retries, Spec, Width, Workload
 from tradewind.specs.dataset import DatasetSpec, Source
+from tradewind.specs.device import DeviceSpec
 from tradewind.specs.documents import digest, from_document, to_document, to_yaml
 from tradewind.specs.faults import InvalidSpecs, Problem, Written
 from tradewind.specs.files import parse_json, parse_yaml, read, read_placed
@@ -26,6 +27,7 @@ __all__ = [
     "KINDS",
     "Condition",
     "DatasetSpec",
+    "DeviceSpec",
     "FunctionSpec",
     "InvalidSpecs",
     "ModelSpec",

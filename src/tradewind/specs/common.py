@@ -19,6 +19,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     ValidationError,
     WithJsonSchema,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -29,6 +30,7 @@ from tradewind.base.errors import Location
 from tradewind.specs.faults import Path, fault, from_validation, reject, shown
 from tradewind.specs.fields import (
     Bytes,
+    Devices,
     Digest,
     Duration,
     Integer,
@@ -122,9 +124,23 @@ class Resources(Frozen):
 
     cpu: Positive | None = Field(default=None, description="Processor cores: 2, 0.5.")
     memory: Bytes | None = Field(default=None, description="Main memory: 4GiB. In bytes.")
-    accelerators: dict[Text, Annotated[Integer, Field(ge=1)]] = Field(
-        default_factory=dict, description="Accelerators by name, and how many: {nvidia-l4: 1}."
+    accelerators: dict[Text, Devices] = Field(
+        default_factory=dict,
+        description="Devices by their class: so many, {nvidia-l4: 2}; a part of one, "
+        "{nvidia-l4: 0.5}; or a part with so much of its memory, {nvidia-l4: 6GiB}.",
     )
+
+    @field_validator("accelerators")
+    @classmethod
+    def _one_part(cls, found: dict[str, int | float | str]) -> dict[str, int | float | str]:
+        parts = [name for name, count in found.items() if not isinstance(count, int)]
+        if len(parts) > 1:
+            raise fault(
+                f"a part of a device can be had of one class, not of {' and '.join(parts)}",
+                "ask for whole ones of the others",
+                (parts[1],),
+            )
+        return found
 
 
 class Retries(Frozen):

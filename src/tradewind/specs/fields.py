@@ -194,6 +194,42 @@ Count = Annotated[
     }),
 ]  # fmt: skip
 """Written `5000`, `100M rows`; held as an int."""
+THOUSANDTHS = 1000
+# More of anything on one machine, or for one process, is a mistake.
+MOST_DEVICES = 100_000
+
+
+def _devices(value: object) -> int | float | str:
+    if isinstance(value, str):
+        return bytes_text(_size(value))
+    expected = "whole devices, a part of one or its memory, such as 2, 0.5 or 6GiB"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise fault(f"expected {expected}, not {shown(value)}")
+    if not 0 < value <= MOST_DEVICES:  # NaN is not either
+        raise fault(f"expected {expected}, not {shown(value)}", f"at most {MOST_DEVICES:,}")
+    if value == int(value):
+        return int(value)
+    if value > 1:
+        hint = f"ask for {math.floor(value)} or {math.ceil(value)} of them, or for less than one"
+        raise fault(f"only of a single device a part can be had, not {shown(value)}", hint)
+    if round(value, 3) != value:
+        near = max(1, math.floor(value * THOUSANDTHS)) / THOUSANDTHS
+        raise fault(f"devices are shared in thousandths, not {shown(value)}", f"write {near}")
+    return value
+
+
+Devices = Annotated[
+    int | float | str,
+    PlainValidator(_devices),
+    WithJsonSchema({
+        "type": ["number", "string"],
+        "exclusiveMinimum": 0,
+        "pattern": r"^\s*\d+(\.\d+)?([eE][+-]?\d+)?\s*[a-zA-Z]*\s*$",
+        "examples": [1, 0.5, "6GiB"],
+    }),
+]  # fmt: skip
+"""Written `2`, `0.5`, `6GiB`: whole devices, thousandths of one, or so much memory of one, which is
+a part of it where its class is known."""
 _ANY_NUMBER = WithJsonSchema({"type": "number"})
 Number = Annotated[float, BeforeValidator(_number), _ANY_NUMBER]
 Positive = Annotated[float, BeforeValidator(lambda value: _above_zero(_number(value))), _ANY_NUMBER]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tradewind.specs.common import Spec
 from tradewind.specs.dataset import DatasetSpec
+from tradewind.specs.device import DeviceSpec
 from tradewind.specs.function import FunctionSpec
 from tradewind.specs.model import ModelSpec
 from tradewind.specs.pipeline import PipelineSpec
@@ -23,4 +24,5 @@ KINDS: dict[str, type[Spec]] = {
     "project": ProjectSpec,
     "queue": QueueSpec,
     "pool": PoolSpec,
+    "device": DeviceSpec,
 }

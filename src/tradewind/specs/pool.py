@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tradewind.specs.common import Resources, Spec
+from tradewind.specs.faults import fault, shown
 from tradewind.specs.fields import Flag, Json, Name, Price, Text
 
 
@@ -29,3 +30,15 @@ class PoolSpec(Spec):
     options: dict[Text, Json] = Field(
         default_factory=dict, description="The engine's own settings, passed on unread."
     )
+
+    @field_validator("capacity")
+    @classmethod
+    def _whole(cls, capacity: Resources | None) -> Resources | None:
+        for name, count in (capacity.accelerators if capacity else {}).items():
+            if not isinstance(count, int):
+                raise fault(
+                    f"a pool has whole devices, not {shown(count)}",
+                    "parts of them are for those who ask",
+                    ("accelerators", name),
+                )
+        return capacity

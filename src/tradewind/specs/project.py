@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from tradewind.specs.common import Resources, Spec
+from tradewind.specs.common import Spec
 from tradewind.specs.fields import Money, Text
+from tradewind.specs.queue import Quota
 
 Role = Literal["owner", "editor", "viewer"]
 
@@ -20,7 +21,7 @@ class ProjectSpec(Spec):
         default_factory=dict,
         description="Role by person: owner (all, people too), editor (runs and writes), viewer.",
     )
-    quota: Resources | None = Field(
+    quota: Quota | None = Field(
         default=None, description="The most that all its runs may use at one time."
     )
     budget: Money | None = Field(

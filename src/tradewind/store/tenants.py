@@ -76,8 +76,10 @@ class SqlSettings:
         self._database = database
 
     def get(self, key: str, default: Any = None) -> Any:
-        found = self.all(key)
-        return found.get(key, default)
+        c = tables.settings.c
+        with self._database.read() as connection:
+            found = connection.execute(select(c.value).where(c.key == key)).first()
+        return default if found is None else found.value
 
     def put(self, key: str, value: Any) -> None:
         row = {"key": key, "value": value}

@@ -98,14 +98,13 @@ class Shape:
         self._seats: dict[int, int] = {}
 
     def _shown(self, index: int) -> dict[str, str]:
-        """To a process that begins, the machine's devices that it holds: those of the first seat of
-        its role that nobody has. An item follows another one there."""
+        """To a process that begins, the environment that shows it the devices that it holds: those
+        of the first seat of its role that nobody has. An item follows another one there."""
         devices = self.host.request.get("devices", {}).get(self.name, ())
         taken = {self._seats.get(unit.index) for unit in self.units}
         seat = next(seat for seat in range(len(taken) + 1) if seat not in taken)
         self._seats[index] = seat
-        mine = devices[seat] if seat < len(devices) else ()
-        return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, mine))} if mine else {}
+        return dict(devices[min(seat, len(devices) - 1)]) if devices else {}
 
     def begin(self) -> None:
         raise NotImplementedError

@@ -50,6 +50,11 @@ class RunsExam(StoreExam):
         assert [run.id for run in again] == ["ra", "rc"] and again[0] == first
         assert [event.run for event in store.events.after(0)] == ["rc"]
         assert not store.runs.get_many(["rb"])
+        only = [a_run("rd", key="k"), a_run("re", key="other"), a_run("rf", key="k")]
+        told = [an_event("run.accepted", each.id) for each in only]
+        assert store.runs.accept(only, told) == [again[0], again[1], again[0]]
+        assert [event.run for event in store.events.after(0)] == ["rc"]
+        assert not store.runs.get_many(["rd", "re", "rf"])
 
     def test_a_key_counts_within_project_and_parent(self, store: Store) -> None:
         runs = [

@@ -202,3 +202,15 @@ def test_a_price_is_old_after_180_days() -> None:
     assert not old(machine, date(2027, 6, 29)) and old(machine, date(2027, 6, 30))
     [machine] = parse(listed(ROW | {"as_of": ""}))
     assert old(machine, date(1999, 1, 1))
+
+
+def test_a_class_of_devices_costs_what_a_machine_with_such_costs_for_each() -> None:
+    h100, a100 = {"accelerator": "H100"}, {"accelerator": "A100-80GB", "usd_per_hour": "0.3"}
+    dear = {**ROW, "instance": "dear", "usd_per_hour": "9"}
+    rows = [{**ROW, **h100}, {**ROW, **a100, "instance": "old"}, {**PLAIN, "instance": "p"}, dear]
+    machines = parse(listed(*rows))
+    found = catalogue.each(machines, ["nvidia-h100-sxm", "nvidia-a100-80gb"])
+    assert found == {"cpu": 62_500_000, "nvidia-h100-sxm": 250_000_000,
+                     "nvidia-a100-80gb": 150_000_000}  # fmt: skip
+    for unsold in ("nvidia-h1000", "nvidia.com/gpu", "nvidia-a100-40gb"):
+        assert catalogue.each(machines, ["nvidia-h100-sxm", unsold]) == {}

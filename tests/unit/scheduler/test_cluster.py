@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from tradewind.scheduler.events import (
     Preempt,
     Reject,
     Released,
+    Saved,
     SchedulerEvent,
     Waiting,
     Widened,
@@ -58,6 +60,8 @@ class History(RuleBasedStateMachine):
         self.held: dict[str, Place] = {}
         self.asked: dict[str, Waiting] = {}
         self.going: dict[str, str] = {}
+        self.began: dict[str, float] = {}
+        self.saved: dict[str, float] = {}
         self.feed(PoolChanged(pool="one", nodes=NODES))
 
     def feed(self, *events: SchedulerEvent) -> None:
@@ -86,6 +90,13 @@ class History(RuleBasedStateMachine):
         self.held.pop(run, None)
         self.going.pop(run, None)
         self.going = {v: by for v, by in self.going.items() if by != run}
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), ago=st.floats(-10, 1e4))
+    def saves(self, data: st.DataObject, ago: float) -> None:
+        run = data.draw(st.sampled_from(sorted(self.held)))
+        self.feed(Saved(run=run, at=self.now - ago))
+        self.saved[run] = max(self.saved.get(run, -math.inf), min(self.now, self.now - ago))
 
     @precondition(lambda self: self.going)
     @rule()
@@ -118,7 +129,9 @@ class History(RuleBasedStateMachine):
         if isinstance(decision, Preempt):
             assert decision.run in self.held and decision.by in self.waiting
             victim, by = self.asked[decision.run], self.waiting[decision.by]
-            assert by.priority > victim.priority or victim.keeps
+            began, saved = self.began[decision.run], self.saved.get(decision.run, -math.inf)
+            half = self.now - saved <= saved - began and saved > began
+            assert by.priority > victim.priority or victim.keeps or half
             self.going[decision.run] = decision.by
             return
         waiting = self.waiting.pop(decision.run)
@@ -128,6 +141,8 @@ class History(RuleBasedStateMachine):
         assert isinstance(decision, Place)
         assert len(decision.spots) == sum(count for _, count in waiting.parts), "a part of a gang"
         self.held[decision.run], self.asked[decision.run] = decision, waiting
+        self.began[decision.run] = self.now
+        self.saved.pop(decision.run, None)
 
     @invariant()
     def never_more_than_there_is(self) -> None:
@@ -211,6 +226,49 @@ def test_of_several_whoever_loses_least_makes_room() -> None:
         cluster.decide(at)
     cluster.feed([asks("urgent", 2, priority=1)], 60.0)
     assert cluster.decide(60.0) == [Preempt(run="young", by="urgent")]
+
+
+def test_what_is_saved_is_not_lost_and_what_is_dear_is_lost_last() -> None:
+    prices = (("T4", 1.0), ("cpu", 0.1))
+    for saved, priced, goes in (
+        ((), (), "young"),
+        ((("old", 90.0),), (), "old"),
+        ((("old", 90.0), ("young", 95.0)), (), "young"),
+        ((("old", 60.0),), (), "old"),  # as long as the other one: the first of them
+        ((("wide", 80.0), ("young", 70.0)), (), "young"),
+        ((("wide", 80.0), ("young", 70.0)), prices, "young"),
+    ):
+        cluster = Cluster(FirstFit)
+        cluster.feed([PoolChanged(pool="one", nodes=NODES[:1], prices=priced)])
+        for run, devices, at in (("old", 1, 0.0), ("wide", 2, 20.0), ("young", 1, 60.0)):
+            cluster.feed([asks(run, devices)], at)
+            assert started(cluster.decide(at)) == [run]
+        cluster.feed([Saved(run=run, at=at) for run, at in saved], 95.0)
+        cluster.feed([asks("urgent", 1, priority=1)], 100.0)
+        assert cluster.decide(100.0) == [Preempt(run=goes, by="urgent")], (saved, priced)
+
+
+def test_of_equal_projects_who_has_saved_gives_way_once_and_gets_on_between() -> None:
+    """They do not interrupt each other for ever: who comes back has to have saved first."""
+    cluster = a_cluster(count=1)
+    cluster.feed([asks("a", 2, project="x"), asks("b", 2, project="x")])
+    cluster.decide(0.0)
+    cluster.feed([asks("c", 2, project="y")], 1.0)
+    cluster.feed([Saved(run="a", at=99.0), Saved(run="b", at=40.0)], 100.0)
+    assert cluster.decide(100.0) == [Preempt(run="a", by="c")], "the other one loses more"
+    cluster.feed([Released(run="a", ended=False), asks("a", 2, project="x")], 101.0)
+    assert started(cluster.decide(101.0)) == ["c"]
+    for now in range(110, 1000, 10):
+        cluster.feed([Saved(run=run, at=now) for run in "bc"], now)
+        assert cluster.decide(now) == []
+
+
+def test_what_was_saved_before_it_began_counts_for_nothing() -> None:
+    cluster = a_cluster(count=1)
+    cluster.feed([asks("a", 4, project="x")], 10.0)
+    cluster.decide(10.0)
+    cluster.feed([asks("b", 2, project="y"), Saved(run="a", at=9.0), Saved(run="b", at=5.0)], 11.0)
+    assert cluster.decide(12.0) == []
 
 
 def test_nobody_goes_for_one_that_would_not_start() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from random import Random
@@ -237,3 +238,15 @@ def test_a_run_that_is_withdrawn_teaches_nothing() -> None:
     forecast.withdrawn("b")
     feed(cluster, 2.0, Withdrawn(run="b"))
     assert forecast.started("b", 3.0) == [] and forecast.ask(cluster, "b") is None
+
+
+def test_what_was_learned_can_be_kept_and_taken_up_again() -> None:
+    known = Calibration()
+    for number in range(200):
+        wait = 50.0 + number % 7
+        known.expect(Estimate(run=f"r{number}", at=0.0, wait=0.0, low=0.0, high=1.0, rolled=50.0,
+                              width=1.0))  # fmt: skip
+        known.started(f"r{number}", wait)
+    again = Calibration.of(json.loads(json.dumps(known.told())))
+    assert again.span(50.0, 1.0, 0.0) == known.span(50.0, 1.0, 0.0)
+    assert again.told() == known.told() and again.span(50.0, 1.0, 0.0)[2] < 100

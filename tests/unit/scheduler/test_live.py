@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -30,18 +30,19 @@ from tradewind.scheduler.events import (
     Widened,
     Withdrawn,
 )
-from tradewind.scheduler.nodes import Ask
+from tradewind.scheduler.nodes import Ask, Nodes
 from tradewind.scheduler.queues import Queue
 from tradewind.scheduler.rows import FirstFit
 
 RUNS = [f"r{i}" for i in range(8)]
 POOLS = ["one", "two"]
 _GPU = st.sampled_from([{}, {}, {"gpu": 1}, {"gpu": 2}])
+_PART = st.sampled_from([{}, {}, {"gpu": 1}, {"gpu": 2}, {"gpu": 0.5}, {"gpu": 0.3}])
 SIZES = st.builds(
     Resources,
     cpu=st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0]),
     memory=st.sampled_from([0, 1, 5, 20]),
-    accelerators=_GPU,
+    accelerators=_PART,
 )
 MACHINES = st.lists(
     st.builds(
@@ -245,10 +246,10 @@ def covers(held: list[Resources], whole: Resources, wanted: Resources) -> bool:
 
 
 def total(found: list[Resources]) -> Resources:
-    gpus: dict[str, int] = {}
+    gpus: dict[str, int | float] = {}
     for each in found:
         for name, count in each.accelerators.items():
-            gpus[name] = gpus.get(name, 0) + count
+            gpus[name] = round(gpus.get(name, 0) + count, 3)
     return Resources(
         cpu=float(sum(each.cpu for each in found)),
         memory=sum(each.memory for each in found),
@@ -266,8 +267,8 @@ def a_machine(cpu: float = 2.0, *more: Resources) -> Answering:
     return machine
 
 
-def core(cpu: float) -> Resources:
-    return Resources(cpu=cpu)
+def core(cpu: float, gpu: float = 0) -> Resources:
+    return Resources(cpu=cpu, accelerators={"gpu": gpu} if gpu else {})
 
 
 def placed(decisions: list[Decided]) -> list[str]:
@@ -492,7 +493,34 @@ def test_who_is_widened_stays_where_it_is() -> None:
     assert machine.seats("a") == before[:1] and machine.free("one").cpu == 3.5
 
 
+def test_parts_of_a_device_are_shared_out_to_the_thousandth() -> None:
+    machine = a_machine(0.5, core(8.0, gpu=2))
+    third = core(0.5, gpu=0.333)
+    machine.feed([wants("a", third, 6), wants("b", core(0.5, gpu=0.001)),
+                  wants("c", core(0.5, gpu=0.002))])  # fmt: skip
+    assert [each.run for each in machine.decide()] == ["a", "b"]
+    assert sorted(seat.devices for seat in machine.seats("a")) == [(0,)] * 3 + [(1,)] * 3
+    assert machine.used("one").accelerators == {"gpu": 1.999}
+    assert machine.free("one").accelerators == {"gpu": 0.001}
+    assert "needs 0.002 gpu, 0.001 free" in machine.why("c")
+    machine.feed([Released(run="a"), Released(run="b")])
+    assert machine.free("one").accelerators == {"gpu": 2}
+
+
+MILLI = st.integers(1, 999).map(lambda milli: milli / 1000)
+
+
+@given(MILLI | st.integers(1, 4), st.integers(0, 4))
+def test_a_quote_and_the_scheduler_see_as_many_on_a_machine(need: float, have: int) -> None:
+    each, machine = core(0.001, gpu=need), core(1000.0, gpu=have)
+    nodes = Nodes(demand.nodes([Lot(each=machine, count=1)]))
+    assert each.fits(machine) == nodes.room(demand.ask(each))
+
+
 def test_what_a_process_wants_in_whole_numbers() -> None:
+    part = Resources(cpu=1.0, accelerators={"a100": 0.1 + 0.2, "nic": 1})
+    assert demand.ask(part) == Ask(cpu=1000, devices=1, share=300, models=frozenset({"a100"}),
+                                   others=(("nic", 1),))  # fmt: skip
     assert demand.ask(core(1 / 3)) == Ask(cpu=334)
     assert demand.ask(core(0.1 + 0.2)) == Ask(cpu=300)
     gpu = Resources(cpu=1.0, memory=5, accelerators={"a100": 2})

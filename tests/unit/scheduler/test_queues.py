@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from tradewind.base.errors import InvalidSpec
+from tradewind.scheduler.answers import Answering
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
     Decided,
@@ -24,6 +25,7 @@ from tradewind.scheduler.events import (
     Resize,
     Shrunk,
     Waiting,
+    Withdrawn,
 )
 from tradewind.scheduler.nodes import Ask, Node
 from tradewind.scheduler.order import Shortest
@@ -48,6 +50,8 @@ TREE = (
     Queue(name="free"),
 )
 GUARANTEED = {"vision": 4, "speech": 4, "web": 2, "free": 0}
+# Of all its runs together.
+CAPPED = 3
 RUNS = [f"r{at}" for at in range(16)]
 ONE: Any = frozenset({"T4"})
 
@@ -59,7 +63,8 @@ class History(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.cluster = Cluster(FirstFit, Shortest())
-        self.cluster.feed([PoolChanged(pool="one", nodes=NODES), QueuesChanged(queues=TREE)])
+        told = QueuesChanged(queues=TREE, caps=(("capped", t4(CAPPED)),))
+        self.cluster.feed([PoolChanged(pool="one", nodes=NODES), told])
         self.waiting: dict[str, Waiting] = {}
         self.held: dict[str, Waiting] = {}
         self.going: dict[str, str] = {}
@@ -68,8 +73,8 @@ class History(RuleBasedStateMachine):
         self.placed = False
 
     @rule(run=st.sampled_from(RUNS), queue=st.sampled_from(sorted(GUARANTEED)),
-          project=st.sampled_from("ab"), count=st.integers(1, 2), keeps=st.booleans(),
-          grows=st.sampled_from([0, 0, 3]), priority=st.integers(0, 1),
+          project=st.sampled_from(["a", "b", "capped"]), count=st.integers(1, 2),
+          keeps=st.booleans(), grows=st.sampled_from([0, 0, 3]), priority=st.integers(0, 1),
           left=st.one_of(st.none(), st.floats(1, 100)))  # fmt: skip
     def waits(self, run: str, count: int, **more: Any) -> None:
         if run in self.held or run in self.waiting:
@@ -109,6 +114,8 @@ class History(RuleBasedStateMachine):
         for_whom |= {each.by for each in self.shrinks.values()}
         for run, asked in self.waiting.items():
             within = used[asked.queue] + self.count(asked) <= GUARANTEED[asked.queue]
+            if asked.project == "capped":
+                within = within and self.capped() + self.count(asked) <= CAPPED
             assert not within or run in for_whom, f"{run} is guaranteed its place"
 
     def decide(self) -> None:
@@ -129,6 +136,7 @@ class History(RuleBasedStateMachine):
         used = self.used()
         assert used.total() <= 12 and used["vision"] <= 8, "over a limit"
         assert used.total() - used["speech"] <= 10, "what is not lent was taken"
+        assert self.capped(grown=True) <= CAPPED, "over what a project may hold"
 
     def resize(self, told: Resize) -> None:
         assert 0 <= told.grown <= self.held[told.run].grows and told.run not in self.going
@@ -144,6 +152,10 @@ class History(RuleBasedStateMachine):
         for run, asked in self.held.items():
             found[asked.queue] += self.count(asked) + grown * self.grown[run]
         return found
+
+    def capped(self, grown: bool = False) -> int:
+        mine = [run for run, asked in self.held.items() if asked.project == "capped"]
+        return sum(self.count(self.held[run]) + grown * self.grown[run] for run in mine)
 
     @staticmethod
     def count(asked: Waiting) -> int:
@@ -293,3 +305,45 @@ def test_queues_that_change_while_runs_wait_and_hold() -> None:
 def test_what_is_no_tree(queues: tuple[Queue, ...], why: str) -> None:
     with pytest.raises(InvalidSpec, match=why):
         Queues(queues)
+
+
+def test_a_run_that_names_no_model_gets_only_those_of_which_its_queue_may_have_more() -> None:
+    """What it holds counts for the model that it got, and limits of both hold."""
+    limit = (("A10", 2000), ("T4", 1000))
+    for nodes in (NODES, NODES[::-1]):
+        cluster = Cluster(FirstFit)
+        queue = Queue(name="q", borrow=limit)
+        cluster.feed([PoolChanged(pool="one", nodes=nodes), QueuesChanged(queues=(queue,))])
+        cluster.feed(asks(f"r{at}", model="", queue="q", since=float(at)) for at in range(5))
+        cluster.feed([asks("gang", model="", count=2, queue="q", since=9.0)])
+        assert len(started(cluster.decide())) == 3
+        leaf = cluster.tree.leaf("q", "default")
+        assert leaf.used["T4"] == 1000 and leaf.used["A10"] == 2000
+        [t4_run] = [run for run, held in cluster.held.items() if held.amounts.get("T4")]
+        cluster.feed([Released(run=t4_run)], 1.0)
+        assert len(started(cluster.decide(1.0))) == 1 and leaf.used["T4"] == 1000
+        cluster.feed([Released(run=run) for run in [*cluster.held]], 2.0)
+        cluster.feed([Withdrawn(run=run) for run in [*cluster.line.waiting] if run != "gang"], 2.0)
+        assert started(cluster.decide(2.0)) == ["gang"], "two of the model of which it may have two"
+        assert leaf.used.get("T4", 0) == 0 and leaf.used["A10"] == 2000
+
+
+def test_the_projects_of_a_queue_with_any_model_stay_within_the_quota_of_the_project() -> None:
+    cluster = Cluster(FirstFit)
+    told = QueuesChanged(queues=(), caps=(("p", (("A10", 1000), ("T4", 1000))),))
+    cluster.feed([PoolChanged(pool="one", nodes=NODES), told])
+    cluster.feed(asks(f"r{at}", model="", queue=f"q{at}", project="p") for at in range(4))
+    assert len(started(cluster.decide())) == 2
+    assert Counter(name for held in cluster.held.values() for name in held.amounts) == {
+        "T4": 1, "A10": 1
+    }  # fmt: skip
+
+
+def test_a_run_that_names_no_model_is_told_which_limit_binds() -> None:
+    cluster = Answering(FirstFit)
+    queue = Queue(name="q", borrow=(("A10", 1000), ("T4", 1000)))
+    cluster.feed([PoolChanged(pool="one", nodes=NODES), QueuesChanged(queues=(queue,))])
+    cluster.feed([asks("gang", model="", count=2, queue="q")])
+    assert cluster.decide() == []
+    why = "queue 'q' holds 0 of the 1 T4 that it may use, this needs 2"
+    assert cluster.why("gang").replace("A10", "T4") == why

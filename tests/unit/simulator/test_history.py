@@ -40,6 +40,20 @@ def test_a_run_is_told_by_what_it_asked_for_when_it_came_and_how_long_it_worked(
     assert two.parts == ((Ask(cpu=1000, memory=2**29, devices=1, models=l4), 2),)
 
 
+def test_parts_of_devices_are_told_as_what_each_process_had(tmp_path: Path) -> None:
+    halves, part = run("a", 1000.0), run("b", 1001.0)
+    halves["placements"][0]["demand"]["accelerators"] = {"l4": 1.5}
+    halves["plan"] = {"option": {"width": 6, "resources": {"accelerators": {"l4": 0.25}}}}
+    part["placements"][0]["demand"]["accelerators"] = {"l4": 0.125, "t4": 1}
+    part["plan"] = {}
+    history.save(tmp_path / "h.csv", history.rows([halves, part], "gpu"))
+    one, two = traces.history(traces.table(tmp_path / "h.csv", (traces.HISTORY,))[1])
+    ((ask, count),) = one.parts
+    assert (ask.devices, ask.share, ask.models, count) == (1, 250, frozenset({"l4"}), 6)
+    ((ask, count),) = two.parts
+    assert (ask.devices, ask.share, ask.others, count) == (1, 125, (("t4", 1),), 1)
+
+
 def test_what_held_no_place_of_its_own_or_stands_is_no_part_of_it() -> None:
     stands, cached = run("s", 1.0, kind="service"), run("c", 1.0, placements=[])
     with pytest.raises(UserError, match="the history is empty"):
@@ -121,6 +135,9 @@ def test_runs_that_want_no_device_are_replayed_too(tmp_path: Path, policy: str) 
         ("a,0,1,0,1,1000,1e20,\n", 2, "memory_mib: not a number"),
         ("a,0,1,0,1,1000,0,l4\n", 2, "devices: 'l4' is not a number"),
         ("a,0,1,0,1,1000,0,65 l4\n", 2, "devices: '65 l4' is not a number"),
+        ("a,0,1,0,1,1000,0,0.0 l4\n", 2, "devices: '0.0 l4' is not a number"),
+        ("a,0,1,0,1,1000,0,1.5 l4\n", 2, "devices: '1.5 l4' is not a number"),
+        ("a,0,1,0,1,1000,0,0.5 l4; 0.5 t4\n", 2, "of one model there may be a part"),
         ("a,0,1,0,1,1000,0,1 l4; 2 l4\n", 2, "each is named once"),
         ("a,0,1,0,1,1000,0,1; 2 l4\n", 2, "each is named once"),
         ("a,0,1\n", 2, "the row ends before restart"),

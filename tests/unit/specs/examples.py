@@ -13,7 +13,11 @@ WORKLOAD: dict[str, Any] = {
     "availability": "region",
     "consistency": "soft",
     "dependencies": ["numpy>=2,<3", "pandas[parquet]==2.2.*", "x @ https://e.org/x.whl"],
-    "resources": {"cpu": 1.5, "memory": "4GiB", "accelerators": {"nvidia-l4": 1}},
+    "resources": {
+        "cpu": 1.5,
+        "memory": "4GiB",
+        "accelerators": {"nvidia-l4": 1, "nvidia-t4": 0.25},
+    },
     "value": "$5",
     "timeout": "250ms",
     "retries": {"max": 3, "backoff": "5s", "factor": 1.5},
@@ -155,6 +159,17 @@ FULL: list[dict[str, Any]] = [
         "production": True,
         "options": {"context": "kind", "limits": [1, {"a": None}]},
     },
+    {
+        "kind": "device",
+        "name": "nvidia-l4",
+        "memory": "23034MiB",
+        "found": ["NVIDIA L4*"],
+        "shown_by": "ROCR_VISIBLE_DEVICES",
+        "sold_as": "L4",
+        "resource": "nvidia.com/gpu",
+        "nodes": {"nvidia.com/gpu.product": "NVIDIA-L4"},
+        "parts": 4,
+    },
 ]  # fmt: skip
 
 SHORT: list[dict[str, Any]] = [
@@ -177,6 +192,7 @@ SHORT: list[dict[str, Any]] = [
     {"kind": "service", "name": "s", "model": "m"},
     {"kind": "project", "name": "p"},
     {"kind": "queue", "name": "q"},
+    {"kind": "device", "name": "d"},
     {"kind": "pool", "name": "p"},
 ]
 

@@ -150,7 +150,7 @@ def amount(resources: Json | None) -> str:
     parts = [f"{cpu:g} core{'' if cpu == 1 else 's'}"] if cpu else []
     if resources.get("memory"):
         parts.append(units.format_bytes(int(resources["memory"])))
-    parts += [f"{n} {name}" for name, n in (resources.get("accelerators") or {}).items()]
+    parts += [f"{n:g} {name}" for name, n in (resources.get("accelerators") or {}).items()]
     return ", ".join(parts) or "nothing"
 
 

@@ -49,6 +49,7 @@ def _rows(queue: Json, indent: str) -> list[list[Any]]:
     rows = [[f"{indent}{queue['name']}", amount(queue["guarantee"]), most, amount(queue["used"]),
              f"{queue['share']:.0%}", queue["waiting"]]]  # fmt: skip
     for each in queue["projects"]:
-        rows.append([f"{indent}  · {each['name']}", "", "", amount(each["used"]),
+        most = amount(each["most"]) if each["most"] else ""
+        rows.append([f"{indent}  · {each['name']}", "", most, amount(each["used"]),
                      f"{each['share']:.0%}", each["waiting"]])  # fmt: skip
     return rows

@@ -13,7 +13,7 @@ import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from tradewind.base.errors import Conflict, Denied, TradewindError, TryAgain, Unreachable, UserError
@@ -33,6 +33,7 @@ from tradewind.engines.kubernetes.units import Units
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
 from tradewind.records.tasks import Stop
+from tradewind.specs import DeviceSpec
 from tradewind.supervisor import layout
 
 log = logging.getLogger("tradewind.kubernetes")
@@ -61,6 +62,7 @@ class KubernetesEngine:
         self._options = Options.of(place)
         self._places = layout.Layout(str(place.data))
         self._desk = place.desk
+        self._classes: tuple[DeviceSpec, ...] = ()
         self._cluster: Api | None = None
         self._hands: Hands
         self._settler: Settler
@@ -84,7 +86,8 @@ class KubernetesEngine:
     # -- the boundary --------------------------------------------------------------------------
 
     def render(self, placement: Placement) -> Request:
-        return render.render(placement, self._options.context(self._desk.token(placement.id)))
+        context = self._options.context(self._desk.token(placement.id))
+        return render.render(placement, replace(context, classes=self._classes))
 
     async def launch(self, request: Request) -> Handle:
         placement: str = request["placement"]
@@ -258,7 +261,9 @@ class KubernetesEngine:
     async def capacity(self) -> Capacity:
         await self._begun()
         self._lease.check()
-        return nodes.capacity((await self.connected().items(api.NODES))[0])
+        known = await asyncio.to_thread(self._place.classes)
+        self._classes = nodes.clustered(known.values())
+        return nodes.capacity((await self.connected().items(api.NODES))[0], self._classes)
 
     def environment(self) -> dict[str, Any]:
         return {"image": self._options.image}

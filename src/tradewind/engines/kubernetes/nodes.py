@@ -4,12 +4,14 @@ is the largest that is accepted; for more tasks on one machine the cluster itsel
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from tradewind.engines.base import Capacity
 from tradewind.engines.kubernetes.states import Object
 from tradewind.engines.kubernetes.template import OURS_BYTES
 from tradewind.records.tasks import Lot, Resources
+from tradewind.specs import DeviceSpec
 
 # Machines without this label are taken to be in one zone.
 ZONE = "topology.kubernetes.io/zone"
@@ -29,11 +31,17 @@ def quantity(text: str) -> Decimal:
     return Decimal(text)
 
 
-def capacity(nodes: list[Object]) -> Capacity:
-    """Of all machines that are up and take work."""
+def clustered(classes: Iterable[DeviceSpec]) -> tuple[DeviceSpec, ...]:
+    """Those of which clusters have any, who says more of its machines before who says less."""
+    here = [each for each in classes if each.resource]
+    return tuple(sorted(here, key=lambda each: (-len(each.nodes), each.name)))
+
+
+def capacity(nodes: list[Object], classes: Sequence[DeviceSpec] = ()) -> Capacity:
+    """Of all machines that are up and take work; devices of no class go by the cluster's name."""
     usable = [node for node in nodes if _usable(node)]
-    machines = [_allocatable(node) for node in usable]
-    accelerators: dict[str, int] = {}
+    machines = [_allocatable(node, classes) for node in usable]
+    accelerators: dict[str, int | float] = {}
     for each in machines:
         for name, count in each.accelerators.items():
             accelerators[name] = accelerators.get(name, 0) + count
@@ -49,6 +57,7 @@ def capacity(nodes: list[Object]) -> Capacity:
         machines=len(machines),
         zones=len(zones),
         sizes=_sizes(machines),
+        parts={each.name: each.parts for each in classes if each.parts > 1},
     )
 
 
@@ -83,16 +92,24 @@ def _usable(node: Object) -> bool:
     return ready and not spec.get("unschedulable") and not closed
 
 
-def _allocatable(node: Object) -> Resources:
+def _allocatable(node: Object, classes: Sequence[DeviceSpec]) -> Resources:
     found = node["status"].get("allocatable") or {}
     return Resources(
         cpu=float(quantity(found.get("cpu", "0"))),
         # A pod of ours needs this beside its task.
         memory=max(0, int(quantity(found.get("memory", "0"))) - OURS_BYTES),
-        accelerators={
-            name: int(quantity(value))
-            for name, value in found.items()
-            # Devices have a vendor's domain in their name (`nvidia.com/gpu`).
-            if "/" in name and quantity(value) >= 1
-        },
+        accelerators=_devices(found, node["metadata"].get("labels") or {}, classes),
     )
+
+
+def _devices(
+    found: Object, labels: Object, classes: Sequence[DeviceSpec]
+) -> dict[str, int | float]:
+    """Whole ones, by class. Devices have a vendor's domain in their name (`nvidia.com/gpu`)."""
+    counts: dict[str, int | float] = {}
+    for name, value in found.items():
+        if "/" in name:
+            of = [c for c in classes if c.resource == name and c.nodes.items() <= labels.items()]
+            called, parts = (of[0].name, of[0].parts) if of else (name, 1)
+            counts[called] = counts.get(called, 0) + int(quantity(value)) // parts
+    return {name: count for name, count in counts.items() if count}

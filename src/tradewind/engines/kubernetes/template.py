@@ -8,13 +8,16 @@ know, they ask the server.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
+from tradewind.base.errors import Refused
 from tradewind.engines.kubernetes import names
 from tradewind.records.placements import Placement
 from tradewind.records.tasks import Readiness, Replicas, Resources, Role
+from tradewind.specs import DeviceSpec
 
 Object = dict[str, Any]
 
@@ -35,7 +38,7 @@ INT32 = 2**31 - 1
 class Context:
     """What the pool is. `server` is the address that pods use, `token` the placement's attempt
     token, `service_token` what callers of its replicas must show, `store` whose placements
-    it holds."""
+    it holds, `classes` those of devices that clusters have."""
 
     pool: str
     store: str
@@ -46,6 +49,7 @@ class Context:
     service_token: str
     pull_secret: str = ""
     service_account: str = ""
+    classes: tuple[DeviceSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ def template(part: Part, pod: Object) -> Object:
         "metadata": marks(part),
         "spec": {
             **pod,
+            **_machines(part),
             **({"serviceAccountName": context.service_account} if context.service_account else {}),
             **(
                 {"imagePullSecrets": [{"name": context.pull_secret}]} if context.pull_secret else {}
@@ -127,12 +132,15 @@ def _stage(part: Part) -> Object:
     the two. It needs no accelerators."""
     role = part.role
     plain = Resources(cpu=role.resources.cpu, memory=role.resources.memory)
-    return {**_container(part, "stage", "stage"), "resources": _resources(plain)}
+    return {**_container(part, "stage", "stage"), "resources": _resources(plain, ())}
 
 
 def _main(part: Part) -> Object:
     role = part.role
-    main = {**_container(part, "main", "run"), "resources": _resources(role.resources)}
+    main = {
+        **_container(part, "main", "run"),
+        "resources": _resources(role.resources, part.context.classes),
+    }
     if part.ports:
         main["ports"] = [
             {"name": name, "containerPort": port, "protocol": "TCP"}
@@ -184,9 +192,33 @@ def _env(part: Part) -> list[Object]:
     return [{"name": name, **value} for name, value in env.items()]
 
 
-def _resources(wanted: Resources) -> Object:
+def _machines(part: Part) -> Object:
+    """On which machines it can be: those that have its classes of devices."""
+    wanted = part.role.resources.accelerators
+    labels: Object = {}
+    for each in part.context.classes:
+        labels |= each.nodes if each.name in wanted else {}
+    return {"nodeSelector": labels} if labels else {}
+
+
+def _devices(wanted: Resources, classes: Iterable[DeviceSpec]) -> dict[str, str]:
+    """By the cluster's names. A part of a device is one of what its plugin gives away; raises
+    Refused for one that it does not."""
+    known, found = {each.name: each for each in classes}, {}
+    for name, count in wanted.accelerators.items():
+        of = known.get(name)
+        if count < 1 and (of is None or of.parts == 1):
+            raise Refused(
+                f"a cluster gives devices of class {name!r} away whole, not {count:g} of one",
+                hint="ask for a whole one; docs/cluster.md says how to share them",
+            )
+        found[of.resource if of else name] = str(1 if count < 1 else int(count))
+    return found
+
+
+def _resources(wanted: Resources, classes: Iterable[DeviceSpec]) -> Object:
     """Memory is held to what was asked for, CPU is shared when others leave it idle."""
-    accelerators = {name: str(count) for name, count in wanted.accelerators.items() if count}
+    accelerators = _devices(wanted, classes)
     memory = str(wanted.memory + OURS_BYTES if wanted.memory else FREE_BYTES)
     limits = {**({"memory": memory} if wanted.memory else {}), **accelerators}
     requests = {"cpu": cores(wanted.cpu), "memory": memory, **accelerators}

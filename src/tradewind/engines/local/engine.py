@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tradewind.base import errors
 from tradewind.engines.base import Handle, Request, Support
 from tradewind.engines.local import beside, daemon, reading, render, states
 from tradewind.engines.local.client import Client
+from tradewind.records.devices import Device
 from tradewind.records.load import Load
 from tradewind.records.placements import Placement
 from tradewind.records.reports import Report
@@ -102,6 +103,10 @@ class LocalEngine:
                     await self._client.ask("shutdown", CLOSING, stop=False)
             await self._client.close()
             self._client = None
+
+    def has(self, devices: Sequence[Device]) -> None:
+        """From now on these are the machine's (`engines.base.Showing`)."""
+        self._context = replace(self._context, devices=tuple(devices))
 
     # -- beyond the boundary: this machine's own ---------------------------------------------------
 

@@ -1,0 +1,44 @@
+"""What the scheduler is told of a run: what it waits for, what it holds."""
+
+from __future__ import annotations
+
+from tradewind.control import bill, growth
+from tradewind.records.placements import Placement
+from tradewind.records.runs import Run
+from tradewind.records.tasks import Task
+from tradewind.scheduler import demand
+from tradewind.scheduler.events import Occupied, Waiting
+
+
+def waiting(run: Run, pool: str, task: Task, priority: int) -> Waiting:
+    """It wants a place for this."""
+    return Waiting(
+        run=run.id,
+        pool=pool,
+        parts=demand.parts(task.processes()),
+        since=run.created,
+        queue=run.queue,
+        project=run.project,
+        priority=priority,
+        left=bill.expected(run),
+        stands=task.stands(),
+        grows=growth.most(run, task),
+    )
+
+
+def occupied(run: Run, placement: Placement, priority: int) -> Occupied:
+    """It has had this place since it was placed."""
+    return Occupied(
+        run=run.id,
+        pool=placement.pool,
+        parts=growth.parts(run, placement),
+        began=placement.placed,
+        queue=run.queue,
+        project=run.project,
+        priority=priority,
+        left=bill.expected(run),
+        grows=growth.most(run, placement.task),
+        grown=growth.grown(run, placement),
+        stands=placement.task.stands(),
+        seats=placement.seats,
+    )
