@@ -5,7 +5,10 @@
 Claim: on traces 1 and 3 of Zhao et al., "Multi-Resource Interleaving for Deep Learning Training"
 (SIGCOMM 2022), the mean time from a job's coming to its end is at most SRSF's published one where
 durations are known; where they are not, at most 1.95 times that, and below Tiresias and Themis.
-The peers are the orders in their simulation, in the same run. Traces as in `bench_openb.py`.
+The peers are the orders in their simulation, in the same run. Beside each stands the worst job's
+ratio to its fair share (finish-time fairness of Themis, as `simulator/figures.py` states it): the
+time that it took, by what it would take alone on one N-th of the devices, with N jobs there on
+average while it was. Traces as in `bench_openb.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ def hours(trace: str, policy: str, known: bool = True) -> dict[str, Any]:
 
 def figure(name: str, found: dict[str, Any], target: float = 0.0, more: str = "") -> Figure:
     note = f"99th percentile {found['p99_jct']:.0f} h, makespan {found['makespan']:.0f} h, "
-    note += f"{found['interrupted']:,} times interrupted{more}"
+    share = found["fair_share"]
+    note += f"{found['interrupted']:,} times interrupted; worst job {share['worst']:,.2f} x its "
+    note += f"fair share, {share['above_1']:.0%} of the jobs above it{more}"
     return Figure(name, found["mean_jct"], "h", target, note=note)
 
 

@@ -67,7 +67,7 @@ class Cluster(Books):
             file.tried = self._turn
             known = foes.get(file.pool)
             if known is None:
-                known = foes[file.pool] = Foes(pool.going, pool.nodes, self.order, self.now)
+                known = foes[file.pool] = self._foes(pool)
             if self._interrupt(pool, file, key, known):
                 del foes[file.pool]
                 self._push(front, file)
@@ -77,6 +77,9 @@ class Cluster(Books):
         if self._elastic and self._shoves:
             self._grow(decisions)
         return decisions
+
+    def _foes(self, pool: Pool) -> Foes:
+        return Foes(pool.going, pool.nodes, self.order, self.now)
 
     def alarm(self) -> float:
         """When it would decide something even if nothing happened; infinite where never."""
@@ -188,7 +191,7 @@ class Cluster(Books):
         when it did not come."""
         kept = self.line.waiting.get(pool.kept or "")
         if kept is not None and (pool.shadow is None or self.now > pool.shadow.at):
-            pool.shadow = Foes(pool.going, pool.nodes, self.order, self.now).shadow(kept.parts)
+            pool.shadow = self._foes(pool).shadow(kept.parts)
         return pool.shadow
 
     def _keep(self, pool: Pool, waiting: Waiting) -> None:

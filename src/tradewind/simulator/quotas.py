@@ -12,11 +12,14 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tradewind.base.errors import InvalidData, Location, NotFound
+from tradewind.base.errors import InvalidData, Location
 from tradewind.scheduler.nodes import WHOLE, Ask, Node
 from tradewind.scheduler.queues import Queue
 from tradewind.simulator.replay import Job
+from tradewind.simulator.traces import checked
 
+# More of them is a mistake.
+QUEUES, JOBS = 5_000, 1_000_000
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Some = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -30,7 +33,7 @@ class Workload(_Read):
 
     className: str
     runtimeMs: Some
-    priority: int = 0
+    priority: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)] = 0
     request: Some
 
 
@@ -117,14 +120,36 @@ def _job(name: str, queue: str, one: Workload, at: float) -> Job:
 
 def read(path: Path) -> Generator:
     """Raises NotFound, InvalidData for what is no such file (located)."""
-    if not path.is_file():
-        raise NotFound(f"there is no file {str(path)!r}")
-    place = Location(file=str(path))
+    text = checked(path)
     try:
-        return Generator.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidData(f"not YAML: {error}", where=place) from None
+        found = Generator.model_validate(yaml.safe_load(text))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        where = Location(file=str(path), line=line)
+        raise InvalidData(f"not YAML: {error.problem}", where=where) from None
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise InvalidData(first["msg"], where=Location(file=str(path), field=field)) from None
+        why = first["msg"] if field else "not a list of cohorts under `cohorts`"
+        where = Location(file=str(path), field=field)
+        hint = "wanted: a generator of Kueue's performance test"
+        raise InvalidData(why, where=where, hint=hint) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        why = str(error).partition("\n")[0]
+        raise InvalidData(f"not YAML: {why}", where=Location(file=str(path))) from None
+    _check(found, Location(file=str(path)))
+    return found
+
+
+def _check(found: Generator, place: Location) -> None:
+    """Counts multiply: whether it is more than anybody means, or nothing."""
+    each = [(cohort.count * queue.count, queue)
+            for cohort in found.cohorts for queue in cohort.queuesSets]  # fmt: skip
+    queues = sum(times for times, _ in each) + sum(cohort.count for cohort in found.cohorts)
+    jobs = sum(times * one.count * len(one.workloads)
+               for times, queue in each for one in queue.workloadsSets)  # fmt: skip
+    if queues > QUEUES or jobs > JOBS:
+        raise InvalidData(f"{queues:,} queues with {jobs:,} workloads; at most {QUEUES:,} with "
+                          f"{JOBS:,}", where=place)  # fmt: skip
+    if not jobs:
+        raise InvalidData("queues without workloads", where=place)

@@ -11,14 +11,15 @@ from typing import Any
 
 from tradewind.base.errors import InvalidData, UserError
 from tradewind.scheduler.cluster import Cluster
-from tradewind.scheduler.events import PoolChanged
+from tradewind.scheduler.events import PoolChanged, QueuesChanged
 from tradewind.scheduler.nodes import WHOLE, Ask, Node, Nodes
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Make
+from tradewind.scheduler.queues import Queue
 from tradewind.scheduler.rows import FirstFit
 from tradewind.scheduler.value import Value
-from tradewind.simulator import afresh, filling, history, placers, traces
-from tradewind.simulator.replay import Job, Outcome, Replay
+from tradewind.simulator import afresh, figures, filling, history, placers, quotas, traces
+from tradewind.simulator.replay import Job, Replay
 from tradewind.simulator.watching import Account, Watch, over_time, unit_of
 
 OURS = "default"
@@ -41,15 +42,19 @@ PLACERS: dict[str, Callable[[Sequence[Ask], int], Make]] = {
     "fgd": lambda pods, seed: lambda nodes: placers.Gradient(nodes, placers.typical(pods)),
 }
 ORDERS = (OURS, *afresh.ORDERS)
+# Within quotas: ours, and of equal priority whoever came first.
+QUEUED = (OURS, "fifo")
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A cluster, and what comes to it: processes that stay (`pods`), or jobs that end."""
+    """A cluster, and what comes to it: processes that stay (`pods`), or jobs that end, under the
+    quotas of `queues` if there are any."""
 
     nodes: list[Node]
     pods: list[Ask] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+    queues: list[Queue] = field(default_factory=list)
 
     @property
     def unit(self) -> str:
@@ -58,8 +63,9 @@ class Scene:
 
     def check(self, policy: str) -> None:
         """Raises UserError for a policy that is none for this."""
-        able: Iterable[str] = PLACERS if self.pods else ORDERS
+        able: Iterable[str] = PLACERS if self.pods else QUEUED if self.queues else ORDERS
         what = "processes that stay" if self.pods else "jobs that end"
+        what += " under quotas" if self.queues else ""
         if policy not in able:
             raise UserError(
                 f"there is no policy {policy!r} for {what}", hint=f"policies: {', '.join(able)}"
@@ -75,7 +81,11 @@ def simulate(
 
 def scene(trace: Path, cluster: str = "") -> Scene:
     """Read a trace. `cluster` is a table of machines or `8x4`; left out, the trace's own. Raises
-    InvalidData for a table that is none of the known ones (located)."""
+    InvalidData for a file that is none of the known ones (located)."""
+    if trace.suffix in (".yaml", ".yml"):
+        generator = quotas.read(trace)
+        nodes = traces.nodes(cluster) if cluster else generator.nodes()
+        return Scene(nodes, jobs=generator.jobs(), queues=generator.queues())
     kinds = (traces.PODS, traces.MURI, traces.PHILLY, traces.HISTORY)
     kind, rows = traces.table(trace, kinds)
     if kind == 0:
@@ -159,9 +169,10 @@ def _told(each: list[Json], percent: str) -> list[float]:
 def _replayed(there: Scene, policy: str, known: bool, watch: Watch) -> Json:
     events = None
     watch.begin(policy)
-    if policy == OURS:
-        cluster = Cluster(FirstFit, Shortest())
-        cluster.feed([PoolChanged(pool=filling.POOL, nodes=tuple(there.nodes))])
+    if policy == OURS or there.queues:
+        cluster = Cluster(FirstFit, Shortest() if policy == OURS else None)
+        cluster.feed([PoolChanged(pool=filling.POOL, nodes=tuple(there.nodes)),
+                      QueuesChanged(queues=tuple(there.queues))])  # fmt: skip
         replay = Replay(cluster, filling.POOL, there.jobs, known, watch.tell)
         outcomes, events = replay.run(), replay.events
     else:
@@ -170,24 +181,13 @@ def _replayed(there: Scene, policy: str, known: bool, watch: Watch) -> Json:
         raise InvalidData("no job of this trace fits this cluster", hint=_bare(there))
     if watch.wanted:
         watch.lines.append(over_time(policy, outcomes, there.nodes))
-    return {"trace": "jobs", "policy": policy, "known": known, **summary(outcomes),
-            "left_out": len(there.jobs) - len(outcomes), "events": events}  # fmt: skip
+    found = {"trace": "queues" if there.queues else "jobs", "policy": policy, "known": known,
+             **figures.summary(outcomes, there.nodes),
+             "left_out": len(there.jobs) - len(outcomes), "events": events}  # fmt: skip
+    return found | (figures.queues(outcomes, there.queues) if there.queues else {})
 
 
 def _bare(there: Scene) -> str:
     if any(node.cpu for node in there.nodes):
         return ""
     return "machines as in 64x8 have devices only; cores and memory are told in a table of machines"
-
-
-def summary(outcomes: Sequence[Outcome]) -> Json:
-    """Times in seconds, from a job's coming to its end; the makespan from the first coming."""
-    took = sorted(each.ended - each.job.at for each in outcomes)
-    return {
-        "jobs": len(took),
-        "mean_jct": fmean(took),
-        "p99_jct": took[int(0.99 * len(took))],
-        "makespan": max(each.ended for each in outcomes) - min(each.job.at for each in outcomes),
-        "interrupted": sum(each.interrupted for each in outcomes),
-        "lost": sum(each.lost for each in outcomes),
-    }

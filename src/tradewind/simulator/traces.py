@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ NODES = ("sn", "cpu_milli", "memory_mib", "gpu")
 SLOWER = 1.015
 RESTARTS = {"a2c": 42.0, "bert": 10.0, "gpt2": 10.0, "vgg16": 8.5, "vgg19": 8.5, "dqn": 6.5,
             "resnet18": 5.5, "shufflenet_v2_x1_0": 6.0}  # fmt: skip
-# More of anything is a mistake.
+# More of anything is a mistake; so is more than so many processes of a run, or devices of `64x8`.
 MOST = 1 << 40
 MANY = 100_000
+DEVICES = 1_000_000
 Rows = list[tuple[Location, dict[str, str]]]
 
 
@@ -45,6 +47,8 @@ def nodes(text: str) -> list[Node]:
         count, devices = int(found[1]), int(found[2])
         if not count or not devices:
             raise InvalidData(f"{text}: a cluster of nothing", hint="for example 8x4")
+        if count * devices > DEVICES:
+            raise InvalidData(f"{text}: more than {DEVICES:,} devices", hint="for example 8x4")
         return [Node(name=f"n{at}", cpu=0, devices=(("", devices),)) for at in range(count)]
     _, rows = table(Path(text), (NODES,))
     _once(rows, "sn", "machine")
@@ -59,28 +63,54 @@ def nodes(text: str) -> list[Node]:
     ]
 
 
-def table(path: Path, kinds: Sequence[tuple[str, ...]]) -> tuple[int, Rows]:
-    """Which of these headers a table has, and its rows with their places."""
+def checked(path: Path) -> str:
+    """The text of a file. Raises NotFound, InvalidData for what is no text (located)."""
+    place = Location(file=str(path))
+    if path.is_dir():
+        raise InvalidData("a folder, not a file", where=place)
     if not path.is_file():
         raise NotFound(f"there is no file {str(path)!r}")
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            head = set(reader.fieldnames or ())
-            kind = next((at for at, names in enumerate(kinds) if head.issuperset(names)), -1)
-            if kind < 0:
-                wanted = " or ".join(", ".join(names) for names in kinds)
-                raise InvalidData(
-                    "these columns are not those of a trace that is known here",
-                    hint=f"wanted: {wanted}",
-                    where=Location(file=str(path), line=1),
-                )
-            rows = list(_rows(reader, kinds[kind], str(path)))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidData(f"not a table: {error}", where=Location(file=str(path))) from None
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidData(f"it cannot be read: {error.strerror}", where=place) from None
+    except UnicodeDecodeError:
+        raise InvalidData("not a text: a trace is a table (CSV), or YAML", where=place) from None
+    if not text.strip():
+        raise InvalidData("an empty file", where=place)
+    return text
+
+
+def table(path: Path, kinds: Sequence[tuple[str, ...]]) -> tuple[int, Rows]:
+    """Which of these headers a table has, and its rows with their places."""
+    reader = csv.DictReader(io.StringIO(checked(path), newline=""))
+    try:
+        head = set(reader.fieldnames or ())
+        kind = next((at for at, names in enumerate(kinds) if head.issuperset(names)), -1)
+        if kind < 0:
+            raise _unknown(path, head, kinds)
+        rows = list(_rows(reader, kinds[kind], str(path)))
+    except csv.Error as error:
+        where = Location(file=str(path), line=reader.line_num)
+        raise InvalidData(f"not a table: {error}", where=where) from None
     if not rows:
         raise InvalidData("a table without rows", where=Location(file=str(path)))
     return kind, rows
+
+
+def _unknown(path: Path, head: set[str], kinds: Sequence[tuple[str, ...]]) -> InvalidData:
+    """By the kind that is nearest: what a table lacks of it says most."""
+    near = max(kinds, key=lambda names: len(head.intersection(names)) / len(names))
+    lacking = [name for name in near if name not in head]
+    known = len(lacking) < len(near)
+    why = f"; {', '.join(lacking)} missing" if known else ""
+    wanted = ", ".join(near) if known else " or ".join(", ".join(names) for names in kinds)
+    machines = NODES not in kinds and head.issuperset(NODES)
+    return InvalidData(
+        f"these columns are not those of a trace that is known here{why}",
+        hint="this is a table of machines: --nodes FILE" if machines else f"wanted: {wanted}",
+        where=Location(file=str(path), line=1),
+    )
 
 
 def _rows(
@@ -147,7 +177,7 @@ def muri(rows: Rows, size: int) -> list[Job]:
             * number(row, "iteration_time", place)
             * SLOWER
             / 1000,
-            parts=gang(whole(row, "num_gpu", place), size, place),
+            parts=gang(whole(row, "num_gpu", place, most=MANY), size, place),
             restart=RESTARTS.get(row["model_name"], 10.0),
         )
         for place, row in rows
@@ -163,7 +193,7 @@ def philly(rows: Rows, size: int) -> list[Job]:
             name=str(at),
             at=times[at] - first,
             seconds=number(row, "duration", place),
-            parts=gang(whole(row, "num_gpus", place), size, place),
+            parts=gang(whole(row, "num_gpus", place, most=MANY), size, place),
             owner=row["cluster"],
         )
         for at, (place, row) in enumerate(rows)
@@ -253,7 +283,10 @@ def gang(devices: int, size: int, place: Location) -> Parts:
 
 
 def _moment(text: str, place: Location) -> float:
+    """A moment that tells no zone is one of UTC: else a trace would depend on who reads it, and
+    have an hour twice."""
     try:
-        return datetime.fromisoformat(text).timestamp()
+        found = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidData(f"timestamp: not a moment: {text!r}", where=place) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

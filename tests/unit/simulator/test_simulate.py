@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from tradewind.base.errors import InvalidData, NotFound, UserError
 from tradewind.cli.front import main
+from tradewind.scheduler.nodes import Ask, Node
+from tradewind.simulator import figures
+from tradewind.simulator.replay import Job, Outcome
 from tradewind.simulator.simulate import PLACERS, compare, scene, simulate
 from tradewind.simulator.watching import Watch
 
@@ -71,7 +75,7 @@ def test_the_verb_shows_and_tells(folder: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "these columns are not those of a trace"),
+        ("", "an empty file"),
         ("a,b\n1,2\n", "these columns are not those of a trace"),
         (PODS.splitlines()[0] + "\n", "without rows"),
         (PODS + "x,-1,1,1,1000,\n", "cpu_milli: not a number"),
@@ -82,9 +86,14 @@ def test_the_verb_shows_and_tells(folder: Path, capsys: pytest.CaptureFixture[st
         (PODS + "x,1,1,2,500,\n", "a single device"),
         (PODS + "x,1\n", "the row ends before memory_mib"),
         (MURI + "d,0,1,1,bert,1,1\n", "a job without devices"),
+        (MURI + "d,1099511627689,1,1,bert,1,1\n", "num_gpu: not a whole number to 100000"),
+        (MURI + "d,1,1,1,bert,1,nan\n", "iteration_time: not a number"),
+        ("job_id,num_gpu\n1,1\n", "submit_time, iterations, model_name, iteration_time missing"),
+        (NODES, "these columns are not those of a trace"),
         (MURI + "a,1,1,1,bert,1,1\n", "a second job 'a'"),
         ("timestamp,duration,num_gpus,cluster\nyesterday,1,1,a\n", "not a moment"),
         ("\0\xff", "these columns"),
+        ("\n \n", "an empty file"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_where(folder: Path, text: str, why: str) -> None:
@@ -114,8 +123,134 @@ def test_what_is_asked_for_wrongly_is_refused(folder: Path) -> None:
         simulate(pods, "default", "many")
     with pytest.raises(InvalidData, match="a cluster of nothing"):
         simulate(pods, "default", "0x8")
+    with pytest.raises(InvalidData, match="more than 1,000,000 devices"):
+        simulate(pods, "default", "999999x999")
     for seed in ("x", "5-1", "0-100000"):
         assert main(["simulate", str(pods), "--nodes", "2x8", "--seed", seed]) == 2
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.yaml"])
+def test_what_is_no_text_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\xfe\x80")
+    with pytest.raises(InvalidData, match="not a text") as told:
+        scene(tmp_path / name)
+    assert name in str(told.value.where)
+    (tmp_path / "folder").mkdir()
+    folder = (tmp_path / "folder").rename(tmp_path / f"folder{name}")
+    with pytest.raises(InvalidData, match="a folder, not a file"):
+        scene(folder)
+
+
+def test_a_moment_without_a_zone_is_the_same_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In New York the clocks were set back between these two."""
+    rows = "".join(f"2017-11-05T{at:02}:30:00,60,1,a\n" for at in (0, 12))
+    (tmp_path / "philly.csv").write_text("timestamp,duration,num_gpus,cluster\n" + rows)
+    try:
+        for zone in ("America/New_York", "UTC"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            assert [job.at for job in scene(tmp_path / "philly.csv", "1x8").jobs] == [0, 12 * 3600]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+KUEUE = """
+cohorts:
+- className: cohort
+  count: 1
+  queuesSets:
+  - {className: cq, count: 2, nominalQuota: 4, borrowingLimit: 4, workloadsSets: [
+      {count: 20, creationIntervalMs: 100, workloads: [
+        {className: small, runtimeMs: 1000, priority: 1, request: 1},
+        {className: large, runtimeMs: 2000, priority: 2, request: 4}]}]}
+"""
+
+
+@pytest.mark.parametrize("policy", ["default", "fifo"])
+def test_queues_tell_what_they_got_and_how_long_their_classes_waited(
+    tmp_path: Path, policy: str
+) -> None:
+    (tmp_path / "kueue.yaml").write_text(KUEUE)
+    found = simulate(tmp_path / "kueue.yaml", policy)
+    assert found == simulate(tmp_path / "kueue.yaml", policy, seeds=(7,))
+    assert (found["trace"], found["jobs"], found["left_out"]) == ("queues", 80, 0)
+    small, large = found["admission"]["small"], found["admission"]["large"]
+    assert small["jobs"] == large["jobs"] == 40 and small["mean"] > large["mean"] > 0
+    assert large["p99"] <= found["makespan"] - 2
+    parts = found["queues"].values()
+    assert sum(one["share"] for one in parts) == pytest.approx(1)
+    assert [one["guaranteed"] for one in parts] == [0.5, 0.5]
+    assert all(0.8 < one["used"] <= 1.01 for one in parts)
+    # 8 cores have 2 x 20 x (1 + 8) core seconds to do.
+    assert found["makespan"] >= 45
+
+
+def test_workloads_that_no_queue_may_hold_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "kueue.yaml").write_text(KUEUE.replace("request: 4", "request: 9"))
+    found = simulate(tmp_path / "kueue.yaml", "default")
+    assert (found["jobs"], found["left_out"]) == (40, 40) and list(found["admission"]) == ["small"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "where", "why"),
+    [
+        ("nominalQuota: 4, ", "", "cohorts.0.queuesSets.0.nominalQuota", "required"),
+        ("nominalQuota: 4", "nominalQuota: -4", "nominalQuota", "greater than or equal"),
+        ("count: 20", "count: .nan", "workloadsSets.0.count", "finite"),
+        ("count: 20", "count: 1000000", "kueue.yaml", "at most 5,000 with 1,000,000"),
+        ("count: 2,", "count: 9000,", "kueue.yaml", "at most 5,000 with 1,000,000"),
+        ("priority: 1", f"priority: 1{'0' * 400}", "priority", "less than"),
+        ("workloadsSets: [", "workloadsSets: [], more: [", "kueue.yaml", "without workloads"),
+        ("}]}]}", "", "kueue.yaml:10", "not YAML"),
+        ("cohorts:", "cohorts: 2001-13-45 #", "kueue.yaml", "not YAML"),
+        (KUEUE, "[" * 100_000, "kueue.yaml", "not YAML"),
+        (KUEUE, "- a\n", "kueue.yaml", "not a list of cohorts"),
+        (KUEUE, "", "kueue.yaml", "an empty file"),
+    ],
+)
+def test_a_generator_that_cannot_be_read_says_where(
+    tmp_path: Path, before: str, after: str, where: str, why: str
+) -> None:
+    (tmp_path / "kueue.yaml").write_text(KUEUE.replace(before, after))
+    with pytest.raises(InvalidData, match=why) as told:
+        scene(tmp_path / "kueue.yaml")
+    assert where in str(told.value.where)
+
+
+def test_queues_are_shown_and_have_their_own_policies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kueue.yaml").write_text(KUEUE)
+    words = ["simulate", str(tmp_path / "kueue.yaml")]
+    assert main([*words, "--policy", "default", "--policy", "fifo"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("cohort-0-0-cq-0-1") == 2 and shown.count("large") == 2
+    assert main([*words, "--policy", "srsf"]) == 2
+    assert "under quotas" in capsys.readouterr().err
+    assert main([*words, "--nodes", "2x8"]) == 2, "no cores"
+
+
+def test_how_long_a_job_takes_is_told_beside_its_fair_share() -> None:
+    """Two jobs of one device on two: alone each has one, and neither is worse off. Three of both
+    devices one after the other: the last is there with 2 others on average over its stay."""
+    nodes = [Node(name="n", cpu=0, devices=(("", 2),))]
+
+    def ended(name: str, wide: int, at: float, began: float, end: float) -> Outcome:
+        job = Job(name=name, at=at, seconds=end - began, parts=((Ask(devices=wide), 1),))
+        return Outcome(job, began, end, spans=[(began, end)])
+
+    found = figures.fair_share([ended("a", 1, 0, 0, 10), ended("b", 1, 0, 0, 10)], nodes)
+    assert (found["worst"], found["above_1"]) == (1.0, 0.0)
+    one, two, three = (ended(name, 2, 0, 10 * at, 10 * at + 10) for at, name in enumerate("abc"))
+    found = figures.fair_share([one, two, three], nodes)
+    # 3 are there for 10 seconds, 2 for 10, 1 for 10: the last takes 30 s, alone 10 s x 2.
+    assert found["worst"] == pytest.approx(1.5) and found["job"] == "c"
+    assert found["mean"] == pytest.approx((10 / 30 + 20 / 25 + 30 / 20) / 3)
+    nothing = ended("d", 1, 0, 5, 5)
+    assert figures.fair_share([nothing], nodes)["worst"] is None
 
 
 TOLD = "TRADEWIND_TRACES" in os.environ

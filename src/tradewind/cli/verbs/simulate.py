@@ -3,6 +3,7 @@
 tw simulate openb_pod_list_default.csv --policy default --policy fgd --seed 42
 tw simulate muri_trace1.csv --policy srsf --plot srsf.svg
 tw simulate philly_jobs.csv --nodes 64x8
+tw simulate generator.yaml              queues and workloads, as of Kueue's performance test
 tw simulate history                     the runs of ours that have ended, on their pool
 tw simulate history --save runs.csv     the same as a table; then: tw simulate runs.csv --nodes 4x8
 """
@@ -37,7 +38,11 @@ Json = dict[str, Any]
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
     add = parser.add_argument
-    add("trace", metavar="TRACE", help="a table of processes or jobs (CSV), or history: our own")
+    add(
+        "trace",
+        metavar="TRACE",
+        help="a table of processes or jobs (CSV), queues (YAML), or history: our own",
+    )
     add("--policy", action="append", metavar="NAME",
         help="default, or a peer's (listed if wrong); repeatable")  # fmt: skip
     add("--nodes", default="", metavar="FILE", help="a table of machines, or 64x8: 64 of 8 devices")
@@ -183,6 +188,8 @@ def _show(found: Json, out: Out) -> None:
         _filling(found, out)
     else:
         _replay(found, out)
+    for each in found.get("policies", [found]) if out.text and found["trace"] == "queues" else ():
+        _queues(each, out)
 
 
 def _filling(found: Json, out: Out) -> None:
@@ -220,6 +227,7 @@ def _replay(found: Json, out: Out) -> None:
             ("99th percentile", _lasted(found["p99_jct"])),
             ("makespan", _lasted(found["makespan"])),
             ("interrupted", f"{found['interrupted']:,} times"),
+            ("worst of a fair share", _ratio(found)),
         ]
     )
 
@@ -227,16 +235,38 @@ def _replay(found: Json, out: Out) -> None:
 def _replays(each: list[Json], out: Out) -> None:
     out.line(f"{each[0]['jobs']:,} jobs{_left_out(each[0])}: time from their coming to their end")
     out.table(
-        ["policy", "mean", "99th percentile", "makespan", "interrupted"],
+        ["policy", "mean", "99th percentile", "makespan", "interrupted", "fair share"],
         [
             [
                 one["policy"],
                 *(_lasted(one[name]) for name in ("mean_jct", "p99_jct", "makespan")),
                 f"{one['interrupted']:,} times",
+                _ratio(one),
             ]
             for one in each
         ],
     )
+
+
+def _queues(found: Json, out: Out) -> None:
+    out.line(f"\n{found['policy']}: time from a workload's coming to its first place")
+    rows = [
+        [name, one["jobs"], _lasted(one["mean"]), _lasted(one["p99"])]
+        for name, one in found["admission"].items()
+    ]
+    out.table(["class", "workloads", "mean", "99th percentile"], rows)
+    out.line(f"\n{found['policy']}: what each queue got, in percent")
+    parts = [
+        [name, *(_percent(100 * part if part is not None else None) for part in one.values())]
+        for name, one in found["queues"].items()
+    ]
+    out.table(["queue", "of all held", "of all guarantees", "of its guarantee"], parts)
+
+
+def _ratio(found: Json) -> str:
+    """How much longer the worst job took than with its fair share."""
+    worst = found["fair_share"]["worst"]
+    return "-" if worst is None else f"{worst:,.2f}"
 
 
 def _lasted(seconds: float) -> str:
