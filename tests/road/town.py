@@ -87,7 +87,9 @@ class FarEngine(FakeEngine):
             raise self.cloud.down
         devices, count = self.cloud.accelerators, self.cloud.machines
         each = Resources(cpu=self.cloud.cpu, memory=8 << 30, accelerators=devices)
-        all_devices = {name: number * count for name, number in devices.items()}
+        all_devices: dict[str, int | float] = {
+            name: number * count for name, number in devices.items()
+        }
         total = Resources(
             cpu=each.cpu * count, memory=each.memory * count, accelerators=all_devices
         )
@@ -112,7 +114,7 @@ class Cloud:
     def __init__(self, world: World) -> None:
         self.world = world
         self.cpu, self.machines = 4.0, 2
-        self.accelerators: dict[str, int] = {}
+        self.accelerators: dict[str, int | float] = {}
         self.down: TradewindError | None = None
         self.begins: list[str] = []
         self.engines: list[FarEngine] = []
