@@ -87,7 +87,9 @@ class FarEngine(FakeEngine):
             raise self.cloud.down
         devices, count = self.cloud.accelerators, self.cloud.machines
         each = Resources(cpu=self.cloud.cpu, memory=8 << 30, accelerators=devices)
-        all_devices = {name: number * count for name, number in devices.items()}
+        all_devices: dict[str, int | float] = {
+            name: number * count for name, number in devices.items()
+        }
         total = Resources(
             cpu=each.cpu * count, memory=each.memory * count, accelerators=all_devices
         )
