@@ -84,6 +84,7 @@ class Cluster(Books):
         return decisions
 
     def _foes(self, pool: Pool) -> Foes:
+        """Whom those of a pool may interrupt now; a peer's rule stands in its place."""
         return Foes(pool.going, pool.nodes, self.order, self.now)
 
     def alarm(self) -> float:
@@ -205,8 +206,7 @@ class Cluster(Books):
         when it did not come."""
         kept = self.line.waiting.get(pool.kept or "")
         if kept is not None and (pool.shadow is None or self.now > pool.shadow.at):
-            foes = self._foes(pool)
-            pool.shadow = foes.shadow(kept.parts, *pool.bounds(kept.layout))
+            pool.shadow = self._foes(pool).shadow(kept.parts, *pool.bounds(kept.layout))
         return pool.shadow
 
     def _keep(self, pool: Pool, waiting: Waiting) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tradewind.records.tasks import Layout
@@ -15,6 +15,7 @@ from tradewind.scheduler.events import (
     Reject,
     Released,
     Resize,
+    Saved,
     SchedulerEvent,
     Waiting,
 )
@@ -37,8 +38,8 @@ def unheard(events: Sequence[SchedulerEvent], decisions: Sequence[Decided]) -> N
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One run of a trace: comes at `at` (seconds), works for `seconds`; `restart` is what beginning
-    takes, each time. `keeps`: its work is kept when it is interrupted. `layout` is how its
-    processes are to stand to each other."""
+    takes, each time. `keeps`: its work is kept when it is interrupted; else it is `saved` every so
+    many seconds (0: never). `layout` is how its processes are to stand to each other."""
 
     name: str
     at: float
@@ -50,6 +51,7 @@ class Job:
     queue: str = DEFAULT
     keeps: bool = True
     layout: Layout | None = None
+    saved: float = 0.0
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class Replay:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     _running: dict[str, tuple[float, Waiting, int]] = field(default_factory=dict)
     _ends: list[tuple[float, int, str]] = field(default_factory=list)
+    _saves: list[tuple[float, int, str]] = field(default_factory=list)
     _number: int = 0
     _over: int = 0
     _asked: dict[str, Waiting] = field(default_factory=dict)
@@ -103,6 +106,7 @@ class Replay:
             self.events += len(told)
             # Every job comes once and ends once.
             self.tell((at + self._over) / (2 * len(coming)))
+            told += self._saved()
             happened, decided = [*told], list[Decided]()
             while told:
                 self.machine.feed(told, self.now)
@@ -149,7 +153,7 @@ class Replay:
         if isinstance(decision, Reject | Resize):  # no job of a trace grows
             return []
         began, asked, _ = self._running.pop(decision.run)
-        worked = max(0.0, self.now - began - asked.restart) if asked.keeps else 0.0
+        worked = self._kept(outcome.job, self.now - began - asked.restart)
         outcome.interrupted += 1
         outcome.spans.append((began, self.now))
         outcome.lost += self.now - began - worked
@@ -163,3 +167,23 @@ class Replay:
         self._running[job.name] = (self.now, asked, self._number)
         end = self.now + job.restart + job.seconds - asked.attained
         heapq.heappush(self._ends, (end, self._number, job.name))
+        if job.saved and not job.keeps:
+            first = self.now + job.restart + job.saved
+            heapq.heappush(self._saves, (first, self._number, job.name))
+
+    def _saved(self) -> Iterator[SchedulerEvent]:
+        """What has been saved since it was last asked; a moment of its own that is not."""
+        while self._saves and self._saves[0][0] <= self.now:
+            due, number, name = heapq.heappop(self._saves)
+            if name in self._running and self._running[name][2] == number:
+                each = self.outcomes[name].job.saved
+                at = due + (self.now - due) // each * each
+                heapq.heappush(self._saves, (at + each, number, name))
+                yield Saved(run=name, at=at)
+
+    @staticmethod
+    def _kept(job: Job, worked: float) -> float:
+        """Of so many seconds of work those that are not lost."""
+        if job.keeps:
+            return max(0.0, worked)
+        return max(0.0, worked) // job.saved * job.saved if job.saved else 0.0
