@@ -122,10 +122,12 @@ class Reserve:
 class Nodes:
     """What is free. `devices[n, d]` is what nobody holds of a device; a column without one has 0,
     and so takes nothing. `kind[n, d]` is the number of its model. What is held beyond what there is
-    (a node was found smaller than it was) stands below zero."""
+    (a node was found smaller than it was) stands below zero. `turn` counts the changes, and
+    `changed[n]` is the one that was the last of a node: whoever keeps something of nodes sees by it
+    which of them to look at again."""
 
-    __slots__ = ("_allowed", "_islands", "_one", "_rows", "cpu", "devices", "has", "idle", "kind",
-                 "kinds", "memory", "nodes")  # fmt: skip
+    __slots__ = ("_allowed", "_islands", "_one", "_rows", "changed", "cpu", "devices", "has",
+                 "idle", "kind", "kinds", "memory", "most", "nodes", "turn")  # fmt: skip
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.nodes = tuple(nodes)
@@ -144,6 +146,10 @@ class Nodes:
             models = [model for model, count in node.devices for _ in range(count)]
             self.devices[row, : len(models)] = WHOLE
             self.kind[row, : len(models)] = [self.kinds.index(model) for model in models]
+        # The most that is left of one device of a node.
+        self.most: Ints = self.devices.max(axis=1, initial=0)
+        self.turn = 0
+        self.changed: Ints = np.zeros(len(nodes), dtype=np.int64)
         self._one = bool((self.kind[:, :1] == self.kind)[self.devices > 0].all())
         self._allowed: dict[frozenset[str], Mask] = {}
         self._islands = _islands(self.nodes, shape)
@@ -154,9 +160,10 @@ class Nodes:
     def copy(self) -> Self:
         """The same, which changes by itself."""
         twin = object.__new__(type(self))
-        for name in ("nodes", "has", "kind", "kinds", "_rows", "_one", "_allowed", "_islands"):
+        same = ("nodes", "has", "kind", "kinds", "turn", "_rows", "_one", "_allowed", "_islands")
+        for name in same:
             setattr(twin, name, getattr(self, name))
-        for name in ("cpu", "memory", "devices", "idle"):
+        for name in ("cpu", "memory", "devices", "idle", "most", "changed"):
             setattr(twin, name, getattr(self, name).copy())
         return twin
 
@@ -172,10 +179,10 @@ class Nodes:
                 found &= self.allowed(ask.models)[self.kind[rows, 0]]
             if ask.models and not self._one:
                 left = self.left(ask.models, rows)
-                idle = (left == WHOLE).sum(axis=1)
+                idle, most = (left == WHOLE).sum(axis=1), left.max(axis=1)
             else:
-                left, idle = self.devices[rows], self.idle[rows]
-            found &= idle >= ask.devices if ask.share == WHOLE else left.max(axis=1) >= ask.share
+                idle, most = self.idle[rows], self.most[rows]
+            found &= idle >= ask.devices if ask.share == WHOLE else most >= ask.share
         for model, count in ask.others:
             found &= (self.left(frozenset({model}), rows) == WHOLE).sum(axis=1) >= count
         return found
@@ -251,22 +258,27 @@ class Nodes:
 
     def reserve(self, row: int, of: Reserve, sign: int) -> None:
         """Nobody may have so much of a node (or may again, where `sign` is below zero)."""
-        self.cpu[row] -= sign * of.cpu
-        self.memory[row] -= sign * of.memory
+        self._add(row, -sign * of.cpu, -sign * of.memory)
         for device, share in of.devices.items():
-            before = int(self.devices[row, device])
-            self.devices[row, device] = before - sign * share
-            self.idle[row] += (before - sign * share == WHOLE) - (before == WHOLE)
+            self._add_device(row, device, -sign * share)
 
     def _change(self, spot: Spot, ask: Ask, sign: int) -> None:
-        row = spot.node
-        self.cpu[row] += sign * ask.cpu
-        self.memory[row] += sign * ask.memory
+        self._add(spot.node, sign * ask.cpu, sign * ask.memory)
         for at, device in enumerate(spot.devices):
-            before = int(self.devices[row, device])
-            after = before + sign * (ask.share if at < ask.devices else WHOLE)
-            self.devices[row, device] = after
-            self.idle[row] += (after == WHOLE) - (before == WHOLE)
+            share = ask.share if at < ask.devices else WHOLE
+            self._add_device(spot.node, device, sign * share)
+
+    def _add(self, row: int, cpu: int, memory: int) -> None:
+        self.cpu[row] += cpu
+        self.memory[row] += memory
+        self.turn += 1
+        self.changed[row] = self.turn
+
+    def _add_device(self, row: int, device: int, share: int) -> None:
+        before = int(self.devices[row, device])
+        self.devices[row, device] = before + share
+        self.idle[row] += (before + share == WHOLE) - (before == WHOLE)
+        self.most[row] = self.devices[row].max()
 
     def room(self, ask: Ask) -> int:
         """How many of these fit at the same time, none spread over nodes; of what wants nothing,

@@ -94,7 +94,7 @@ class Pool:
             if spot is None:
                 self.free(parts, tuple(spots))
                 return None
-            self._take(spot, ask)
+            self.nodes.take(spot, ask)
             spots.append(spot)
         return tuple(spots)
 
@@ -197,7 +197,7 @@ class Pool:
         if spot is None and len(self.nodes):
             spot = Spot(int(np.argmax(self.nodes.cpu)))
         if spot is not None:
-            self._take(spot, ask)
+            self.nodes.take(spot, ask)
         return spot
 
     def seats(self, spots: Sequence[Spot]) -> tuple[Seat, ...]:
@@ -212,7 +212,7 @@ class Pool:
         for at, (ask, seat) in enumerate(zip(asks, seats, strict=False)):
             known[at] = spot = self._spot(ask, seat)
             if spot is not None:
-                self._take(spot, ask)
+                self.nodes.take(spot, ask)
         found = (spot or self._force(ask) for ask, spot in zip(asks, known, strict=True))
         return tuple(spot for spot in found if spot is not None)
 
@@ -233,7 +233,7 @@ class Pool:
         wanted = Counter(each(after))
         for ask, held in left.items():
             for spot in held[wanted[ask] :]:
-                self._give(spot, ask)
+                self.nodes.give(spot, ask)
             del held[wanted[ask] :]
         found = [left[ask].pop(0) if left.get(ask) else self._force(ask) for ask in each(after)]
         return tuple(spot for spot in found if spot is not None)
@@ -241,26 +241,17 @@ class Pool:
     def free(self, parts: Parts, spots: tuple[Spot, ...]) -> None:
         """Give back what `lay` has held; of the first so many processes if there are fewer."""
         for spot, ask in zip(spots, each(parts), strict=False):
-            self._give(spot, ask)
+            self.nodes.give(spot, ask)
 
     def hold(self, parts: Parts, spots: tuple[Spot, ...]) -> None:
         """Hold these very places."""
         for spot, ask in zip(spots, each(parts), strict=True):
-            self._take(spot, ask)
+            self.nodes.take(spot, ask)
 
     def reserve(self, found: Mapping[int, Reserve], sign: int = 1) -> None:
         """Nobody may have this, or may again."""
         for row, reserve in found.items():
             self.nodes.reserve(row, reserve, sign)
-            self.placer.changed(row)
-
-    def _take(self, spot: Spot, ask: Ask) -> None:
-        self.nodes.take(spot, ask)
-        self.placer.changed(spot.node)
-
-    def _give(self, spot: Spot, ask: Ask) -> None:
-        self.nodes.give(spot, ask)
-        self.placer.changed(spot.node)
 
     def could(self, parts: Parts, layout: Layout | None = None) -> bool:
         """Whether it would fit if nothing else were here."""
