@@ -96,7 +96,7 @@ class Kueue(Pool):
         for row, many in rows:
             for _ in range(many):
                 spots.append(self.nodes.at(row, ask))
-                self._take(spots[-1], ask)
+                self.nodes.take(spots[-1], ask)
         return tuple(spots)
 
     def _level(self, room: Ints, count: int) -> int:
