@@ -282,27 +282,64 @@ class Cluster(Books):
     def _interrupt(self, pool: Pool, file: File, key: Key, foes: Foes) -> bool:
         """Whether others make room for its first one."""
         waiting = self.line.front(file)
-        known = foes.of(waiting, key) if self._shoves else None
-        if known is None:
+        found = self._here(pool, file, key, foes) if self._shoves else None
+        if found is None and self._shoves and self.tree.limited and len(self.pools) > 1:
+            found = self._elsewhere(pool, waiting, key)
+        if found is None:
             return False
+        self._make_room(pool, waiting, found)
+        return True
+
+    def _here(self, pool: Pool, file: File, key: Key, foes: Foes) -> room.Room | None:
+        """Who of its own pool goes for it."""
+        waiting = self.line.front(file)
+        known = foes.of(waiting, key)
+        if known is None:
+            return None
         own, others = known
         # Where those who go would not leave enough on all nodes together it does not help if others
         # move either: they need as much elsewhere.
         if not foes.enough(waiting.parts, own | others):
-            return False
+            return None
         among = foes.might(waiting.parts, own | others)
-        found = among is not None and self._room(pool, waiting, foes, (own, others, None), among)
-        if not found and self.now - file.moved >= SHUFFLES:
+        if among is None:
+            found = None
+        else:
+            found = self._room(pool, waiting, foes, (own, others, None), among)
+        if found is None and self.now - file.moved >= SHUFFLES:
             movable = foes.movable(waiting, key, own, MOVES)
             if movable.any():
                 among = foes.might(waiting.parts, own | others | movable)
-                able = own, others, movable
-                found = among is not None and self._room(pool, waiting, foes, able, among)
+                if among is not None:
+                    found = self._room(pool, waiting, foes, (own, others, movable), among)
                 file.moved = -math.inf if found else self.now
-        if not found:
-            return False
-        self._make_room(pool, waiting, found)
-        return True
+        return found
+
+    def _elsewhere(self, pool: Pool, waiting: Waiting, key: Key) -> room.Room | None:
+        """Who of other pools goes for it, where there is room and only its queues do not allow it:
+        quotas are of all pools together."""
+        leaf, wants = self.leaf(waiting), pool.wants(waiting.parts)
+        full = self.tree.full(leaf, wants)
+        spots = pool.lay(waiting.parts, self._open(pool, waiting), waiting.layout) if full else None
+        if full is None or spots is None:
+            return None
+        pool.free(waiting.parts, spots)
+        able: list[room.Victim] = []
+        for other in self.pools.values():
+            foes = self._foes(other)
+            known = foes.of(waiting, key) if other is not pool else None
+            if known is not None:
+                inside = (known[0] | known[1]) & foes.inside(full[0], self.tree)
+                for slot, cost in zip(*foes.cheapest(inside), strict=True):
+                    foreign = bool(known[1][slot])
+                    able.append(self._victim(other.going.name(slot), cost, False, foreign))
+        with room.Claim(self.tree, leaf, wants) as claim:
+            gone = claim.quota(sorted(able, key=lambda victim: victim.cost))
+        if not gone:
+            return None
+        lost, soon = zip(*(each.cost for each in gone), strict=True)
+        leaving = frozenset(each.run for each in gone)
+        return room.Room(leaving, spots, (sum(lost), max(soon)))
 
     def _room(
         self,
