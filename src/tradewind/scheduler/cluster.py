@@ -70,14 +70,17 @@ class Cluster(Books):
                     if self._open(pool, other) is None and self._place(pool, other, decisions):
                         foes.pop(file.pool, None)
             file.tried = self._turn
-            known = foes.get(file.pool)
-            if known is None:
-                known = foes[file.pool] = self._foes(pool)
-            if self._interrupt(pool, file, key, known):
-                del foes[file.pool]
-                self._push(front, file)
-            else:
-                self._keep(pool, waiting)
+            if not self._refused(pool, file):
+                known = foes.get(file.pool)
+                if known is None:
+                    known = foes[file.pool] = self._foes(pool)
+                if self._interrupt(pool, file, key, known):
+                    del foes[file.pool]
+                    self._push(front, file)
+                    continue
+                if self._began != self.now:
+                    file.refused = self._state(waiting)
+            self._keep(pool, waiting)
         self._hurry(decisions)
         if self._elastic and self._shoves:
             self._grow(decisions)
@@ -86,6 +89,18 @@ class Cluster(Books):
     def _foes(self, pool: Pool) -> Foes:
         """Whom those of a pool may interrupt now; a peer's rule stands in its place."""
         return Foes(pool.going, pool.nodes, self.order, self.now)
+
+    def _state(self, waiting: Waiting) -> tuple[str, int, int, float]:
+        """While this is the same, and all is known, nobody new can be interrupted for it: who works
+        is due ever sooner, and has ever more to lose."""
+        return waiting.run, self._turn, self._known, self._began
+
+    def _refused(self, pool: Pool, file: File) -> bool:
+        """Whether it is known that nobody can make room for its first one."""
+        if file.refused != self._state(self.line.front(file)):
+            return False
+        guessed = self.order is not None and bool(pool.going.runs["guess"].any())
+        return not guessed and self.now < file.again
 
     def alarm(self) -> float:
         """When it would decide something even if nothing happened; infinite where never."""
@@ -292,7 +307,7 @@ class Cluster(Books):
 
     def _here(self, pool: Pool, file: File, key: Key, foes: Foes) -> room.Room | None:
         """Who of its own pool goes for it."""
-        waiting = self.line.front(file)
+        waiting, file.again = self.line.front(file), math.inf
         known = foes.of(waiting, key)
         if known is None:
             return None
@@ -313,6 +328,9 @@ class Cluster(Books):
                 if among is not None:
                     found = self._room(pool, waiting, foes, (own, others, movable), among)
                 file.moved = -math.inf if found else self.now
+                file.again = file.moved + SHUFFLES
+        elif found is None:
+            file.again = file.moved + SHUFFLES
         return found
 
     def _elsewhere(self, pool: Pool, waiting: Waiting, key: Key) -> room.Room | None:

@@ -221,9 +221,9 @@ class Nodes:
         """So many of these devices of a node: of the island with the fewest idle ones that holds
         them; where none does, of the largest first, so that as few as can be are broken up."""
         links = self.nodes[row].links
-        found: list[int] = []
         if not links:
-            found = np.flatnonzero(able)[:count].tolist()
+            return [int(device) for device in np.flatnonzero(able)[:count]]
+        found: list[int] = []
         alone = sorted({*range(len(able))} - {device for group in links for device in group})
         idle = self.devices[row] == WHOLE
         islands = [
@@ -258,19 +258,20 @@ class Nodes:
 
     def reserve(self, row: int, of: Reserve, sign: int) -> None:
         """Nobody may have so much of a node (or may again, where `sign` is below zero)."""
-        self._add(row, -sign * of.cpu, -sign * of.memory)
         for device, share in of.devices.items():
             self._add_device(row, device, -sign * share)
+        self._add(row, -sign * of.cpu, -sign * of.memory)
 
     def _change(self, spot: Spot, ask: Ask, sign: int) -> None:
-        self._add(spot.node, sign * ask.cpu, sign * ask.memory)
         for at, device in enumerate(spot.devices):
             share = ask.share if at < ask.devices else WHOLE
             self._add_device(spot.node, device, sign * share)
+        self._add(spot.node, sign * ask.cpu, sign * ask.memory)
 
     def _add(self, row: int, cpu: int, memory: int) -> None:
         self.cpu[row] += cpu
         self.memory[row] += memory
+        self.most[row] = self.devices[row].max()
         self.turn += 1
         self.changed[row] = self.turn
 
@@ -278,7 +279,6 @@ class Nodes:
         before = int(self.devices[row, device])
         self.devices[row, device] = before + share
         self.idle[row] += (before + share == WHOLE) - (before == WHOLE)
-        self.most[row] = self.devices[row].max()
 
     def room(self, ask: Ask) -> int:
         """How many of these fit at the same time, none spread over nodes; of what wants nothing,
