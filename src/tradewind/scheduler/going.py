@@ -169,7 +169,7 @@ class Going:
         """The run in this row."""
         return self._name[slot]
 
-    def dues(self, order: Shortest | None, now: float) -> Floats:
+    def dues(self, order: Shortest | None, now: float, keeps: Mask) -> Floats:
         """By row, the index that each would have if it waited; of what loses its work, 0, and of
         what a run has grown by, infinite."""
         runs = self.runs
@@ -181,7 +181,7 @@ class Going:
             width, attained = float(runs["width"][slot]), float(runs["attained"][slot] + had[slot])
             index[slot] = order.index(width, attained, None) * SOONER
         cost = runs["cost"] + self.unsaved(now) * runs["width"]
-        found: Floats = np.where(self.keeps(now), index - cost, 0.0)
+        found: Floats = np.where(keeps, index - cost, 0.0)
         found[runs["more"]] = np.inf
         return found
 
@@ -217,7 +217,7 @@ class Foes:
     def __init__(self, going: Going, nodes: Nodes, order: Shortest | None, now: float) -> None:
         self._going, self._nodes, self._now = going, nodes, now
         self.keeps = going.keeps(now)
-        self.dues = going.dues(order, now)
+        self.dues = going.dues(order, now, self.keeps)
         self._free: dict[str, Floats] = {}
         self._sides: dict[tuple[int, float], Side] = {}
         self._inside: dict[Branch, Mask] = {}
