@@ -94,3 +94,25 @@ async def test_projects_and_what_is_idle_pay_for_a_pool_what_it_costs(town: Town
     assert bill in town.here.front.bill(began, began + 9 * HOUR), "a start changes nothing"
     with pytest.raises(UserError, match="nothing between"):
         town.here.front.bill(town.clock.now() + 1, town.clock.now() + 2)
+
+
+@in_town
+async def test_a_part_of_a_device_is_billed_as_a_part(town: Town) -> None:
+    """Two devices at $8 an hour: a quarter of one for an hour; memory of the other, still held."""
+    town.cloud.machines, town.cloud.accelerators = 1, {"nvidia-t4": 2}
+    await town.here.apply([far(price="$8/h")], "me")
+    began = town.clock.now()
+    town.act("quarter", value(1, seconds=HOUR))
+    town.act("some", value(1, seconds=9 * HOUR))
+    for name, devices in (("quarter", 0.25), ("some", "4GiB")):
+        resources = {"cpu": 0.1, "accelerators": {"nvidia-t4": devices}}
+        await town.submit(function(name, pool="far", resources=resources, project=name))
+    await town.settle(2 * HOUR)
+    town.clock.advance(began + 2 * HOUR - town.clock.now())
+    [bill] = [each for each in town.here.front.bill(began, began + 9 * HOUR)
+              if each.pool == "far"]  # fmt: skip
+    [placement] = town.here.store.placements.live("far")
+    part = placement.demand.accelerators["nvidia-t4"]
+    assert 0.26 < part < 0.27, "4 of 15 GiB"
+    assert bill.projects == {"quarter": 10**9, "some": round(part * 8 * 10**9)}
+    assert (bill.total, bill.idle) == (16 * 10**9, 16 * 10**9 - sum(bill.projects.values()))

@@ -48,6 +48,16 @@ def test_the_hot_line_has_the_most_and_all_is_the_bill(home: Home) -> None:
     assert all("\t" not in each["name"] for each in home.json("describe", run["id"])["phases"])
 
 
+def test_the_project_and_what_is_idle_pay_for_this_machine(home: Home) -> None:
+    home.write({"f.py": HOT})
+    home.json("run", "f.py")
+    body: Any = home.json("bill", "--from", "1h")
+    [pool] = [each for each in body["pools"] if each["pool"] == "local"]
+    assert pool["projects"]["default"] > 0 and pool["idle"] > 0
+    assert sum(pool["projects"].values()) + pool["idle"] == pool["total"]
+    assert "(idle)" in home.good("bill", "--from", "1h").out
+
+
 def test_a_change_is_told_with_its_line(home: Home) -> None:
     home.write({"f.py": HOT})
     before = home.json("run", "f.py")["id"]

@@ -24,7 +24,7 @@ from tradewind.engines.base import Capacity, Place
 from tradewind.records.placements import Attempt, Placement
 from tradewind.records.runs import Run
 from tradewind.records.states import RunState
-from tradewind.records.tasks import Resources
+from tradewind.records.tasks import Lot, Resources
 from tradewind.specs import PoolSpec, from_document
 from tradewind.store.rows import RunLine
 from tradewind.testing.clock import FakeClock
@@ -87,11 +87,15 @@ class FarEngine(FakeEngine):
             raise self.cloud.down
         devices, count = self.cloud.accelerators, self.cloud.machines
         each = Resources(cpu=self.cloud.cpu, memory=8 << 30, accelerators=devices)
-        all_devices = {name: number * count for name, number in devices.items()}
+        all_devices: dict[str, int | float] = {
+            name: number * count for name, number in devices.items()
+        }
         total = Resources(
             cpu=each.cpu * count, memory=each.memory * count, accelerators=all_devices
         )
-        return Capacity(total=total, largest=each, machines=count)
+        sizes = [Lot(each=each, count=1, where=(("rack", name),))
+                 for name in self.cloud.racks[:count]]  # fmt: skip
+        return Capacity(total=total, largest=each, machines=count, sizes=tuple(sizes))
 
     def environment(self) -> Document:
         return {"image": self.place.options.get("image", "plain")}
@@ -112,7 +116,9 @@ class Cloud:
     def __init__(self, world: World) -> None:
         self.world = world
         self.cpu, self.machines = 4.0, 2
-        self.accelerators: dict[str, int] = {}
+        # That of each machine, where it is told.
+        self.racks: tuple[str, ...] = ()
+        self.accelerators: dict[str, int | float] = {}
         self.down: TradewindError | None = None
         self.begins: list[str] = []
         self.engines: list[FarEngine] = []

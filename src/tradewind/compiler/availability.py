@@ -23,19 +23,21 @@ from tradewind.records.plans import Plan, Quote
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What a level needs: machines, zones, and how many processes of a service at least."""
+    """What a level needs: machines, zones, how many processes of a service at least, and `apart`
+    the level over which these are spread."""
 
     machines: int
     zones: int
     replicas: int
     survives: str
+    apart: str = ""
 
 
 LEVELS = {
     "process": Level(1, 1, 1, "the death of any of its processes"),
     "node": Level(1, 1, 1, "a restart of its machine"),
-    "zone": Level(2, 1, 2, "the loss of any one machine"),
-    "region": Level(2, 2, 2, "the loss of any one zone"),
+    "zone": Level(2, 1, 2, "the loss of any one machine", "node"),
+    "region": Level(2, 2, 2, "the loss of any one zone", "zone"),
 }
 
 

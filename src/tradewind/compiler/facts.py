@@ -16,6 +16,7 @@ class PoolFacts:
     the biggest holds `largest`; `price` is nanodollars per hour of the whole pool; `as_of` says
     when and from where the price was taken. `zones` is in how many zones its machines are, `sizes`
     how large each is (empty: not told); `production`: what it cannot give is refused.
+    `where` it is, by level a name, the widest level first, as far as its machines do not tell it.
     `parts`: in how many parts its engine gives away a device of a class, one for each process (not
     named: whole devices; None: any part of any).
     `load`: its neighbours now (None: it does not tell). `standing` is what services hold of it,
@@ -31,6 +32,7 @@ class PoolFacts:
     as_of: str = ""
     zones: int = 1
     sizes: tuple[Lot, ...] = ()
+    where: tuple[tuple[str, str], ...] = ()
     production: bool = False
     parts: Mapping[str, int] | None = None
     load: Load | None = None

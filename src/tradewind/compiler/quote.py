@@ -208,15 +208,20 @@ def _too_large(option: Option, pools: Sequence[PoolFacts]) -> Refused:
             f"{option.resources}, the largest machine has {pool.largest}",
             hint="ask for less in `resources`, or name another pool",
         )
-    largest = max(pools, key=lambda pool: pool.capacity.cpu)
+    held, largest = max(
+        ((sizes.holds(option.resources, each), each) for each in pools),
+        key=lambda pair: (pair[0], pair[1].capacity.cpu),
+    )
+    most = f" and holds at most {held} processes of this" if option.width > 1 else ""
     if len(pools) == 1:
         return Refused(
             f"pool {largest.name!r} cannot hold this: it needs {together} at the same time",
-            hint=f"it has {largest.capacity}; ask for less in `resources`, or name another pool",
+            hint=f"it has {largest.capacity}{most}; ask for less in `resources`, or name "
+            "another pool",
         )
     return Refused(
         f"no pool can hold this: it needs {together} at the same time",
-        hint=f"the largest is {largest.name!r} with {largest.capacity}; "
+        hint=f"the largest for this is {largest.name!r}: it has {largest.capacity}{most}; "
         "ask for less in `resources`",
     )
 

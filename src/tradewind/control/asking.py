@@ -22,6 +22,7 @@ def waiting(run: Run, pool: str, task: Task, priority: int) -> Waiting:
         priority=priority,
         left=bill.expected(run),
         stands=task.stands(),
+        layout=task.layout,
         grows=growth.most(run, task),
     )
 
@@ -40,5 +41,6 @@ def occupied(run: Run, placement: Placement, priority: int) -> Occupied:
         grows=growth.most(run, placement.task),
         grown=growth.grown(run, placement),
         stands=placement.task.stands(),
+        layout=placement.task.layout,
         seats=placement.seats,
     )

@@ -140,8 +140,12 @@ def _changes(waiting: Waiting, said: Mapping[str, Any], twin: Answering) -> Iter
             case "any_model":
                 models = sorted(model for each, _ in waiting.parts for model in each.models)
                 yield whatif.AnyModel(tuple(models))
+            case "preferred":
+                if waiting.layout is None or not waiting.layout.binds:
+                    raise InvalidSpec("it requires no topology", where=where)
+                yield whatif.Preferred(waiting.layout)
             case _:
-                known = f"processes, {CPU}, {MEMORY}, priority, pool, any_model"
+                known = f"processes, {CPU}, {MEMORY}, priority, pool, any_model, preferred"
                 raise InvalidSpec(f"{name!r} is nothing to change", hint=known, where=where)
 
 

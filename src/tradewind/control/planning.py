@@ -19,7 +19,7 @@ from tradewind.base.units import format_duration, format_money
 from tradewind.compiler import availability, refusals
 from tradewind.compiler.quote import Objective
 from tradewind.compiler.quote import quote as quote_of
-from tradewind.control import bill, family, lessons, probing
+from tradewind.control import bill, family, lessons, probing, topology
 from tradewind.control.gather import Batch
 from tradewind.control.places import Places
 from tradewind.records import pinned
@@ -81,7 +81,10 @@ class Planner:
             soft and bool(objective.said or asked),
             facts=replace(
                 facts,
-                pools=tuple(self.places.now(each) for each in pools),
+                pools=tuple(
+                    self.places.now(topology.within(made.spec, each) if elastic else each)
+                    for each in pools
+                ),
                 probed=probing.facts(known) if known else None,
                 outcomes=lessons.learned(self.store.settings) if measurable else (),
                 rows=bill.rows(run),

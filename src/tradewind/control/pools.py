@@ -134,6 +134,7 @@ def facts(
         machines=found.machines,
         zones=found.zones,
         sizes=found.sizes,
+        where=tuple(spec.where.items()),
         parts=found.parts,
         production=spec.production,
         price=twin.price * found.machines,

@@ -35,6 +35,7 @@ from tradewind.control import (
     probing,
     promise,
     publish,
+    topology,
     versions,
 )
 from tradewind.control.draft import Draft
@@ -376,7 +377,7 @@ class Road:
             return probing.task(run, versions.pair(run))
         made = codec.from_json(Pinned, run.pinned)
         plan = codec.from_json(Plan, run.plan)
-        return kinds.load(run.kind).lower.tasks(made, plan)[0]
+        return topology.laid(run.spec, kinds.load(run.kind).lower.tasks(made, plan)[0])
 
     def placed(self, draft: Draft, pool: str) -> None:
         """The scheduler gave it a place: a placement is written, then launched."""

@@ -21,9 +21,10 @@ from tradewind.base.units import apportion
 from tradewind.compiler import price
 from tradewind.control import bill
 from tradewind.records import codec
+from tradewind.records.placements import Placement
 from tradewind.records.tasks import Resources
 from tradewind.store.base import Store
-from tradewind.store.rows import Capacity
+from tradewind.store.rows import Capacity, Usage
 
 # Shares are whole numbers of this: what is added and taken away again leaves nothing behind.
 WHOLE = 10**12
@@ -43,7 +44,8 @@ class Held:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """Of one pool, in nanodollars: the `total` is the sum of `idle` and of what the `projects` pay.
-    `unpriced` are the seconds in which anybody held anything of it while it had no price."""
+    `unpriced` are the seconds in which anybody held anything of it while it had no price; not those
+    in which nothing was there."""
 
     pool: str
     total: int
@@ -70,7 +72,8 @@ class _Account:
         seconds, self.now = at - self.now, max(self.now, at)
         if self.had is None or seconds <= 0:
             return
-        self.unpriced += seconds if self._shares and not self.had.price else 0.0
+        there = self.had.capacity != Resources(cpu=0.0)
+        self.unpriced += seconds if self._shares and there and not self.had.price else 0.0
         money = self.had.price * seconds / price.HOUR
         held = sum(self._shares.values())
         whole = max(WHOLE, held)
@@ -157,11 +160,16 @@ def told(store: Store, since: float, until: float, now: float) -> list[Statement
         raise UserError("there is nothing between these times", hint="--from is before --until, "
                         "and before now")  # fmt: skip
     had = store.ledger.capacities()
-    return statements(had, [*_ended(store, since), *_going(store, had, now)], since, until)
+    # What ends between the two questions is in both answers, and not in none.
+    live = store.placements.live(*{each.pool for each in had})
+    paid = store.ledger.since(since)
+    parts = {each.part for each in paid}
+    going = [each for each in live if each.id not in parts]
+    return statements(had, [*_ended(paid), *_going(store, going, now)], since, until)
 
 
-def _ended(store: Store, since: float) -> Iterator[Held]:
-    for usage in store.ledger.since(since):
+def _ended(paid: Iterable[Usage]) -> Iterator[Held]:
+    for usage in paid:
         steps = usage.detail.get("held") or [[usage.at - usage.seconds, usage.detail["demand"]]]
         end = usage.detail.get("ended", usage.at)
         ends = [*(at for at, _ in steps[1:]), end]
@@ -170,8 +178,7 @@ def _ended(store: Store, since: float) -> Iterator[Held]:
                        demand=codec.from_json(Resources, demand))  # fmt: skip
 
 
-def _going(store: Store, had: Iterable[Capacity], now: float) -> Iterator[Held]:
-    live = store.placements.live(*{each.pool for each in had})
+def _going(store: Store, live: Sequence[Placement], now: float) -> Iterator[Held]:
     runs = store.runs.get_many({each.run for each in live})
     for placement in live:
         run = runs.get(placement.run)

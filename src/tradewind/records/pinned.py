@@ -33,7 +33,7 @@ _NOT_RESULT = frozenset(
     {
         "kind", "name", "project", "labels", "description", "bundle", "input", "dependencies",
         "performance", "budget", "availability", "consistency", "resources", "timeout", "retries",
-        "queue", "pool", "cache", "at_once", "backend", "output", "value",
+        "queue", "pool", "cache", "at_once", "backend", "output", "value", "priority", "topology",
     }
 )  # fmt: skip
 

@@ -43,6 +43,9 @@ class Replicas:
 
 Shape = Gang | Array | Replicas
 
+# The level at which each machine is a domain of its own.
+NODE = "node"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -153,10 +156,30 @@ def of_devices(need: float, count: int) -> int | float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lot:
-    """So many of one size: machines of a pool, processes of a task."""
+    """So many of one size: machines of a pool, processes of a task. `where` machines are: by level
+    a name, the widest level first."""
 
     each: Resources
     count: int
+    where: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """`together`: all processes in one domain of this level; `spread`: over as many domains of this
+    one as can be, evenly. `strictly`: not otherwise (of those domains that could hold a process
+    none then has more than one more than another); else as far as there is room. `near`: nodes, or
+    domains, where its data lies: these first, others as well."""
+
+    together: str = ""
+    spread: str = ""
+    strictly: bool = False
+    near: tuple[str, ...] = ()
+
+    @property
+    def binds(self) -> bool:
+        """Whether it may have to wait where without it it would start."""
+        return self.strictly and bool(self.together or self.spread)
 
 
 def room(each: Resources, machines: Iterable[Lot]) -> int:
@@ -220,12 +243,14 @@ class Role:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a kind lowers to. `bundle` is the digest of the code that travels, or empty."""
+    """What a kind lowers to. `bundle` is the digest of the code that travels, or empty; `layout`
+    how its processes stand to each other (None: that is all the same)."""
 
     name: str
     roles: tuple[Role, ...]
     environment: Environment
     bundle: str = ""
+    layout: Layout | None = None
 
     def processes(self) -> tuple[Lot, ...]:
         """What runs at the same time when it starts, by role."""

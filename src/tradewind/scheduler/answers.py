@@ -125,14 +125,14 @@ class Answering(Cluster):
         if pool is None:
             why = self.gone.get(waiting.pool, "")
             return f"pool {waiting.pool!r}" + (f": {why}" if why else " is not there"), False
-        if not pool.could(waiting.parts):
-            never = pool.never(waiting.pool, waiting.parts)
+        if not pool.could(waiting.parts, waiting.layout):
+            never = pool.never(waiting.pool, waiting.parts, waiting.layout)
             return f"{never}; it waits until there is more", False
         lacks = _lacks(pool, waiting)
         if limit := self._limit(pool, waiting, kept=not lacks):
             return limit, True
         found = f"pool {waiting.pool!r}: {lacks or 'about to start'}"
-        if beside is not None and not pool.holds(waiting.parts, beside):
+        if beside is not None and not pool.holds(waiting.parts, beside, waiting.layout):
             services = self.standing(waiting.pool)
             found += f"; what services hold ({services}) is free when they are stopped"
         return found, True
@@ -204,7 +204,7 @@ def _lacks(pool: Pool, waiting: Waiting) -> str:
     """What is missing of it all, or else on single machines; empty when it fits."""
     lacks = pool.lacks(waiting.parts, pool.nodes)
     if lacks or pool.holds(waiting.parts, pool.nodes):
-        return lacks
+        return lacks or pool.scattered(waiting.parts, pool.nodes, waiting.layout)
     for ask, count in waiting.parts:
         held = pool.nodes.room(ask)
         if held < count and count == 1:

@@ -180,7 +180,8 @@ class Books:
         if pool is not None:
             going = [self.held[run] for run in due.staying]
             pool.reserve(due.reserved, -1)
-            left = [(held.asked.parts, held.spots) for held in going]
+            left = [(held.asked.parts, held.spots) for held in going
+                    if held.asked.pool == due.asked.pool]  # fmt: skip
             due.reserved = room.beyond(due.asked.parts, due.spots, left)
             pool.reserve(due.reserved)
 
@@ -274,6 +275,7 @@ class Books:
                 grows=event.grows,
                 priority=event.priority,
                 left=event.left,
+                layout=event.layout,
             )
             least = sum(count for _, count in event.parts)
             held = Held(asked, (), began, {}, seats=event.seats[:least], resized=self.now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 from tradewind.scheduler import amounts, room
@@ -16,8 +17,9 @@ from tradewind.scheduler.books import Books
 from tradewind.scheduler.events import Decided, Place, Preempt, Reject, Resize, Waiting
 from tradewind.scheduler.going import Cost, Foes, Shadow
 from tradewind.scheduler.held import Due, Held
+from tradewind.scheduler.layout import Plan
 from tradewind.scheduler.line import File, Front, Key
-from tradewind.scheduler.nodes import Mask
+from tradewind.scheduler.nodes import Mask, Spot
 from tradewind.scheduler.pool import Pool
 from tradewind.scheduler.queues import Branch
 
@@ -27,6 +29,9 @@ MOVES = 0.01
 SHUFFLES = 900.0
 # Whoever has waited so long (seconds) and finds no room has it kept, as soon as there will be some.
 LONG = 300.0
+# Of so many domains in which others could make room for one that must be in one of them that is
+# taken where least is lost.
+ROOMS = 4
 # Of those who ask for the same so many are looked at, whether they end before.
 PASSING = 64
 # An elastic run that began or was resized so short a time ago (seconds) does not grow: to begin an
@@ -65,14 +70,17 @@ class Cluster(Books):
                     if self._open(pool, other) is None and self._place(pool, other, decisions):
                         foes.pop(file.pool, None)
             file.tried = self._turn
-            known = foes.get(file.pool)
-            if known is None:
-                known = foes[file.pool] = self._foes(pool)
-            if self._interrupt(pool, file, key, known):
-                del foes[file.pool]
-                self._push(front, file)
-            else:
-                self._keep(pool, waiting)
+            if not self._refused(pool, file):
+                known = foes.get(file.pool)
+                if known is None:
+                    known = foes[file.pool] = self._foes(pool)
+                if self._interrupt(pool, file, key, known):
+                    del foes[file.pool]
+                    self._push(front, file)
+                    continue
+                if self._began != self.now:
+                    file.refused = self._state(waiting)
+            self._keep(pool, waiting)
         self._hurry(decisions)
         if self._elastic and self._shoves:
             self._grow(decisions)
@@ -81,6 +89,18 @@ class Cluster(Books):
     def _foes(self, pool: Pool) -> Foes:
         """Whom those of a pool may interrupt now; a peer's rule stands in its place."""
         return Foes(pool.going, pool.nodes, self.order, self.now)
+
+    def _state(self, waiting: Waiting) -> tuple[str, int, int, float]:
+        """While this is the same, and all is known, nobody new can be interrupted for it: who works
+        is due ever sooner, and has ever more to lose."""
+        return waiting.run, self._turn, self._known, self._began
+
+    def _refused(self, pool: Pool, file: File) -> bool:
+        """Whether it is known that nobody can make room for its first one."""
+        if file.refused != self._state(self.line.front(file)):
+            return False
+        guessed = self.order is not None and bool(pool.going.runs["guess"].any())
+        return not guessed and self.now < file.again
 
     def alarm(self) -> float:
         """When it would decide something even if nothing happened; infinite where never."""
@@ -165,7 +185,10 @@ class Cluster(Books):
         """Give it a place, where its queues allow it."""
         leaf = self.leaf(asked)
         parts = self._allowed(pool, asked, leaf)
-        spots = pool.lay(parts, self._open(pool, asked)) if parts is not None else None
+        if parts is None:
+            return None
+        beside = self._beside(of) if of and asked.layout is not None else ()
+        spots = pool.lay(parts, self._open(pool, asked), asked.layout, beside)
         if spots is None:
             return None
         found = amounts.held(asked.parts, spots, pool.nodes)
@@ -177,6 +200,12 @@ class Cluster(Books):
         self._seat(held)
         self.tree.hold(leaf, found)
         return held
+
+    def _beside(self, run: str) -> tuple[Spot, ...]:
+        """Where the processes of a run are, with those by which it has grown."""
+        held = self.held[run]
+        others = [spot for more in held.grown for spot in self.held[more].spots]
+        return (*held.spots, *others)
 
     def _open(self, pool: Pool, asked: Waiting) -> Mask | None:
         """The nodes on which it may begin: not on those that are kept for another one, unless it
@@ -192,7 +221,7 @@ class Cluster(Books):
         when it did not come."""
         kept = self.line.waiting.get(pool.kept or "")
         if kept is not None and (pool.shadow is None or self.now > pool.shadow.at):
-            pool.shadow = self._foes(pool).shadow(kept.parts)
+            pool.shadow = self._foes(pool).shadow(kept.parts, *pool.bounds(kept.layout))
         return pool.shadow
 
     def _keep(self, pool: Pool, waiting: Waiting) -> None:
@@ -245,8 +274,8 @@ class Cluster(Books):
     def _never(self, pool: Pool, waiting: Waiting) -> str:
         """Why it could not start even if nothing else were there, in words; empty where it could,
         or more may come."""
-        if pool.firm and not pool.could(waiting.parts):
-            return pool.never(waiting.pool, waiting.parts)
+        if pool.firm and not pool.could(waiting.parts, waiting.layout):
+            return pool.never(waiting.pool, waiting.parts, waiting.layout)
         if not self.tree.limited:
             return ""
         return self.tree.never(self.leaf(waiting), pool.wants(waiting.parts))
@@ -268,27 +297,67 @@ class Cluster(Books):
     def _interrupt(self, pool: Pool, file: File, key: Key, foes: Foes) -> bool:
         """Whether others make room for its first one."""
         waiting = self.line.front(file)
-        known = foes.of(waiting, key) if self._shoves else None
-        if known is None:
+        found = self._here(pool, file, key, foes) if self._shoves else None
+        if found is None and self._shoves and self.tree.limited and len(self.pools) > 1:
+            found = self._elsewhere(pool, waiting, key)
+        if found is None:
             return False
+        self._make_room(pool, waiting, found)
+        return True
+
+    def _here(self, pool: Pool, file: File, key: Key, foes: Foes) -> room.Room | None:
+        """Who of its own pool goes for it."""
+        waiting, file.again = self.line.front(file), math.inf
+        known = foes.of(waiting, key)
+        if known is None:
+            return None
         own, others = known
         # Where those who go would not leave enough on all nodes together it does not help if others
         # move either: they need as much elsewhere.
         if not foes.enough(waiting.parts, own | others):
-            return False
+            return None
         among = foes.might(waiting.parts, own | others)
-        found = among is not None and self._room(pool, waiting, foes, (own, others, None), among)
-        if not found and self.now - file.moved >= SHUFFLES:
+        if among is None:
+            found = None
+        else:
+            found = self._room(pool, waiting, foes, (own, others, None), among)
+        if found is None and self.now - file.moved >= SHUFFLES:
             movable = foes.movable(waiting, key, own, MOVES)
             if movable.any():
                 among = foes.might(waiting.parts, own | others | movable)
-                able = own, others, movable
-                found = among is not None and self._room(pool, waiting, foes, able, among)
+                if among is not None:
+                    found = self._room(pool, waiting, foes, (own, others, movable), among)
                 file.moved = -math.inf if found else self.now
-        if not found:
-            return False
-        self._make_room(pool, waiting, found)
-        return True
+                file.again = file.moved + SHUFFLES
+        elif found is None:
+            file.again = file.moved + SHUFFLES
+        return found
+
+    def _elsewhere(self, pool: Pool, waiting: Waiting, key: Key) -> room.Room | None:
+        """Who of other pools goes for it, where there is room and only its queues do not allow it:
+        quotas are of all pools together."""
+        leaf, wants = self.leaf(waiting), pool.wants(waiting.parts)
+        full = self.tree.full(leaf, wants)
+        spots = pool.lay(waiting.parts, self._open(pool, waiting), waiting.layout) if full else None
+        if full is None or spots is None:
+            return None
+        pool.free(waiting.parts, spots)
+        able: list[room.Victim] = []
+        for other in self.pools.values():
+            foes = self._foes(other)
+            known = foes.of(waiting, key) if other is not pool else None
+            if known is not None:
+                inside = (known[0] | known[1]) & foes.inside(full[0], self.tree)
+                for slot, cost in zip(*foes.cheapest(inside), strict=True):
+                    foreign = bool(known[1][slot])
+                    able.append(self._victim(other.going.name(slot), cost, False, foreign))
+        with room.Claim(self.tree, leaf, wants) as claim:
+            gone = claim.quota(sorted(able, key=lambda victim: victim.cost))
+        if not gone:
+            return None
+        lost, soon = zip(*(each.cost for each in gone), strict=True)
+        leaving = frozenset(each.run for each in gone)
+        return room.Room(leaving, spots, (sum(lost), max(soon)))
 
     def _room(
         self,
@@ -318,14 +387,36 @@ class Cluster(Books):
         more, tried = who & foes.more, 0
         for some in (more, more | (who & others), who):
             if tried < (tried := int(some.sum())):
-                goes = room.Able(*foes.cheapest(some), pool.going.processes, victim)
-                with room.Claim(self.tree, leaf, wants) as claim:
-                    found = room.make(pool.nodes, waiting.parts, goes, claim, among)
+                found, rooms = None, 0
+                for there, plan, least in self._domains(pool, waiting, foes, some, among):
+                    if found is not None and (rooms == ROOMS or found.cost[0] <= least):
+                        break
+                    here = some if plan is None or full else foes.holding(some, there)
+                    goes = room.Able(*foes.cheapest(here), pool.going.processes, victim)
+                    with room.Claim(self.tree, leaf, wants) as claim:
+                        made = room.make(pool.nodes, waiting.parts, goes, claim, there, plan)
+                    rooms += made is not None
+                    if made is not None and (found is None or made.cost < found.cost):
+                        found = made
                 if found is not None and not self._spares(pool, wants, found.leaving):
                     return None
                 if found is not None:
                     return found
         return None
+
+    def _domains(
+        self, pool: Pool, waiting: Waiting, foes: Foes, who: Mask, among: Mask
+    ) -> Iterator[tuple[Mask, Plan | None, float]]:
+        """Where these might make room for it, and what is lost at least: anywhere among these
+        nodes, or in one domain after the other."""
+        if waiting.layout is None or not waiting.layout.binds:
+            yield among, None, 0.0
+            return
+        losses = partial(foes.least, waiting.parts, who)
+        for plan, least in pool.search(waiting.parts, waiting.layout, among).making(losses):
+            there = foes.might(waiting.parts, who, plan.masks[-1])
+            if there is not None and foes.holding(who, there).any():
+                yield there, plan, least
 
     def _spares(self, pool: Pool, wants: Amounts, leaving: Iterable[str]) -> bool:
         """Whether no more than may be is held of the pool then."""

@@ -41,23 +41,27 @@ def ask(each: Resources) -> Ask:
     )
 
 
-def nodes(sizes: Iterable[Lot]) -> tuple[Node, ...]:
-    """Machines one by one. Alike ones are numbered, so that the others keep their names when one
-    more comes or the last of them goes."""
+def nodes(sizes: Iterable[Lot], where: tuple[tuple[str, str], ...] = ()) -> tuple[Node, ...]:
+    """Machines one by one, at `where` as far as they do not tell it themselves. Alike ones are
+    numbered, so that the others keep their names when one more comes or the last of them goes."""
     numbers = Counter[str]()
     found = []
     for lot in sizes:
+        told = {level for level, _ in lot.where}
+        place = (*(each for each in where if each[0] not in told), *lot.where)
+        inside = "/".join(name for _, name in lot.where)
+        called = f"{lot.each} in {inside}" if inside else str(lot.each)
         for _ in range(lot.count if lot.each.cpu else 0):
-            numbers[str(lot.each)] += 1
-            found.append(_node(f"{lot.each} #{numbers[str(lot.each)]}", lot.each))
+            numbers[called] += 1
+            found.append(_node(f"{called} #{numbers[called]}", lot.each, place))
     return tuple(found)
 
 
-def _node(name: str, each: Resources) -> Node:
+def _node(name: str, each: Resources, where: tuple[tuple[str, str], ...]) -> Node:
     devices = tuple(
         sorted((model, int(count)) for model, count in each.accelerators.items() if count)
     )
-    return Node(name=name, cpu=_cores(each), memory=each.memory, devices=devices)
+    return Node(name=name, cpu=_cores(each), memory=each.memory, devices=devices, where=where)
 
 
 def _cores(each: Resources) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tradewind.records.placements import Seat
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.nodes import WHOLE, Node, Spot
 from tradewind.scheduler.queues import DEFAULT, Queue
@@ -47,8 +48,9 @@ class Waiting:
     goes on until it is stopped. `priority`: the higher, the sooner. `left` is the seconds it still
     needs (None: nobody knows), `attained` those it has had, of which nothing is lost; `restart` the
     seconds that beginning again takes. `keeps`: it may be interrupted, and its work is kept.
-    `grows`: so many more processes of its first part it may have while nobody else wants their
-    places. Saying it again changes nothing."""
+    `layout` is how its processes are to stand to each other (None: that is all the same). `grows`:
+    so many more processes of its first part it may have while nobody else wants their places.
+    Saying it again changes nothing."""
 
     run: str
     pool: str
@@ -63,6 +65,7 @@ class Waiting:
     restart: float = 0.0
     keeps: bool = False
     grows: int = 0
+    layout: Layout | None = None
     width: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +101,7 @@ class Occupied:
     priority: int = 0
     left: float | None = None
     seats: tuple[Seat, ...] = ()
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

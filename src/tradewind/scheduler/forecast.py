@@ -301,7 +301,7 @@ def ever(cluster: Cluster, mine: Waiting) -> bool:
     for due in cluster.due.values():
         if due.asked.pool == mine.pool:
             then.reserve(due.reserved, -1)
-    return then.lay(mine.parts) is not None
+    return then.lay(mine.parts, layout=mine.layout) is not None
 
 
 def behind(cluster: Cluster, mine: Waiting) -> Callable[[Waiting], bool]:
@@ -322,6 +322,8 @@ def behind(cluster: Cluster, mine: Waiting) -> Callable[[Waiting], bool]:
 
 def _smaller(other: Waiting, mine: Waiting) -> bool:
     """Whether it may fit where the other does not."""
+    if other.layout != mine.layout:
+        return True
     if other.parts == mine.parts:
         return False
     if len(other.parts) != 1 or len(mine.parts) != 1:

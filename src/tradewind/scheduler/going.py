@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Cost = tuple[float, float]
 
 # `stays`: it has not been told to go; `guess`: it keeps its work, and nobody knows when it ends;
+# `bound`: it must stand in some domain, or spread;
 # `more`: it is a process by which a run has grown, and goes before anybody else;
 # `weight` times seconds is an index of the order, `cost` what beginning again takes; what was done
 # until `saved` is kept (infinite: always all), each second of what was not is `worth` so much.
@@ -30,7 +31,7 @@ RUN = {"stays": np.bool_, "saved": np.float64, "stands": np.bool_, "guess": np.b
        "group": np.int64, "queue": np.int64, "first": np.float64, "began": np.float64,
        "width": np.float64, "weight": np.float64, "left": np.float64, "attained": np.float64,
        "restart": np.float64, "cost": np.float64, "alive": np.bool_, "known": np.bool_,
-       "worth": np.float64, "more": np.bool_}  # fmt: skip
+       "worth": np.float64, "more": np.bool_, "bound": np.bool_}  # fmt: skip
 # Amounts are whole numbers all the same: sums of them are exact, and need not be converted.
 PROCESS = {"alive": np.bool_, "run": np.int64, "row": np.int64, "some": np.bool_,
            "cpu": np.float64, "memory": np.float64, "milli": np.float64}  # fmt: skip
@@ -109,6 +110,7 @@ class Going:
             -float(asked.priority), began, asked.width, asked.width**KNOWN, asked.left or 0.0,
             asked.attained, asked.restart, asked.restart * asked.width,
             True, asked.left is not None, held.worth, bool(held.of),
+            asked.layout is not None and asked.layout.binds,
         )  # fmt: skip
         rows = [self.processes.take(True, slot, spot.node, ask.cpu + ask.milli > 0, ask.cpu,
                                     ask.memory, ask.milli)
@@ -167,7 +169,7 @@ class Going:
         """The run in this row."""
         return self._name[slot]
 
-    def dues(self, order: Shortest | None, now: float) -> Floats:
+    def dues(self, order: Shortest | None, now: float, keeps: Mask) -> Floats:
         """By row, the index that each would have if it waited; of what loses its work, 0, and of
         what a run has grown by, infinite."""
         runs = self.runs
@@ -179,7 +181,7 @@ class Going:
             width, attained = float(runs["width"][slot]), float(runs["attained"][slot] + had[slot])
             index[slot] = order.index(width, attained, None) * SOONER
         cost = runs["cost"] + self.unsaved(now) * runs["width"]
-        found: Floats = np.where(self.keeps(now), index - cost, 0.0)
+        found: Floats = np.where(keeps, index - cost, 0.0)
         found[runs["more"]] = np.inf
         return found
 
@@ -215,11 +217,11 @@ class Foes:
     def __init__(self, going: Going, nodes: Nodes, order: Shortest | None, now: float) -> None:
         self._going, self._nodes, self._now = going, nodes, now
         self.keeps = going.keeps(now)
-        self.dues = going.dues(order, now)
+        self.dues = going.dues(order, now, self.keeps)
         self._free: dict[str, Floats] = {}
         self._sides: dict[tuple[int, float], Side] = {}
         self._inside: dict[Branch, Mask] = {}
-        self._lost: Floats | None = None
+        self._losses: Floats | None = None
 
     def of(self, waiting: Waiting, key: tuple[float, ...]) -> tuple[Mask, Mask] | None:
         """Whom it may interrupt: of its project, and of others in its queue, those of lower
@@ -235,11 +237,13 @@ class Foes:
 
     def movable(self, waiting: Waiting, key: tuple[float, ...], own: Mask, part: float) -> Mask:
         """Those of its project that may only move, where what this loses is less than such a part
-        of what it takes itself."""
+        of what it takes itself. Whoever is bound to a domain does not move."""
         side = self._side(waiting, key[0])
         if side.latest <= key[1] and not (side.mine & side.lower).any():
             return np.zeros_like(own)
-        return side.equal & ~own & (self._going.runs["cost"] <= part * key[1])
+        runs = self._going.runs
+        found: Mask = side.equal & ~own & ~runs["bound"] & (runs["cost"] <= part * key[1])
+        return found
 
     def _side(self, waiting: Waiting, first: float) -> Side:
         group = self._going.number(waiting.queue, waiting.project)
@@ -279,14 +283,9 @@ class Foes:
 
     def cheapest(self, who: Mask) -> tuple[Ints, list[Cost]]:
         """The rows of these, and what it costs to interrupt each: the least work that is lost
-        first, with what those lose in whose place it comes back; where nothing is lost, whoever is
-        due last."""
-        runs, slots = self._going.runs, np.flatnonzero(who)
-        if self._lost is None:
-            unsaved = self._going.unsaved(self._now) * runs["worth"]
-            self._lost = unsaved + self._chain(unsaved)
-        lost = self._lost[slots]
-        lost[runs["stands"][slots]] = PRECIOUS
+        first; where nothing is lost, whoever is due last."""
+        slots = np.flatnonzero(who)
+        lost = self._lost()[slots]
         soon = -self.dues[slots]
         order = np.lexsort((soon, lost))
         return slots[order], list(zip(lost[order].tolist(), soon[order].tolist(), strict=True))
@@ -319,13 +318,13 @@ class Foes:
                     return False
         return True
 
-    def might(self, parts: Parts, who: Mask) -> Mask | None:
-        """The nodes on which there might be room for a process of this if all of these went; None
-        where there would not be room for all. That is necessary, not enough: which devices become
-        free is not looked at."""
+    def might(self, parts: Parts, who: Mask, among: Mask | None = None) -> Mask | None:
+        """The nodes (of these, if they are given) on which there might be room for a process of
+        this if all of these went; None where there would not be room for all. That is necessary,
+        not enough: which devices become free is not looked at."""
         found = np.zeros(len(self._nodes), dtype=np.bool_)
         for wanted, most in self._rooms(parts, who):
-            able = most > 0
+            able = most > 0 if among is None else among & (most > 0)
             if not able.any() or (wanted > 1 and most[able].sum() < wanted):
                 return None
             found |= able
@@ -344,26 +343,76 @@ class Foes:
                     np.minimum(most, have[name] // need, out=most)
             yield wanted, most
 
-    def shadow(self, parts: Parts) -> Shadow | None:
+    def shadow(
+        self, parts: Parts, domains: Ints | None = None, whole: bool = False
+    ) -> Shadow | None:
         """When this might find room at the earliest, if nobody else begins, and on which nodes,
-        as few as will do; None where it finds none however many end."""
+        as few as will do (or `whole` domains); None where it finds none however many end. All of
+        them are in one of the `domains`, where these are given by node (-1: in none)."""
         ends = self._going.ends(self._now)
         moments = np.unique(ends[np.isfinite(ends)])
         least, beyond = 0, len(moments)
         while least < beyond:
             middle = (least + beyond) // 2
-            if self.might(parts, ends <= moments[middle]) is None:
+            if self._inside_of(parts, ends <= moments[middle], domains) is None:
                 least = middle + 1
             else:
                 beyond = middle
         if least == len(moments):
             return None
         rows = np.zeros(len(self._nodes), dtype=np.bool_)
-        for wanted, most in self._rooms(parts, ends <= moments[least]):
+        there = self._inside_of(parts, ends <= moments[least], domains)
+        assert there is not None
+        if whole:
+            return Shadow(float(moments[least]), there)
+        for wanted, room in self._rooms(parts, ends <= moments[least]):
+            most = np.where(there, room, 0.0)
             order = np.argsort(-most, kind="stable")
             needed = int(np.searchsorted(np.cumsum(np.maximum(most[order], 0)), wanted)) + 1
             rows[order[:needed]] = True
         return Shadow(float(moments[least]), rows)
+
+    def _inside_of(self, parts: Parts, who: Mask, domains: Ints | None) -> Mask | None:
+        """The nodes of the first domain in which there might be room for all if these went."""
+        if domains is None:
+            enough = self.might(parts, who) is not None
+            return np.ones(len(self._nodes), dtype=np.bool_) if enough else None
+        inside = domains >= 0
+        able = np.ones(int(domains.max(initial=-1)) + 1, dtype=np.bool_)
+        for wanted, most in self._rooms(parts, who):
+            able &= np.bincount(domains[inside], np.maximum(most[inside], 0), len(able)) >= wanted
+        return domains == int(able.argmax()) if able.any() else None
+
+    def least(self, parts: Parts, who: Mask, domains: Ints, count: int) -> Floats:
+        """By domain (given by node, -1: in none) what is lost at least, in the unit of `cheapest`,
+        if of these as many go there as this has not room: those that lose least, each as far as it
+        is needed. No choice loses less there."""
+        processes = self._going.processes
+        name = "milli" if any(ask.milli for ask, _ in parts) else "cpu"
+        wanted = sum(getattr(ask, name) * many for ask, many in parts)
+        inside = domains >= 0
+        free = np.bincount(domains[inside], np.maximum(self._free_of(name)[inside], 0), count)
+        held = processes[name] * processes["some"]
+        whole = np.bincount(processes["run"], held, len(who))
+        rate = self._lost() / np.maximum(whole, 1)
+        rows = np.flatnonzero(who[processes["run"]] & (held > 0) & inside[processes["row"]])
+        where, rates = domains[processes["row"][rows]], rate[processes["run"][rows]]
+        order = np.lexsort((rates, where))
+        where, sizes = where[order], held[rows][order]
+        before = np.cumsum(sizes) - sizes
+        before -= before[np.searchsorted(where, where)]
+        takes = np.clip(wanted - free[where] - before, 0, sizes)
+        return np.bincount(where, takes * rates[order], count).astype(np.float64)
+
+    def _lost(self) -> Floats:
+        """By row, what is lost if each is interrupted, by itself and by those in whose place it
+        comes back."""
+        if self._losses is None:
+            runs = self._going.runs
+            unsaved: Floats = self._going.unsaved(self._now) * runs["worth"]
+            lost = unsaved + self._chain(unsaved)
+            self._losses = np.where(runs["stands"], PRECIOUS, lost)
+        return self._losses
 
     def holding(self, who: Mask, among: Mask) -> Mask:
         """Those of these that hold anything on any of such nodes."""

@@ -9,29 +9,33 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.events import Waiting
 from tradewind.scheduler.queues import Branch, Queues
 
 Key = tuple[float, ...]
-# Queue, project, pool, and what is asked for.
-Kind = tuple[str, str, str, Parts]
+# Queue, project, pool, what is asked for, and how it is to stand.
+Kind = tuple[str, str, str, Parts, Layout | None]
 
 
 def kind(waiting: Waiting) -> Kind:
     """In which file it stands."""
-    return waiting.queue, waiting.project, waiting.pool, waiting.parts
+    return waiting.queue, waiting.project, waiting.pool, waiting.parts, waiting.layout
 
 
 @dataclass(slots=True)
 class File:
     """Those who ask for the same, the first in front. `tried` is the turn in which its first one
-    found no place, `moved` when others could last not move out of its way."""
+    found no place, `refused` the state in which nobody could make room for it, `again` until when
+    that holds, `moved` when others could last not move out of its way."""
 
     kind: Kind
     heap: list[tuple[Key, int]] = field(default_factory=list)
     tried: int = -1
     moved: float = -math.inf
+    refused: tuple[str, int, int, float] | None = None
+    again: float = math.inf
 
     @property
     def pool(self) -> str:
@@ -52,7 +56,7 @@ class Line:
     def copy(self) -> Line:
         """The same, which changes by itself."""
         files = {
-            name: File(name, [*each.heap], each.tried, each.moved)
+            name: File(name, [*each.heap], each.tried, each.moved, each.refused, each.again)
             for name, each in self.files.items()
         }
         return Line(files, {**self.waiting}, {**self._number}, {**self._run}, self._next)
@@ -65,6 +69,8 @@ class Line:
         self._number[waiting.run], self._run[number] = number, waiting.run
         file = self.files.setdefault(kind(waiting), File(kind(waiting)))
         heapq.heappush(file.heap, (key, number))
+        if file.heap[0][1] == number:  # it may be another one than before by the same name
+            file.refused = None
 
     def leave(self, run: str) -> Waiting | None:
         """It waits no longer; what it was, if it waited."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradewind.base.units import format_bytes
+from tradewind.records.tasks import NODE
 
 WHOLE = 1000
 
@@ -25,12 +26,25 @@ EVERY = slice(None)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One machine: `cpu` in thousandths of a core, `memory` in bytes, how many `devices` it has of
-    each model."""
+    each model. `where` it is: by level a name, the widest level first (zone, rack). `links` are
+    groups of devices, by their columns, that fast links join."""
 
     name: str
     cpu: int
     memory: int = 0
     devices: tuple[tuple[str, int], ...] = ()
+    where: tuple[tuple[str, str], ...] = ()
+    links: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a level that is told twice, or links of devices that are not."""
+        levels = [level for level, _ in self.where]
+        if len({NODE, *levels}) <= len(levels):
+            raise ValueError(f"node {self.name!r} tells a level twice: {', '.join(levels)}")
+        joined = [device for group in self.links for device in group]
+        there = range(sum(count for _, count in self.devices))
+        if len({*joined}) < len(joined) or any(device not in there for device in joined):
+            raise ValueError(f"links of node {self.name!r} join devices that it does not have")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +122,12 @@ class Reserve:
 class Nodes:
     """What is free. `devices[n, d]` is what nobody holds of a device; a column without one has 0,
     and so takes nothing. `kind[n, d]` is the number of its model. What is held beyond what there is
-    (a node was found smaller than it was) stands below zero."""
+    (a node was found smaller than it was) stands below zero. `turn` counts the changes, and
+    `changed[n]` is the one that was the last of a node: whoever keeps something of nodes sees by it
+    which of them to look at again."""
 
-    __slots__ = ("_allowed", "_one", "_rows", "cpu", "devices", "has", "idle", "kind", "kinds",
-                 "memory", "nodes")  # fmt: skip
+    __slots__ = ("_allowed", "_islands", "_one", "_rows", "changed", "cpu", "devices", "has",
+                 "idle", "kind", "kinds", "memory", "most", "nodes", "turn")  # fmt: skip
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.nodes = tuple(nodes)
@@ -130,8 +146,13 @@ class Nodes:
             models = [model for model, count in node.devices for _ in range(count)]
             self.devices[row, : len(models)] = WHOLE
             self.kind[row, : len(models)] = [self.kinds.index(model) for model in models]
+        # The most that is left of one device of a node.
+        self.most: Ints = self.devices.max(axis=1, initial=0)
+        self.turn = 0
+        self.changed: Ints = np.zeros(len(nodes), dtype=np.int64)
         self._one = bool((self.kind[:, :1] == self.kind)[self.devices > 0].all())
         self._allowed: dict[frozenset[str], Mask] = {}
+        self._islands = _islands(self.nodes, shape)
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -139,9 +160,10 @@ class Nodes:
     def copy(self) -> Self:
         """The same, which changes by itself."""
         twin = object.__new__(type(self))
-        for name in ("nodes", "has", "kind", "kinds", "_rows", "_one", "_allowed"):
+        same = ("nodes", "has", "kind", "kinds", "turn", "_rows", "_one", "_allowed", "_islands")
+        for name in same:
             setattr(twin, name, getattr(self, name))
-        for name in ("cpu", "memory", "devices", "idle"):
+        for name in ("cpu", "memory", "devices", "idle", "most", "changed"):
             setattr(twin, name, getattr(self, name).copy())
         return twin
 
@@ -157,10 +179,10 @@ class Nodes:
                 found &= self.allowed(ask.models)[self.kind[rows, 0]]
             if ask.models and not self._one:
                 left = self.left(ask.models, rows)
-                idle = (left == WHOLE).sum(axis=1)
+                idle, most = (left == WHOLE).sum(axis=1), left.max(axis=1)
             else:
-                left, idle = self.devices[rows], self.idle[rows]
-            found &= idle >= ask.devices if ask.share == WHOLE else left.max(axis=1) >= ask.share
+                idle, most = self.idle[rows], self.most[rows]
+            found &= idle >= ask.devices if ask.share == WHOLE else most >= ask.share
         for model, count in ask.others:
             found &= (self.left(frozenset({model}), rows) == WHOLE).sum(axis=1) >= count
         return found
@@ -184,13 +206,47 @@ class Nodes:
         left = self.left(ask.models, np.array([row]))[0]
         if ask.partial:
             tightest = int(np.argmin(np.where(left >= ask.share, left, WHOLE + 1)))
-            found = [device if device >= 0 else tightest]
+            chosen = device if device >= 0 else tightest
+            alike = (left == left[chosen]) & (self.kind[row] == self.kind[row, chosen])
+            found = self._linked(row, alike, 1) if self._islands is not None else [chosen]
         else:
-            found = np.flatnonzero(left == WHOLE)[: ask.devices].tolist()
+            found = self._linked(row, left == WHOLE, ask.devices)
         for model, count in ask.others:
             also = self.left(frozenset({model}), np.array([row]))[0] == WHOLE
-            found += [one for one in np.flatnonzero(also).tolist() if one not in found][:count]
+            also[found] = False
+            found += self._linked(row, also, count)
         return Spot(row, tuple(found))
+
+    def _linked(self, row: int, able: Mask, count: int) -> list[int]:
+        """So many of these devices of a node: of the island with the fewest idle ones that holds
+        them; where none does, of the largest first, so that as few as can be are broken up."""
+        links = self.nodes[row].links
+        if not links:
+            return [int(device) for device in np.flatnonzero(able)[:count]]
+        found: list[int] = []
+        alone = sorted({*range(len(able))} - {device for group in links for device in group})
+        idle = self.devices[row] == WHOLE
+        islands = [
+            (int(idle[group].sum()), [device for device in group if able[device]])
+            for group in map(list, (*links, *((device,) for device in alone)))
+        ]
+        while len(found) < count and any(each for _, each in islands):
+            want = count - len(found)
+            enough = [island for island in islands if len(island[1]) >= want]
+            best = min(enough) if enough else max(islands, key=lambda island: len(island[1]))
+            islands.remove(best)
+            found += best[1][:want]
+        return found
+
+    def joined(self, ask: Ask) -> Mask | None:
+        """On which nodes one island holds all devices of this; None where that says nothing."""
+        if self._islands is None or ask.devices < 2:
+            return None
+        idle = self.left(ask.models) == WHOLE
+        found = np.zeros(len(self), dtype=np.bool_)
+        for island in range(int(self._islands.max()) + 1):
+            found |= (idle & (self._islands == island)).sum(axis=1) >= ask.devices
+        return found
 
     def take(self, spot: Spot, ask: Ask) -> None:
         """Hold it there."""
@@ -202,26 +258,35 @@ class Nodes:
 
     def reserve(self, row: int, of: Reserve, sign: int) -> None:
         """Nobody may have so much of a node (or may again, where `sign` is below zero)."""
-        self.cpu[row] -= sign * of.cpu
-        self.memory[row] -= sign * of.memory
         for device, share in of.devices.items():
-            before = int(self.devices[row, device])
-            self.devices[row, device] = before - sign * share
-            self.idle[row] += (before - sign * share == WHOLE) - (before == WHOLE)
+            self._add_device(row, device, -sign * share)
+        self._add(row, -sign * of.cpu, -sign * of.memory)
 
     def _change(self, spot: Spot, ask: Ask, sign: int) -> None:
-        row = spot.node
-        self.cpu[row] += sign * ask.cpu
-        self.memory[row] += sign * ask.memory
         for at, device in enumerate(spot.devices):
-            before = int(self.devices[row, device])
-            after = before + sign * (ask.share if at < ask.devices else WHOLE)
-            self.devices[row, device] = after
-            self.idle[row] += (after == WHOLE) - (before == WHOLE)
+            share = ask.share if at < ask.devices else WHOLE
+            self._add_device(spot.node, device, sign * share)
+        self._add(spot.node, sign * ask.cpu, sign * ask.memory)
+
+    def _add(self, row: int, cpu: int, memory: int) -> None:
+        self.cpu[row] += cpu
+        self.memory[row] += memory
+        self.most[row] = self.devices[row].max()
+        self.turn += 1
+        self.changed[row] = self.turn
+
+    def _add_device(self, row: int, device: int, share: int) -> None:
+        before = int(self.devices[row, device])
+        self.devices[row, device] = before + share
+        self.idle[row] += (before + share == WHOLE) - (before == WHOLE)
 
     def room(self, ask: Ask) -> int:
         """How many of these fit at the same time, none spread over nodes; of what wants nothing,
         more than anybody asks for."""
+        return int(self.counts(ask).sum()) if len(self) else 0
+
+    def counts(self, ask: Ask) -> Ints:
+        """The same by node."""
         counts = [np.full(len(self), 1 << 40)]
         for need, have in ((ask.cpu, self.cpu), (ask.memory, self.memory)):
             if need:
@@ -234,4 +299,16 @@ class Nodes:
                 counts.append((left // ask.share).sum(axis=1))
         for model, count in ask.others:
             counts.append((self.left(frozenset({model})) == WHOLE).sum(axis=1) // count)
-        return int(np.maximum(np.min(counts, axis=0), 0).sum()) if len(self) else 0
+        found: Ints = np.maximum(np.min(counts, axis=0), 0)
+        return found
+
+
+def _islands(nodes: Sequence[Node], shape: tuple[int, int]) -> Ints | None:
+    """By node and device the number of its island there, -1 of none; None where no node has any."""
+    if not any(node.links for node in nodes):
+        return None
+    found = np.full(shape, -1, dtype=np.int64)
+    for row, node in enumerate(nodes):
+        for number, group in enumerate(node.links):
+            found[row, list(group)] = number
+    return found

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tradewind.records.placements import Seat
+from tradewind.records.tasks import Layout
 from tradewind.scheduler import amounts
 from tradewind.scheduler.amounts import (
     Amounts,
@@ -23,7 +24,8 @@ from tradewind.scheduler.amounts import (
 )
 from tradewind.scheduler.events import Waiting
 from tradewind.scheduler.going import Going, Shadow
-from tradewind.scheduler.nodes import WHOLE, Ask, Mask, Nodes, Reserve, Spot
+from tradewind.scheduler.layout import Levels, Plan, Search
+from tradewind.scheduler.nodes import WHOLE, Ask, Ints, Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.rows import KEPT, FirstFit, Placer
 
 Make = Callable[[Nodes], Placer]
@@ -44,7 +46,8 @@ class Pool:
     kept: str | None = None
     shadow: Shadow | None = None
     _empty: Nodes | None = None
-    _could: dict[Parts, bool] = field(default_factory=dict)
+    _could: dict[tuple[Parts, Layout | None], bool] = field(default_factory=dict)
+    _levels: Levels | None = None
 
     def copy(self, make: Make | None = None) -> Pool:
         """The same, which changes by itself; with another placer, if one is given."""
@@ -59,22 +62,83 @@ class Pool:
             self.kept,
             self.shadow,
             self._empty,
+            _levels=self._levels,
         )
 
-    def lay(self, parts: Parts, among: Mask | None = None) -> tuple[Spot, ...] | None:
+    def lay(
+        self,
+        parts: Parts,
+        among: Mask | None = None,
+        layout: Layout | None = None,
+        beside: Sequence[Spot] = (),
+    ) -> tuple[Spot, ...] | None:
         """Hold a place for each process, or for none, on nodes of these (None: of all). None: they
-        do not fit together."""
+        do not fit together, or not so as they are to stand to each other, and to those that are
+        `beside` them."""
         if not self._may(parts):
             return None
+        if layout is None or not parts:
+            return self._lay(parts, among)
+        for plan in self.search(parts, layout, among, beside=beside).plans():
+            spots = self._lay(parts, plan=plan)
+            if spots is not None:
+                return spots
+        return None
+
+    def _lay(
+        self, parts: Parts, among: Mask | None = None, plan: Plan | None = None
+    ) -> tuple[Spot, ...] | None:
         spots: list[Spot] = []
         for ask in each(parts):
-            spot = self.placer.choose(ask, among)
+            spot = self._choose(ask, among) if plan is None else self._planned(ask, plan)
             if spot is None:
                 self.free(parts, tuple(spots))
                 return None
-            self._take(spot, ask)
+            self.nodes.take(spot, ask)
             spots.append(spot)
         return tuple(spots)
+
+    def _planned(self, ask: Ask, plan: Plan) -> Spot | None:
+        found = (self._choose(ask, mask) for mask in plan.among(ask))
+        spot = next((spot for spot in found if spot is not None), None)
+        if spot is not None:
+            plan.put(spot.node)
+        return spot
+
+    def _choose(self, ask: Ask, among: Mask | None = None) -> Spot | None:
+        """Where one process goes: first where fast links join all its devices."""
+        joined = self.nodes.joined(ask)
+        if joined is not None:
+            spot = self.placer.choose(ask, joined if among is None else joined & among)
+            if spot is not None:
+                return spot
+        return self.placer.choose(ask, among)
+
+    def search(
+        self,
+        parts: Parts,
+        layout: Layout,
+        among: Mask | None = None,
+        nodes: Nodes | None = None,
+        beside: Sequence[Spot] = (),
+    ) -> Search:
+        """The ways to lay it out, where so much of its nodes (None: as now) is free."""
+        nodes = self.nodes if nodes is None else nodes
+        rows = [spot.node for spot in beside]
+        return Search(layout, self.levels(), parts, nodes, self.empty(), among, rows)
+
+    def bounds(self, layout: Layout | None) -> tuple[Ints | None, bool]:
+        """By node the domain, of those of which it must have one (None: there are none); and
+        whether which of the nodes it takes there depends on how it is spread."""
+        if layout is None or not layout.strictly:
+            return None, False
+        return self.levels().of.get(layout.together), bool(layout.spread)
+
+    def levels(self) -> Levels:
+        """The domains of its nodes."""
+        if self._levels is None:
+            self._levels = Levels(self.nodes.nodes)
+        return self._levels
 
     def _may(self, parts: Parts) -> bool:
         """Whether it is worth trying: of each part alone there is room for all."""
@@ -129,11 +193,11 @@ class Pool:
         return self.again(parts, ())
 
     def _force(self, ask: Ask) -> Spot | None:
-        spot = self.placer.choose(ask) if len(self.nodes) else None
+        spot = self._choose(ask) if len(self.nodes) else None
         if spot is None and len(self.nodes):
             spot = Spot(int(np.argmax(self.nodes.cpu)))
         if spot is not None:
-            self._take(spot, ask)
+            self.nodes.take(spot, ask)
         return spot
 
     def seats(self, spots: Sequence[Spot]) -> tuple[Seat, ...]:
@@ -148,7 +212,7 @@ class Pool:
         for at, (ask, seat) in enumerate(zip(asks, seats, strict=False)):
             known[at] = spot = self._spot(ask, seat)
             if spot is not None:
-                self._take(spot, ask)
+                self.nodes.take(spot, ask)
         found = (spot or self._force(ask) for ask, spot in zip(asks, known, strict=True))
         return tuple(spot for spot in found if spot is not None)
 
@@ -169,7 +233,7 @@ class Pool:
         wanted = Counter(each(after))
         for ask, held in left.items():
             for spot in held[wanted[ask] :]:
-                self._give(spot, ask)
+                self.nodes.give(spot, ask)
             del held[wanted[ask] :]
         found = [left[ask].pop(0) if left.get(ask) else self._force(ask) for ask in each(after)]
         return tuple(spot for spot in found if spot is not None)
@@ -177,45 +241,38 @@ class Pool:
     def free(self, parts: Parts, spots: tuple[Spot, ...]) -> None:
         """Give back what `lay` has held; of the first so many processes if there are fewer."""
         for spot, ask in zip(spots, each(parts), strict=False):
-            self._give(spot, ask)
+            self.nodes.give(spot, ask)
 
     def hold(self, parts: Parts, spots: tuple[Spot, ...]) -> None:
         """Hold these very places."""
         for spot, ask in zip(spots, each(parts), strict=True):
-            self._take(spot, ask)
+            self.nodes.take(spot, ask)
 
     def reserve(self, found: Mapping[int, Reserve], sign: int = 1) -> None:
         """Nobody may have this, or may again."""
         for row, reserve in found.items():
             self.nodes.reserve(row, reserve, sign)
-            self.placer.changed(row)
 
-    def _take(self, spot: Spot, ask: Ask) -> None:
-        self.nodes.take(spot, ask)
-        self.placer.changed(spot.node)
-
-    def _give(self, spot: Spot, ask: Ask) -> None:
-        self.nodes.give(spot, ask)
-        self.placer.changed(spot.node)
-
-    def could(self, parts: Parts) -> bool:
+    def could(self, parts: Parts, layout: Layout | None = None) -> bool:
         """Whether it would fit if nothing else were here."""
-        found = self._could.get(parts)
+        found = self._could.get((parts, layout))
         if found is None:
             if len(self._could) >= KEPT:
                 self._could.clear()
-            found = self._could[parts] = self.holds(parts, self.empty())
+            found = self._could[parts, layout] = self.holds(parts, self.empty(), layout)
         return found
 
-    def holds(self, parts: Parts, nodes: Nodes) -> bool:
+    def holds(self, parts: Parts, nodes: Nodes, layout: Layout | None = None) -> bool:
         """Whether it fits where so much of these nodes is free."""
+        layout = layout if layout is not None and layout.binds else None
         if not self._within(parts, nodes):
             return False
-        if len(parts) == 1:
+        if len(parts) == 1 and layout is None:
             return nodes.room(parts[0][0]) >= parts[0][1]
         nodes = nodes.copy()
         largest = sorted(parts, key=lambda part: (-part[0].milli, -part[0].cpu, -part[0].memory))
-        return Pool(nodes, FirstFit(nodes)).lay(tuple(largest)) is not None
+        then = Pool(nodes, FirstFit(nodes), _empty=self.empty(), _levels=self._levels)
+        return then.lay(tuple(largest), layout=layout) is not None
 
     def lacks(self, parts: Parts, nodes: Nodes) -> str:
         """Of what it wants more than may be held where so much of these nodes is free, in words."""
@@ -226,7 +283,27 @@ class Pool:
                 return f"needs {words(name, amount)}, {left} free"
         return ""
 
-    def never(self, name: str, parts: Parts) -> str:
+    def scattered(self, parts: Parts, nodes: Nodes, layout: Layout | None) -> str:
+        """Why it cannot stand as it must where so much of these nodes is free, in words; empty
+        where that is not what is missing."""
+        if layout is None or not layout.binds or not self.holds(parts, nodes):
+            return ""
+        for level in {layout.together: 1, layout.spread: 1}:
+            if level and level not in self.levels().names:
+                return f"no machine tells its {level}"
+        if self.holds(parts, nodes, layout):
+            return ""
+        domain, most = self.search(parts, layout, nodes=nodes).most()
+        all_ = f"all {parts[0][1]} processes" if len(parts) == 1 else "all its processes"
+        if layout.together and (len(parts) > 1 or most < parts[0][1]):
+            best = f"the largest room is in {domain!r}, for {most} processes"
+            return f"no {layout.together} has room for {all_} of this; {best}"
+        if layout.together:
+            inner = f"evenly over every {layout.spread} in it"
+            return f"no {layout.together} has room for {all_} of this, {inner}"
+        return f"no room for {all_} of this evenly over every {layout.spread}, for {most} at most"
+
+    def never(self, name: str, parts: Parts, layout: Layout | None = None) -> str:
         """Why it could not start even if nothing else were here, in words."""
         empty = self.empty()
         if not len(empty):
@@ -243,7 +320,7 @@ class Pool:
                     f"the machines of pool {name!r} hold {held} processes of this at the same "
                     f"time, not {count}: each needs {ask}, all on one machine"
                 )
-        if lacks := self.lacks(parts, empty):
+        if lacks := self.lacks(parts, empty) or self.scattered(parts, empty, layout):
             return f"pool {name!r}: {lacks}"
         return f"the machines of pool {name!r} do not hold all processes of this at the same time"
 

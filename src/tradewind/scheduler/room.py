@@ -11,6 +11,7 @@ import numpy as np
 
 from tradewind.scheduler.amounts import Amounts, Parts, each
 from tradewind.scheduler.going import Cost, Table
+from tradewind.scheduler.layout import Plan
 from tradewind.scheduler.nodes import Ask, Ints, Mask, Nodes, Reserve, Spot
 from tradewind.scheduler.queues import Branch, Queues
 
@@ -38,10 +39,11 @@ Make = Callable[[int, Cost], Victim]
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Who leaves, and the places that are free then, one for each process."""
+    """Who leaves, the places that are free then, one for each process, and what is lost."""
 
     leaving: frozenset[str]
     spots: tuple[Spot, ...]
+    cost: Cost
 
 
 class Claim:
@@ -169,9 +171,11 @@ class Able:
                 self._at[self._slots[place]] = -1
 
 
-def make(nodes: Nodes, parts: Parts, able: Able, claim: Claim, among: Mask) -> Room | None:
-    """Who must go so that the queues allow this and it fits; None where it does not help. Node by
-    node of these, the cheapest first."""
+def make(
+    nodes: Nodes, parts: Parts, able: Able, claim: Claim, among: Mask, plan: Plan | None = None
+) -> Room | None:
+    """Who must go so that the queues allow this and it fits (as a plan says, if there is one); None
+    where it does not help. Node by node of these, the cheapest first."""
     forced = claim.quota(able)
     if forced is None:
         return None
@@ -181,9 +185,12 @@ def make(nodes: Nodes, parts: Parts, able: Able, claim: Claim, among: Mask) -> R
         _give(scratch, victim)
     spots: list[Spot] = []
     for ask in each(parts):
-        row = _first(scratch, ask)
+        masks = [None] if plan is None else [*plan.among(ask)]
+        row = next((row for mask in masks if (row := _first(scratch, ask, mask)) >= 0), -1)
         if row < 0:
-            chosen = _cheapest(scratch, ask, able, claim, among)
+            last = masks[-1]
+            there = among if last is None else among & last
+            chosen = _cheapest(scratch, ask, able, claim, there)
             if chosen is None:
                 return None
             row, leaving = chosen
@@ -194,9 +201,13 @@ def make(nodes: Nodes, parts: Parts, able: Able, claim: Claim, among: Mask) -> R
             gone += leaving
         spots.append(scratch.at(row, ask))
         scratch.take(spots[-1], ask)
+        if plan is not None:
+            plan.put(row)
     if not _elsewhere(scratch, gone, spots):
         return None
-    return Room(frozenset(victim.run for victim in gone), tuple(spots))
+    costs = [victim.cost for victim in gone]
+    cost = (sum(lost for lost, _ in costs), max((soon for _, soon in costs), default=-np.inf))
+    return Room(frozenset(victim.run for victim in gone), tuple(spots), cost)
 
 
 def beyond(

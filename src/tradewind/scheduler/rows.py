@@ -31,9 +31,6 @@ class Placer(Protocol):
     def choose(self, ask: Ask, among: Mask | None = None) -> Spot | None:
         """Where it goes, on one of the nodes `among` (None: any); None where it fits nowhere."""
 
-    def changed(self, row: int) -> None:
-        """What is free on this node is not what it was."""
-
     def on(self, nodes: Nodes) -> Placer:
         """The same, having learned the same, for a copy of the nodes."""
 
@@ -46,9 +43,6 @@ class FirstFit:
 
     def arrived(self, ask: Ask, count: int = 1) -> None:
         """It learns nothing."""
-
-    def changed(self, row: int) -> None:
-        """Nor does it keep anything."""
 
     def choose(self, ask: Ask, among: Mask | None = None) -> Spot | None:
         fit = self._nodes.fit(ask)
@@ -63,22 +57,19 @@ class FirstFit:
 class Rows:
     """For each ask a score of each node, the lower the better; infinite where it does not fit."""
 
-    __slots__ = ("_changes", "_kept", "_nodes", "_score", "_since")
+    __slots__ = ("_kept", "_nodes", "_score")
 
     def __init__(self, nodes: Nodes, score: Callable[[Ask, Ints], Scores]) -> None:
         """`score(ask, rows)` of these nodes, of which each holds the ask."""
         self._nodes, self._score = nodes, score
-        self._changes: list[int] = []
-        self._since = 0  # how many changes have been dropped from the front
+        # A row, and the turn of the nodes in which it was made; it is never changed in place.
         self._kept: dict[Ask, tuple[Scores, int]] = {}
 
-    def changed(self, row: int) -> None:
-        """Score this node again."""
-        self._changes.append(row)
-        if len(self._changes) > 4 * len(self._nodes) + 1024:
-            half = len(self._changes) // 2
-            del self._changes[:half]
-            self._since += half
+    def on(self, nodes: Nodes, score: Callable[[Ask, Ints], Scores]) -> Rows:
+        """The same for a copy of the nodes."""
+        twin = Rows(nodes, score)
+        twin._kept = {**self._kept}
+        return twin
 
     def forget(self) -> None:
         """Score all again: what scores are made of has changed."""
@@ -86,18 +77,19 @@ class Rows:
 
     def of(self, ask: Ask) -> Scores:
         """The row, up to date."""
-        now = self._since + len(self._changes)
-        scores, then = self._kept.pop(ask, (None, -1))
-        if scores is None or then < self._since:
-            scores = np.full(len(self._nodes), np.inf)
-            self._fill(ask, scores, np.flatnonzero(self._nodes.fit(ask)))
-        elif then < now:
-            stale = np.unique(np.array(self._changes[then - self._since :], dtype=np.int64))
+        nodes = self._nodes
+        scores, then = self._kept.pop(ask, (None, 0))
+        if scores is None:
+            scores = np.full(len(nodes), np.inf)
+            self._fill(ask, scores, np.flatnonzero(nodes.fit(ask)))
+        elif then < nodes.turn:
+            scores = scores.copy()
+            stale = np.flatnonzero(nodes.changed > then)
             scores[stale] = np.inf
-            self._fill(ask, scores, stale[self._nodes.fit(ask, stale)])
+            self._fill(ask, scores, stale[nodes.fit(ask, stale)])
         while len(self._kept) >= KEPT:
             del self._kept[next(iter(self._kept))]
-        self._kept[ask] = (scores, now)
+        self._kept[ask] = (scores, nodes.turn)
         return scores
 
     def best(self, ask: Ask, among: Mask | None = None) -> int:
@@ -107,7 +99,7 @@ class Rows:
             scores = np.where(among, scores, np.inf)
         if not len(scores):
             return -1
-        row = int(np.argmin(scores))
+        row = int(scores.argmin())
         return row if scores[row] < np.inf else -1
 
     def _fill(self, ask: Ask, scores: Scores, rows: Ints) -> None:

@@ -38,7 +38,8 @@ SORTS = 128
 
 
 class Value:
-    """The placer of Tradewind."""
+    """The placer of Tradewind. Worth is counted in whole thousandths of devices, so that equal
+    states of nodes are equal whichever way they came about."""
 
     def __init__(self, nodes: Nodes, seen: Counter[Ask] | None = None) -> None:
         self._nodes = nodes
@@ -47,12 +48,12 @@ class Value:
         self._total = self._seen.total()
         self._milli = sum(count * ask.milli for ask, count in self._seen.items())
         self._made = 0
-        self._steps = int(max([0, *(node.cpu for node in nodes.nodes)])) // CPU + 1
-        wide = nodes.devices.shape[1]
         # By model (the last: none), by idle devices, by CPU: what is worth of them.
-        self._idle: Table = np.zeros((len(nodes.kinds) + 1, wide + 1, self._steps))
+        steps = int(max([0, *(node.cpu for node in nodes.nodes)])) // CPU + 1
+        wide = nodes.devices.shape[1]
+        self._idle: Ints = np.zeros((len(nodes.kinds) + 1, wide + 1, steps), dtype=np.int64)
         # By model, by what is left of a device, by CPU for it.
-        self._gap: Table = np.zeros((len(nodes.kinds) + 1, WHOLE // SHARE + 1, self._steps))
+        self._gap: Ints = np.zeros((len(nodes.kinds) + 1, WHOLE // SHARE + 1, 1), dtype=np.int64)
         self._rows = Rows(nodes, self._loss)
 
     def arrived(self, ask: Ask, count: int = 1) -> None:
@@ -62,19 +63,17 @@ class Value:
         if self._total > self._made * GROWTH:
             self._learn()
 
-    def changed(self, row: int) -> None:
-        self._rows.changed(row)
-
     def choose(self, ask: Ask, among: Mask | None = None) -> Spot | None:
         row = self._rows.best(ask, among)
         if row < 0:
             return None
-        device = int(self._after(ask, np.array([row]))[1][0]) if ask.partial else -1
+        device = int(self._after(ask, np.array([row])).argmax()) if ask.partial else -1
         return self._nodes.at(row, ask, device)
 
     def on(self, nodes: Nodes) -> Value:
         twin = Value(nodes, self._seen)
         twin._made, twin._idle, twin._gap = self._made, self._idle, self._gap
+        twin._rows = self._rows.on(nodes, twin._loss)
         return twin
 
     # --- what has come -----------------------------------------------------------------------
@@ -82,16 +81,21 @@ class Value:
     def _learn(self) -> None:
         self._made = self._total
         common = [each for each in self._seen.most_common(SORTS) if each[0].devices]
-        self._idle, self._gap = np.zeros_like(self._idle), np.zeros_like(self._gap)
+        steps = max([0, *(ask.cpu for ask, _ in common if ask.partial)]) // CPU + 2
+        self._idle = np.zeros_like(self._idle)
+        self._gap = np.zeros((*self._gap.shape[:2], steps), dtype=np.int64)
+        known: dict[tuple[bool, ...], tuple[Ints, Ints]] = {}
         for kind, model in enumerate(self._nodes.kinds):
-            able = [each for each in common if not each[0].models or model in each[0].models]
-            self._idle[kind] = self._fed(able)
-            self._gap[kind] = self._filled([each for each in able if each[0].partial])
+            takes = tuple(not ask.models or model in ask.models for ask, _ in common)
+            if takes not in known:
+                able = [each for each, does in zip(common, takes, strict=True) if does]
+                known[takes] = self._fed(able), self._filled(able)
+            self._idle[kind], self._gap[kind] = known[takes]
         self._rows.forget()
 
-    def _fed(self, able: Sorts) -> Table:
+    def _fed(self, able: Sorts) -> Ints:
         """What is used of idle devices that have all the CPU: by whom it feeds best."""
-        cpu = np.arange(self._steps)[:, None] * CPU
+        cpu = np.arange(self._idle.shape[2])[:, None] * CPU
         each = np.array([ask.cpu / ask.milli for ask, _ in able], dtype=np.float64)
         feeds = np.where(each > 0, cpu / np.maximum(each, 1e-9), np.inf)
         most = np.arange(self._idle.shape[1])[:, None, None] * WHOLE
@@ -101,61 +105,89 @@ class Value:
         used = np.where(whole > WHOLE, used // whole * whole, used)
         return _suited(used, [count * ask.milli for ask, count in able], self._milli * IDLE)
 
-    def _filled(self, able: Sorts) -> Table:
+    def _filled(self, able: Sorts) -> Ints:
         """What is filled of what is left of a device, by how much is left and the CPU for it."""
+        able = [each for each in able if each[0].partial]
         left = np.arange(self._gap.shape[1])[:, None, None] * SHARE
         share = np.array([ask.share for ask, _ in able], dtype=np.int64)
         cpu = np.array([ask.cpu for ask, _ in able], dtype=np.int64)
-        given = np.arange(self._steps)[:, None] * CPU
+        given = np.arange(self._gap.shape[2])[:, None] * CPU
         fills = np.where(cpu <= given, left // share * share, 0)
-        return _suited(fills, [count for _, count in able], self._total * GAP)
+        found = _suited(fills, [count for _, count in able], self._total * GAP)
+        found[-1] = 0  # an idle device is none that is shared
+        return found
 
     # --- what a place costs ------------------------------------------------------------------
 
-    def worth(self, cpu: Ints, devices: Ints, kind: Ints) -> Scores:
-        """Of nodes in such states, in thousandths of devices. `kind` is the model by device; idle
-        devices count where they are of the first one's."""
-        first = kind[..., :1]
-        idle = ((devices == WHOLE) & (kind == first)).sum(axis=-1)
-        gap = (devices > 0) & (devices < WHOLE)
-        steps = np.clip(cpu // CPU, 0, self._steps - 1)
-        parts = idle + gap.sum(axis=-1)
-        equal = np.clip(cpu // np.maximum(parts, 1) // CPU, 0, self._steps - 1)
-        filled = self._gap[kind, devices // SHARE, equal[..., None]]
-        found: Scores = self._idle[first[..., 0], idle, steps]
-        found = found + np.where(gap, filled, 0).sum(axis=-1)
-        return found
-
-    def _after(self, ask: Ask, rows: Ints) -> tuple[Scores, Ints]:
-        """By node its worth then, on the device where most of it is left, and that device."""
-        nodes = self._nodes
-        cpu, devices, kind = nodes.cpu[rows] - ask.cpu, nodes.devices[rows], nodes.kind[rows]
-        able = nodes.left(ask.models, rows)
-        if not ask.partial:
-            taken = (able == WHOLE) & (np.cumsum(able == WHOLE, axis=1) <= ask.devices)
-            after = np.where(taken, 0, devices) if ask.devices else devices
-            return self.worth(cpu, after, kind), np.zeros(len(rows), dtype=np.int64)
-        at, device = np.nonzero(able >= ask.share)
-        after = devices[at]
-        after[np.arange(len(at)), device] -= ask.share
-        table = np.full(devices.shape, -np.inf)
-        table[at, device] = self.worth(cpu[at], after, kind[at])
-        best = table.argmax(axis=1)
-        return table[np.arange(len(rows)), best], best
-
     def _loss(self, ask: Ask, rows: Ints) -> Scores:
         nodes = self._nodes
-        before = self.worth(nodes.cpu[rows], nodes.devices[rows], nodes.kind[rows])
-        found: Scores = np.floor((before - self._after(ask, rows)[0]) / STEP)
+        devices, kind = _by_column(nodes.devices, rows), _by_column(nodes.kind, rows)
+        before = self._worth(nodes.cpu[rows], devices, kind)
+        found: Scores = (before - self._after(ask, rows).max(axis=0)) // STEP + 0.0
+        return found
+
+    def _worth(self, cpu: Ints, devices: Ints, kind: Ints) -> Ints:
+        """Of nodes in such states, one column each; a row a device, and its model in `kind`. Idle
+        devices count where they are of the first one's."""
+        idle = ((devices == WHOLE) & (kind == kind[0])).sum(axis=0)
+        given = cpu // np.maximum((devices > 0).sum(axis=0), 1)
+        gaps = self._of_gaps(kind, devices, given).sum(axis=0)
+        found: Ints = self._of_idle(kind[0], idle, cpu) + gaps
+        return found
+
+    def _of_idle(self, kind: Ints, idle: Ints, cpu: Ints) -> Ints:
+        return self._idle[kind, idle, np.maximum(cpu // CPU, 0)]
+
+    def _of_gaps(self, kind: Ints, left: Ints, cpu: Ints) -> Ints:
+        step = np.minimum(np.maximum(cpu // CPU, 0), self._gap.shape[2] - 1)
+        at = (kind * self._gap.shape[1] + np.maximum(left, 0) // SHARE) * self._gap.shape[2] + step
+        found: Ints = self._gap.ravel().take(at)
+        return found
+
+    def _after(self, ask: Ask, rows: Ints) -> Ints:
+        """By node the worth then: one row, or for what shares a device one for each device that it
+        may share, negative where it may not."""
+        nodes = self._nodes
+        cpu, devices = nodes.cpu[rows] - ask.cpu, _by_column(nodes.devices, rows)
+        kind = _by_column(nodes.kind, rows)
+        able = nodes.allowed(ask.models)[kind] & (devices >= ask.share)
+        if ask.partial:
+            return np.where(able, self._shared(ask.share, able, cpu, devices, kind), -1)
+        taken = able & (np.cumsum(able, axis=0) <= ask.devices)
+        return self._worth(cpu, np.where(taken, 0, devices), kind)[None]
+
+    def _shared(self, share: int, able: Mask, cpu: Ints, devices: Ints, kind: Ints) -> Ints:
+        """The worth of nodes by the device that is shared. There are as many others then, and as
+        much CPU for each, unless the rest of one is taken."""
+        whole = (devices == WHOLE) & (kind == kind[0])
+        idle, given = whole.sum(axis=0), cpu // np.maximum((devices > 0).sum(axis=0), 1)
+        gaps = self._of_gaps(kind, devices, given)
+        found: Ints = gaps.sum(axis=0) - gaps + self._of_gaps(kind, devices - share, given)
+        found += np.where(
+            whole,
+            self._of_idle(kind[0], np.maximum(idle - 1, 0), cpu),
+            self._of_idle(kind[0], idle, cpu),
+        )
+        rest = able & (devices == share)
+        at = np.flatnonzero(rest.any(axis=0))
+        device, left = rest[:, at].argmax(axis=0), devices[:, at]
+        left[device, np.arange(len(at))] = 0
+        found[device, at] = self._worth(cpu[at], left, kind[:, at])
         return found
 
 
-def _suited(use: Table, came: list[int], certain: float) -> Table:
+def _by_column(table: Ints, rows: Ints) -> Ints:
+    """These rows, side by side: a line for each column of them."""
+    return np.ascontiguousarray(table.take(rows, axis=0).T)
+
+
+def _suited(use: Table, came: list[int], certain: float) -> Ints:
     """The mean of the last axis, if of those that come the one with the most use is taken. `came`
     says how much came of each, `certain` of how much it is as good as certain that more comes."""
     come = 1 - np.exp(-((np.array(came, dtype=np.float64) / certain) ** 1.5))
     order = np.argsort(-use, axis=-1, kind="stable")
     missed = np.cumprod(1 - come[order], axis=-1)
     first = np.concatenate([np.ones((*use.shape[:-1], 1)), missed[..., :-1]], axis=-1)
-    found: Table = (np.take_along_axis(use, order, -1) * come[order] * first).sum(axis=-1)
-    return found
+    found = (np.take_along_axis(use, order, -1) * come[order] * first).sum(axis=-1)
+    whole: Ints = np.rint(found).astype(np.int64)
+    return whole

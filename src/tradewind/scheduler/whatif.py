@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from tradewind.base.units import format_bytes
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
@@ -136,7 +137,26 @@ class Priority:
         return f"with priority {self.priority} instead of {self.instead}"
 
 
-One = Processes | Cpu | Memory | AnyModel | OtherPool | Priority
+@dataclass(frozen=True, slots=True)
+class Preferred:
+    """How its processes stand to each other is preferred where it was required."""
+
+    instead: Layout
+
+    def of(self, waiting: Waiting) -> Waiting:
+        """The run, so changed."""
+        layout = waiting.layout and replace(waiting.layout, strictly=False)
+        return replace(waiting, layout=layout)
+
+    def __str__(self) -> str:
+        together, spread = self.instead.together, self.instead.spread
+        said = [f"in one {together}"] * bool(together) + [f"evenly over each {spread}"] * bool(
+            spread
+        )
+        return f"with its processes {' and '.join(said)} where there is room, not only so"
+
+
+One = Processes | Cpu | Memory | AnyModel | OtherPool | Priority | Preferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +201,9 @@ def would(cluster: Cluster, run: str, change: Change) -> Start | None:
 
 def smallest(cluster: Cluster, run: str) -> list[Start]:
     """The smallest change of each kind that starts a waiting run now: fewer processes, less CPU or
-    memory for each, any model of devices, another pool, a higher priority. Nothing where none does,
-    and where the run starts as it is, or does not wait. The cluster stays as it is."""
+    memory for each, any model of devices, its processes not only in one domain, another pool, a
+    higher priority. Nothing where none does, and where the run starts as it is, or does not wait.
+    The cluster stays as it is."""
     mine = cluster.asked(run)
     if mine is None or _Trial(cluster, mine).start(Priority(mine.priority, mine.priority)):
         return []
@@ -266,6 +287,8 @@ def _kinds(cluster: Cluster, mine: Waiting) -> Iterator[Changes]:
     yield _less(mine, "memory", MEMORY_STEP)
     models = {model for ask, _ in mine.parts if not ask.others for model in ask.models}
     yield _one(AnyModel(tuple(sorted(models))) if models else None)
+    binds = mine.layout is not None and mine.layout.binds
+    yield _one(Preferred(mine.layout) if mine.layout is not None and binds else None)
     for pool in sorted(cluster.pools):
         yield _one(OtherPool(pool, mine.pool) if pool != mine.pool else None)
     yield _higher(cluster, mine)

@@ -29,7 +29,8 @@ Json = dict[str, Any]
 _OBJECTIVE = ("performance", "budget", "availability", "consistency")
 _WORKLOAD = (
     "name", "project", "labels", "description", *_OBJECTIVE, "dependencies", "resources",
-    "value", "timeout", "retries", "env", "queue", "priority", "pool", "cache", "params",
+    "value", "timeout", "retries", "env", "queue", "priority", "pool", "topology", "cache",
+    "params",
 )  # fmt: skip
 FIELDS = {
     "function": (*_WORKLOAD, "input", "output", "at_once", "style", "by", "on_error", "backend"),

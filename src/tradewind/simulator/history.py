@@ -58,10 +58,10 @@ def save(path: Path, found: Rows) -> None:
 
 def nodes(pool: Json) -> list[Node]:
     """The machines of a pool, as the server lists it: where it does not tell each, all alike."""
-    lots = [(lot["each"], int(lot["count"])) for lot in pool.get("sizes") or ()]
+    lots = [(lot["each"], int(lot["count"]), _where(pool, lot)) for lot in pool.get("sizes") or ()]
     machines, whole = int(pool.get("machines") or 0), pool.get("capacity")
     if not lots and machines and whole:
-        lots = [(_part(whole, machines), machines)]
+        lots = [(_part(whole, machines), machines, _where(pool, {}))]
     if not lots:
         raise InvalidData(f"nothing is known of the machines of pool {pool.get('name')!r}",
                           hint="say them: --nodes FILE, or --nodes 64x8")  # fmt: skip
@@ -73,10 +73,17 @@ def nodes(pool: Json) -> list[Node]:
             devices=tuple(
                 sorted((name, int(n)) for name, n in (each.get("accelerators") or {}).items())
             ),
+            where=where,
         )
-        for number, (each, count) in enumerate(lots)
+        for number, (each, count, where) in enumerate(lots)
         for at in range(count)
     ]
+
+
+def _where(pool: Json, lot: Json) -> tuple[tuple[str, str], ...]:
+    """What its machines tell goes before what the pool tells."""
+    told = {**dict(pool.get("where") or ()), **dict(lot.get("where") or ())}
+    return tuple((str(level), str(name)) for level, name in told.items())
 
 
 def _held(run: Json, pool: str = "") -> list[Json]:

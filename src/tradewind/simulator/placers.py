@@ -30,9 +30,6 @@ class Anywhere:
     def arrived(self, ask: Ask, count: int = 1) -> None:
         """It learns nothing."""
 
-    def changed(self, row: int) -> None:
-        """Nor does it keep anything."""
-
     def choose(self, ask: Ask, among: Mask | None = None) -> Spot | None:
         fit = self._nodes.fit(ask)
         rows = np.flatnonzero(fit if among is None else fit & among)
@@ -60,9 +57,6 @@ class Scored:
 
     def arrived(self, ask: Ask, count: int = 1) -> None:
         """It learns nothing."""
-
-    def changed(self, row: int) -> None:
-        self._rows.changed(row)
 
     def choose(self, ask: Ask, among: Mask | None = None) -> Spot | None:
         row = self._rows.best(ask, among)
@@ -158,9 +152,6 @@ class Gradient:
 
     def arrived(self, ask: Ask, count: int = 1) -> None:
         """It knows the trace from the start."""
-
-    def changed(self, row: int) -> None:
-        self._rows.changed(row)
 
     def fragmentation(self, cpu: Ints, devices: Ints, model: Ints) -> Scores:
         """Thousandths of devices that a typical process cannot use, of each of these nodes."""

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
@@ -38,7 +39,7 @@ def unheard(events: Sequence[SchedulerEvent], decisions: Sequence[Decided]) -> N
 class Job:
     """One run of a trace: comes at `at` (seconds), works for `seconds`; `restart` is what beginning
     takes, each time. `keeps`: its work is kept when it is interrupted; else it is `saved` every so
-    many seconds (0: never)."""
+    many seconds (0: never). `layout` is how its processes are to stand to each other."""
 
     name: str
     at: float
@@ -49,6 +50,7 @@ class Job:
     priority: int = 0
     queue: str = DEFAULT
     keeps: bool = True
+    layout: Layout | None = None
     saved: float = 0.0
 
 
@@ -127,6 +129,7 @@ class Replay:
             restart=job.restart,
             queue=job.queue,
             keeps=job.keeps,
+            layout=job.layout,
         )
         return asked
 

@@ -62,9 +62,6 @@ class Watched:
         self._account.arrived(ask)
         self._inner.arrived(ask, count)
 
-    def changed(self, row: int) -> None:
-        self._inner.changed(row)
-
     def choose(self, ask: Ask, among: Mask | None = None) -> Spot | None:
         spot = self._inner.choose(ask, among)
         if spot is not None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -33,6 +34,7 @@ from tradewind.specs.fields import (
     Devices,
     Digest,
     Duration,
+    Flag,
     Integer,
     Json,
     Money,
@@ -141,6 +143,47 @@ class Resources(Frozen):
                 (parts[1],),
             )
         return found
+
+
+# The level at which each single machine is a domain.
+NODE = "node"
+
+
+def _level(value: str) -> str:
+    if value == NODE:
+        raise fault("every machine is a node of its own", "tell wider levels: zone, rack")
+    return value
+
+
+Level = Annotated[Name, AfterValidator(_level)]
+
+
+class Topology(Frozen):
+    """How the processes of a run stand to each other. Levels are what the machines of a pool tell
+    (region, zone, rack), and `node`: each single machine."""
+
+    together: Name | None = Field(
+        default=None, description="All of them in one of these: node, rack, zone."
+    )
+    spread: Name | None = Field(
+        default=None, description="Over as many of these as can be, evenly: node, rack, zone."
+    )
+    required: Flag = Field(
+        default=False,
+        description="Whether it waits until that can be. Left out: it is done where there is room.",
+    )
+
+    @model_validator(mode="after")
+    def _sound_levels(self) -> Self:
+        if self.together is None and self.spread is None:
+            raise fault("a topology says together or spread", "for example together: rack")
+        if self.spread is not None and self.together in (self.spread, NODE):
+            raise fault(
+                f"processes that are together in one {self.together} are not spread over several "
+                f"of {self.spread}",
+                "spread them over a narrower level, such as node",
+            )
+        return self
 
 
 class Retries(Frozen):
@@ -282,6 +325,10 @@ class Workload(Objective, Spec):
         "the place of a lower one. Left out: what the queue says.",
     )
     pool: Name | None = Field(default=None, description="A pin of the place: a pool's name.")
+    topology: Topology | None = Field(
+        default=None,
+        description="How its processes stand to each other: {together: rack, required: true}.",
+    )
     cache: bool | None = Field(
         default=None,
         strict=True,

@@ -64,8 +64,12 @@ class InvalidSpecs(InvalidSpec):
 
 
 def reject(problems: Iterable[Problem]) -> NoReturn:
-    """Raise all `problems` as one error, in the order of the text."""
-    raise InvalidSpecs(sorted(problems, key=lambda p: (p.where.line, p.where.column)))
+    """Raise all `problems` as one error, in the order of the text; of one value the first, since
+    the others are of what was read in its place."""
+    found: dict[object, Problem] = {}
+    for problem in sorted(problems, key=lambda p: (p.where.line, p.where.column)):
+        found.setdefault(problem.where if problem.where.line else problem, problem)
+    raise InvalidSpecs([*found.values()])
 
 
 def together(errors: Sequence[UserError]) -> UserError:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from tradewind.specs.common import Resources, Spec
+from tradewind.specs.common import Level, Resources, Spec
 from tradewind.specs.faults import fault, shown
 from tradewind.specs.fields import Flag, Json, Name, Price, Text
 
@@ -23,6 +23,11 @@ class PoolSpec(Spec):
     )
     price: Price | None = Field(
         default=None, description="What the whole pool costs for an hour: $0.10/h. In nanodollars."
+    )
+    where: dict[Level, Text] = Field(
+        default_factory=dict,
+        description="Where its machines are, by level, the widest first: {zone: a, rack: r7}. "
+        "What a machine tells itself goes before.",
     )
     production: Flag = Field(
         default=False, description="Whether it is production: the CLI asks before it changes it."

@@ -9,6 +9,7 @@ import pytest
 from tradewind.base import errors
 from tradewind.records.plans import Interval, Option, Plan, Quote
 from tradewind.records.states import RunState
+from tradewind.records.tasks import Resources
 from tradewind.store import rows
 from tradewind.store.base import Store
 from tradewind.testing.store_makers import (
@@ -167,6 +168,21 @@ class RegistryExam(StoreExam):
         assert (late.nanodollars, late.runs) == (5, 1)
         assert store.ledger.bills(until=50.0) == []
         assert store.ledger.bill_of_tree("rz").nanodollars == 0
+
+    def test_what_was_billed_after_a_moment_in_the_order_of_time(self, store: Store) -> None:
+        store.runs.accept([a_run("ra")])
+        lines = [a_usage("ra", part, at=at) for part, at in (("z", 9.0), ("y", 5.0), ("x", 7.0))]
+        store.ledger.put_usage(lines)
+        assert [each.part for each in store.ledger.since(5.0)] == ["x", "z"]
+
+    def test_a_pool_has_what_it_had_until_something_else_is_told(self, store: Store) -> None:
+        whole = Resources(cpu=8.0, memory=2**40, accelerators={"t4": 2})
+        first = rows.Capacity(pool="far", at=1.0, capacity=whole, price=2**40)
+        other = replace(first, pool="near", at=2.0)
+        dearer, back = replace(first, at=3.0, price=2**41), replace(first, at=5.0)
+        for each in (first, other, replace(first, at=2.0), dearer, replace(dearer, at=4.0), back):
+            store.ledger.put_capacity(each)
+        assert store.ledger.capacities() == [first, other, dearer, back]
 
     def test_leases_exclude_and_their_numbers_rise(self, store: Store) -> None:
         assert store.leases.current("local") is None

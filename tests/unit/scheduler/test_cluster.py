@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tradewind.records.tasks import Layout
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
@@ -51,6 +52,9 @@ PARTS: list[Parts] = [
 class History(RuleBasedStateMachine):
     """Random histories beside a plain account of who waits and who holds what."""
 
+    nodes = NODES
+    layouts: ClassVar[list[Layout | None]] = [None]
+
     def __init__(self) -> None:
         super().__init__()
         self.cluster = Cluster(Value, Shortest())
@@ -62,17 +66,21 @@ class History(RuleBasedStateMachine):
         self.going: dict[str, str] = {}
         self.began: dict[str, float] = {}
         self.saved: dict[str, float] = {}
-        self.feed(PoolChanged(pool="one", nodes=NODES))
+        self.feed(PoolChanged(pool="one", nodes=self.nodes))
 
     def feed(self, *events: SchedulerEvent) -> None:
         self.log.append((list(events), self.now, []))
         self.cluster.feed(events, self.now)
 
     @rule(run=st.sampled_from(RUNS), parts=st.sampled_from(PARTS), priority=st.integers(0, 1),
-          left=st.one_of(st.none(), st.floats(1, 1e4)), keeps=st.booleans())  # fmt: skip
-    def waits(self, run: str, parts: Parts, priority: int, left: float | None, keeps: bool) -> None:
+          left=st.one_of(st.none(), st.floats(1, 1e4)), keeps=st.booleans(),
+          layout=st.integers(0, 9))  # fmt: skip
+    def waits(
+        self, run: str, parts: Parts, priority: int, left: float | None, keeps: bool, layout: int
+    ) -> None:
         event = Waiting(run=run, pool="one", parts=parts, since=self.now, priority=priority,
-                        left=left, keeps=keeps, restart=5.0)  # fmt: skip
+                        left=left, keeps=keeps, restart=5.0,
+                        layout=self.layouts[layout % len(self.layouts)])  # fmt: skip
         self.feed(event)
         if run not in self.held and run not in self.waiting:
             self.waiting[run] = event
@@ -136,13 +144,16 @@ class History(RuleBasedStateMachine):
             return
         waiting = self.waiting.pop(decision.run)
         if isinstance(decision, Reject):
-            assert sum(ask.devices * count for ask, count in waiting.parts) > 12 and decision.why
+            self.refused(waiting, decision)
             return
         assert isinstance(decision, Place)
         assert len(decision.spots) == sum(count for _, count in waiting.parts), "a part of a gang"
         self.held[decision.run], self.asked[decision.run] = decision, waiting
         self.began[decision.run] = self.now
         self.saved.pop(decision.run, None)
+
+    def refused(self, waiting: Waiting, decision: Reject) -> None:
+        assert sum(ask.devices * count for ask, count in waiting.parts) > 12 and decision.why
 
     @invariant()
     def never_more_than_there_is(self) -> None:

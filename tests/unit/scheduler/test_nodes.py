@@ -43,7 +43,6 @@ def test_nothing_is_given_twice_and_all_comes_back(asks: list[Ask], data: st.Dat
             continue
         assert fits[spot.node]
         nodes.take(spot, ask)
-        placer.changed(spot.node)
         held.append((spot, ask))
         assert min(nodes.cpu.min(), nodes.memory.min(), nodes.devices.min()) >= 0
         assert nodes.room(ask) == room - 1 or room > 1 << 30

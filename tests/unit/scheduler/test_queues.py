@@ -347,3 +347,21 @@ def test_a_run_that_names_no_model_is_told_which_limit_binds() -> None:
     assert cluster.decide() == []
     why = "queue 'q' holds 0 of the 1 T4 that it may use, this needs 2"
     assert cluster.why("gang").replace("A10", "T4") == why
+
+
+def test_what_was_borrowed_on_one_pool_comes_back_for_a_run_on_another() -> None:
+    lab = Queue(name="lab", guarantee=t4(8), borrow=t4(0))
+    cluster = Cluster(FirstFit)
+    cluster.feed(PoolChanged(pool=pool, nodes=NODES[:2]) for pool in ("one", "two"))
+    below = (Queue(name=name, parent="lab", guarantee=t4(4)) for name in "ab")
+    cluster.feed([QueuesChanged(queues=(lab, *below))])
+    cluster.feed(replace(asks(f"b{at}", queue="b"), pool="two") for at in range(8))
+    assert len(started(cluster.decide())) == 8
+    cluster.feed([asks("a0", 2, queue="a")], 5.0)
+    leaving = [each for each in cluster.decide(5.0) if isinstance(each, Preempt)]
+    assert len(leaving) == 2 and {each.by for each in leaving} == {"a0"}
+    assert cluster.decide(6.0) == []
+    cluster.feed([Released(run=leaving[0].run, ended=False)], 7.0)
+    assert cluster.decide(7.0) == [], "its queues would hold more than they may"
+    cluster.feed([Released(run=leaving[1].run, ended=False)], 7.0)
+    assert started(cluster.decide(7.0)) == ["a0"]

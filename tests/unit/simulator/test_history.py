@@ -81,6 +81,11 @@ def test_the_machines_are_those_of_the_pool() -> None:
     ] * 2
     lots = [{"each": {"cpu": 4.0, "memory": 5}, "count": 1}, {"each": {"cpu": 1.0}, "count": 2}]
     assert [node.cpu for node in history.nodes({**POOL, "sizes": lots})] == [4000, 1000, 1000]
+    lots[0]["where"] = [["zone", "b"], ["rack", "r1"]]
+    found = history.nodes({**POOL, "sizes": lots, "where": [["zone", "a"]]})
+    assert [node.where for node in found] == [
+        (("zone", "b"), ("rack", "r1")), (("zone", "a"),), (("zone", "a"),)
+    ]  # fmt: skip
     with pytest.raises(InvalidData, match="nothing is known of the machines of pool 'x'"):
         history.nodes({"name": "x"})
 

@@ -40,16 +40,14 @@ def main(args: argparse.Namespace, out: Out) -> None:
         out.value({"since": since, "until": until, "pools": pools})
         return
     projects = sorted({project for pool in pools for project in pool["projects"]})
-    cells = [
-        part
-        for pool in pools
-        for part in (*(pool["projects"].get(each, 0) for each in projects), pool["idle"])
-    ]
-    shown, _ = units.format_parts(cells)
     who = [*projects, "(idle)"]
-    columns = [shown[at : at + len(who)] for at in range(0, len(shown), len(who))]
+    # Each pool is rounded for itself: its column adds up to its own price, to the cent.
+    columns = [
+        units.format_parts([*(pool["projects"].get(each, 0) for each in projects), pool["idle"]])[0]
+        for pool in pools
+    ]
     rows = [[each, *(column[at] for column in columns)] for at, each in enumerate(who)]
-    rows.append(["", *(_sum(column) for column in columns)])
+    rows.append(["(all)", *(_sum(column) for column in columns)])
     table = [[*row, _sum(row[1:])] for row in rows]
     out.table(["project", *(each["pool"] for each in pools), "all"], table if pools else [],
               empty="nothing is known of any pool in that time")  # fmt: skip

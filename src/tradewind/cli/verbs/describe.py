@@ -312,6 +312,7 @@ def _pool(body: Json, out: Out) -> None:
             ("hint", error.get("hint")),
             ("holds", amount(body["capacity"]) if body.get("capacity") else ""),
             ("machines", _machines(body)),
+            ("where", _where(body)),
             ("largest machine", amount(body["largest"]) if body.get("largest") else ""),
             ("in use", amount(body.get("used")) if body.get("used") else ""),
             ("price", f"{price} an hour" if price else ""),
@@ -325,10 +326,18 @@ def _pool(body: Json, out: Out) -> None:
 
 
 def _machines(body: dict[str, Any]) -> str:
-    """How many of each size."""
+    """How many of each size, and where."""
     lots = body.get("sizes") or ()
-    apart = "; ".join(f"{lot['count']} with {amount(lot['each'])}" for lot in lots)
+    apart = "; ".join(
+        f"{lot['count']} with {amount(lot['each'])}" + (f" in {_where(lot)}" if _where(lot) else "")
+        for lot in lots
+    )
     return apart or str(body.get("machines") or "")
+
+
+def _where(body: dict[str, Any]) -> str:
+    """By level, the widest first."""
+    return ", ".join(f"{level} {name}" for level, name in body.get("where") or ())
 
 
 _SHOW = {"runs": _run, "datasets": _dataset, "models": _model, "pools": _pool}

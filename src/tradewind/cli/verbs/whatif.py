@@ -14,7 +14,7 @@ from tradewind.cli.show import Out
 from tradewind.cli.verbs.why import made_room
 from tradewind.sdk import local
 
-CHANGES = ("processes", "cpu", "memory", "priority", "pool", "any_model")
+CHANGES = ("processes", "cpu", "memory", "priority", "pool", "any_model", "preferred")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--priority", type=int, metavar="N", help="another priority")
     parser.add_argument("--pool", help="another pool")
     parser.add_argument("--any-model", action="store_true", help="devices of any model")
+    parser.add_argument(
+        "--preferred", action="store_true", help="its topology preferred, not required"
+    )
 
 
 def _cores(text: str) -> float:

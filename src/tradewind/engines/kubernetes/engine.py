@@ -263,7 +263,8 @@ class KubernetesEngine:
         self._lease.check()
         known = await asyncio.to_thread(self._place.classes)
         self._classes = nodes.clustered(known.values())
-        return nodes.capacity((await self.connected().items(api.NODES))[0], self._classes)
+        found, _ = await self.connected().items(api.NODES)
+        return nodes.capacity(found, self._classes, self._options.rack)
 
     def environment(self) -> dict[str, Any]:
         return {"image": self._options.image}

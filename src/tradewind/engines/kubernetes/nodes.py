@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import Any
 
 from tradewind.engines.base import Capacity
 from tradewind.engines.kubernetes.states import Object
-from tradewind.engines.kubernetes.template import OURS_BYTES
+from tradewind.engines.kubernetes.template import LEVELS, OURS_BYTES, ZONE
 from tradewind.records.tasks import Lot, Resources
 from tradewind.specs import DeviceSpec
 
-# Machines without this label are taken to be in one zone.
-ZONE = "topology.kubernetes.io/zone"
+Where = tuple[tuple[str, str], ...]
 
 _UNITS: dict[str, Decimal | int] = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": 10**3, "M": 10**6,
@@ -37,8 +37,10 @@ def clustered(classes: Iterable[DeviceSpec]) -> tuple[DeviceSpec, ...]:
     return tuple(sorted(here, key=lambda each: (-len(each.nodes), each.name)))
 
 
-def capacity(nodes: list[Object], classes: Sequence[DeviceSpec] = ()) -> Capacity:
-    """Of all machines that are up and take work; devices of no class go by the cluster's name."""
+def capacity(nodes: list[Object], classes: Sequence[DeviceSpec] = (), rack: str = "") -> Capacity:
+    """Of all machines that are up and take work; devices of no class go by the cluster's name.
+    `rack` is the label that tells the rack of a machine. Those that tell no zone are taken to be in
+    one, as far as it is counted how many there are."""
     usable = [node for node in nodes if _usable(node)]
     machines = [_allocatable(node, classes) for node in usable]
     accelerators: dict[str, int | float] = {}
@@ -50,25 +52,35 @@ def capacity(nodes: list[Object], classes: Sequence[DeviceSpec] = ()) -> Capacit
         memory=sum(each.memory for each in machines),
         accelerators=accelerators,
     )
-    zones = {(node["metadata"].get("labels") or {}).get(ZONE, "") for node in usable}
+    labels = [node["metadata"].get("labels") or {} for node in usable]
+    zones = {each.get(ZONE, "") for each in labels}
+    levels = {**LEVELS, **({"rack": rack} if rack else {})}
+    places = [
+        tuple((level, str(told[key])) for level, key in levels.items() if told.get(key))
+        for told in labels
+    ]
     return Capacity(
         total=total,
         largest=_largest(machines),
         machines=len(machines),
         zones=len(zones),
-        sizes=_sizes(machines),
+        sizes=_sizes(zip(machines, places, strict=True)),
         parts={each.name: each.parts for each in classes if each.parts > 1},
     )
 
 
-def _sizes(machines: list[Resources]) -> tuple[Lot, ...]:
-    """Largest first."""
-    alike: list[Resources] = []
-    for each in machines:
-        if each not in alike:
-            alike.append(each)
-    alike.sort(key=lambda each: (-each.cpu, -each.memory, sorted(each.accelerators.items())))
-    return tuple(Lot(each=each, count=machines.count(each)) for each in alike)
+def _sizes(machines: Iterable[tuple[Resources, Where]]) -> tuple[Lot, ...]:
+    """Largest first; alike ones are told together, by where they are."""
+    lots: dict[tuple[str, Where], Lot] = {}
+    for each, where in machines:
+        known = lots.get((repr(each), where))
+        lots[repr(each), where] = Lot(each=each, count=known.count + 1 if known else 1, where=where)
+    return tuple(sorted(lots.values(), key=_rank))
+
+
+def _rank(lot: Lot) -> tuple[Any, ...]:
+    each = lot.each
+    return -each.cpu, -each.memory, sorted(each.accelerators.items()), lot.where
 
 
 def _largest(machines: list[Resources]) -> Resources:

@@ -21,6 +21,7 @@ KNOWN = {
     "server": "where tasks reach this server; left out: TRADEWIND_URL, or its own address",
     "pull_secret": "the name of a Secret with the registry's credentials",
     "service_account": "the account that tasks run under",
+    "rack": "the label of machines that tells their rack; left out: none tells it",
 }
 
 
@@ -97,6 +98,11 @@ class Options:
             store=place.desk.store,
         )
 
+    @property
+    def rack(self) -> str:
+        """The label that tells the rack of a machine, or nothing."""
+        return str(self.given.get("rack") or "")
+
     def context(self, token: str) -> Context:
         """What a placement is rendered with."""
         return Context(
@@ -109,6 +115,7 @@ class Options:
             store=self.store,
             pull_secret=str(self.given.get("pull_secret") or ""),
             service_account=str(self.given.get("service_account") or ""),
+            rack=self.rack,
         )
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from tradewind.base.errors import Location, Refused
 from tradewind.base.ids import canonical
 from tradewind.engines.base import Request
 from tradewind.engines.kubernetes import names
 from tradewind.engines.kubernetes.template import (
+    HOST,
     INT32,
     Context,
     Object,
@@ -25,7 +27,7 @@ from tradewind.engines.kubernetes.template import (
     template,
 )
 from tradewind.records.placements import Placement
-from tradewind.records.tasks import Array, Gang, Replicas, Role
+from tradewind.records.tasks import NODE, Array, Gang, Replicas, Role
 
 __all__ = ["Context", "gang_epoch", "number", "ports", "redacted", "render", "todo"]
 
@@ -220,21 +222,21 @@ def _job(part: Part, spec: Object, pod: Object) -> Object:
             **spec,
             "podReplacementPolicy": "Failed",
             "suspend": False,
-            "template": template(part, {"restartPolicy": "Never", **pod}),
+            "template": template(part, {"restartPolicy": "Never", **pod, **_standing(part)}),
         },
     }
 
 
 def _deployment(part: Part, shape: Replicas) -> Object:
-    """Spread over machines and, on purpose, not over zones: where a constraint's label is missing
-    from the nodes, the scheduler passes over all constraints of the pod."""
-    spread = {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": part.selector},
-    }
-    pod = {"restartPolicy": "Always", "topologySpreadConstraints": [spread]}
+    """Spread over machines and, unless it is to be, not over zones: where a constraint's label is
+    missing from the nodes, the scheduler passes over all constraints of the pod."""
+    stands = _standing(part)
+    spread = [*stands.pop("topologySpreadConstraints", ())]
+    layout = part.placement.task.layout
+    if layout is None or NODE not in (layout.spread, layout.together):
+        spread.append(_apart(part, HOST, strictly=False))
+    constraints = {"topologySpreadConstraints": spread} if spread else {}
+    pod = {"restartPolicy": "Always", **constraints, **stands}
     ready = part.role.readiness
     return {
         "apiVersion": "apps/v1",
@@ -250,6 +252,45 @@ def _deployment(part: Part, shape: Replicas) -> Object:
             "progressDeadlineSeconds": seconds(PROGRESS + (ready.timeout if ready else 0)),
             "template": template(part, pod),
         },
+    }
+
+
+def _standing(part: Part) -> Object:
+    """How its pods stand to each other: near those of all roles, apart from those of their own.
+    Raises Refused for a level that must be kept and that no label tells."""
+    layout, found = part.placement.task.layout, Object()
+    if layout is None:
+        return found
+    if key := _key(part, layout.together, layout.strictly):
+        mine = {"matchLabels": {names.INSTANCE: names.base(part.placement.id)}}
+        term = {"topologyKey": key, "labelSelector": mine}
+        near: Object = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+        if not layout.strictly:
+            some = [{"weight": 100, "podAffinityTerm": term}]
+            near = {"preferredDuringSchedulingIgnoredDuringExecution": some}
+        found["affinity"] = {"podAffinity": near}
+    if key := _key(part, layout.spread, layout.strictly):
+        found["topologySpreadConstraints"] = [_apart(part, key, strictly=layout.strictly)]
+    return found
+
+
+def _key(part: Part, level: str, strictly: bool) -> str:
+    key = part.context.levels.get(level, "")
+    if level and strictly and not key:
+        raise Refused(
+            f"pool {part.context.pool!r} has no label that tells the {level} of a machine",
+            hint=f"levels: {', '.join(part.context.levels)}; the pool's option `rack` names one",
+            where=Location(field="topology"),
+        )
+    return key
+
+
+def _apart(part: Part, key: str, *, strictly: bool) -> Object:
+    return {
+        "maxSkew": 1,
+        "topologyKey": key,
+        "whenUnsatisfiable": "DoNotSchedule" if strictly else "ScheduleAnyway",
+        "labelSelector": {"matchLabels": part.selector},
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from tradewind.base.errors import Refused
 from tradewind.engines.kubernetes import names
 from tradewind.records.placements import Placement
-from tradewind.records.tasks import Readiness, Replicas, Resources, Role
+from tradewind.records.tasks import NODE, Readiness, Replicas, Resources, Role
 from tradewind.specs import DeviceSpec
 
 Object = dict[str, Any]
@@ -32,13 +32,18 @@ FAREWELL = 5
 # A node that is gone is given up after this; Kubernetes' own default is five minutes.
 NODE_PATIENCE = 30
 INT32 = 2**31 - 1
+# The labels that tell where a machine is, the widest level first.
+REGION, ZONE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone"
+LEVELS = {"region": REGION, "zone": ZONE}
+HOST = "kubernetes.io/hostname"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What the pool is. `server` is the address that pods use, `token` the placement's attempt
     token, `service_token` what callers of its replicas must show, `store` whose placements
-    it holds, `classes` those of devices that clusters have."""
+    it holds, `classes` those of devices that clusters have, `rack` the label of machines that tells
+    their rack (empty: none does)."""
 
     pool: str
     store: str
@@ -50,6 +55,12 @@ class Context:
     pull_secret: str = ""
     service_account: str = ""
     classes: tuple[DeviceSpec, ...] = ()
+    rack: str = ""
+
+    @property
+    def levels(self) -> dict[str, str]:
+        """By level the label of machines that tells it, the widest first."""
+        return {**LEVELS, **({"rack": self.rack} if self.rack else {}), NODE: HOST}
 
 
 @dataclass(frozen=True, slots=True)

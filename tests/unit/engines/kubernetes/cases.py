@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from tradewind.engines.kubernetes.render import Context, render
@@ -13,6 +14,7 @@ from tradewind.records.tasks import (
     Environment,
     Gang,
     Input,
+    Layout,
     Readiness,
     Replicas,
     Resources,
@@ -46,12 +48,16 @@ def role(name: str, shape: Shape, **more: Any) -> Role:
     return Role(**{"name": name, "shape": shape, "entry": ENTRY, **USERS, **more})
 
 
-def placement(*roles: Role, task: str = "fit", done: tuple[int, ...] = ()) -> Placement:
+def placement(
+    *roles: Role, task: str = "fit", done: tuple[int, ...] = (), layout: Layout | None = None
+) -> Placement:
     run = "rk7m2p9xqz4d"
     return Placement(
         id=placement_id(run, task, 2),
         run=run,
-        task=Task(name=task, roles=roles, environment=Environment(digest="e"), bundle="b"),
+        task=Task(
+            name=task, roles=roles, environment=Environment(digest="e"), bundle="b", layout=layout
+        ),
         number=2,
         pool="cluster",
         engine="kubernetes",
@@ -106,7 +112,13 @@ PLACEMENTS: dict[str, Placement] = {
     ),
     "no-memory-limit": placement(role("main", Gang(), resources=Resources(cpu=0.0001))),
 }
+PLACEMENTS["gang-in-one-rack"] = placement(
+    GANG, layout=Layout(together="rack", spread="node", strictly=True)
+)
+PLACEMENTS["gang-in-one-zone-if-it-can-be"] = placement(GANG, layout=Layout(together="zone"))
+PLACEMENTS["replicas-over-zones"] = placement(SERVING, layout=Layout(spread="zone"))
 CONTEXTS = {name: CONTEXT for name in PLACEMENTS}
+CONTEXTS["gang-in-one-rack"] = replace(CONTEXT, rack="example.com/rack")
 PLACEMENTS["pull-secret-and-account"] = PLACEMENTS["gang-of-one"]
 CONTEXTS["pull-secret-and-account"] = Context(
     pool="Пул в облаке",

@@ -30,6 +30,7 @@ from tests.unit.engines.kubernetes.cases import (
 )
 from tests.unit.engines.kubernetes.restricted import violations
 from tests.unit.engines.kubernetes.test_schemas import check
+from tradewind.base.errors import Refused
 from tradewind.engines.kubernetes import names
 from tradewind.engines.kubernetes.render import (
     gang_epoch,
@@ -42,7 +43,7 @@ from tradewind.engines.kubernetes.render import (
 from tradewind.engines.kubernetes.template import cores
 from tradewind.records import codec
 from tradewind.records.placements import Placement
-from tradewind.records.tasks import Array, Gang, Resources
+from tradewind.records.tasks import Array, Gang, Layout, Resources
 
 WORKLOADS = workloads(OBJECTS)
 PODS: list[Object] = [each["spec"]["template"]["spec"] for each in WORKLOADS]
@@ -110,7 +111,8 @@ def test_a_selector_finds_the_pods_of_one_role(case: str) -> None:
         if wanted := selector.get("matchLabels", selector):
             assert sum(wanted.items() <= labels.items() for labels in pods) == 1
         for spread in spec.get("template", {}).get("spec", {}).get("topologySpreadConstraints", ()):
-            assert spread["labelSelector"] == selector
+            wanted = spread["labelSelector"]["matchLabels"]
+            assert sum(wanted.items() <= labels.items() for labels in pods) == 1
 
 
 @ALL
@@ -406,3 +408,32 @@ def test_a_gang_starts_at_its_least_width() -> None:
     assert job("gang-elastic")["spec"]["parallelism"] == 2
     wide = placement(role("r", Gang(least=1, most=4), resources=Resources()))
     assert of_kind(render(wide, CONTEXT)["objects"], "Service")
+
+
+def test_processes_stand_as_they_must() -> None:
+    near = job("gang-in-one-rack")["spec"]["template"]["spec"]
+    [term] = near["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "example.com/rack"
+    pods = job("gang-in-one-rack")["spec"]["template"]["metadata"]["labels"]
+    assert term["labelSelector"]["matchLabels"].items() <= pods.items()
+    [apart] = near["topologySpreadConstraints"]
+    assert apart["topologyKey"] == "kubernetes.io/hostname" and apart["maxSkew"] == 1
+    assert apart["whenUnsatisfiable"] == "DoNotSchedule"
+    soft = job("gang-in-one-zone-if-it-can-be")["spec"]["template"]["spec"]["affinity"]
+    [some] = soft["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert some["podAffinityTerm"]["topologyKey"] == "topology.kubernetes.io/zone"
+    [served] = of_kind(objects("replicas-over-zones"), "Deployment")
+    spread = served["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert [(each["topologyKey"], each["whenUnsatisfiable"]) for each in spread] == [
+        ("topology.kubernetes.io/zone", "ScheduleAnyway"),
+        ("kubernetes.io/hostname", "ScheduleAnyway"),
+    ]
+
+
+def test_a_level_that_no_label_tells_is_refused_where_it_must_be_kept() -> None:
+    shape = role("worker", Gang(least=2, most=2))
+    must = placement(shape, layout=Layout(together="rack", strictly=True))
+    with pytest.raises(Refused, match="no label that tells the rack"):
+        render(must, CONTEXT)
+    would_like = render(placement(shape, layout=Layout(together="rack")), CONTEXT)
+    assert "affinity" not in json.dumps(would_like)
