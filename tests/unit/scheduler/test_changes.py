@@ -22,7 +22,6 @@ from tradewind.scheduler.events import (
     PoolGone,
     Preempt,
     QueuesChanged,
-    Reject,
     Released,
     SchedulerEvent,
     Waiting,
@@ -104,7 +103,7 @@ class Changes(RuleBasedStateMachine):
 
     def forget(self, run: str) -> None:
         for known in (self.waiting, self.held, self.seats, self.going):
-            known.pop(run, None)  # type: ignore[attr-defined]
+            known.pop(run, None)
         self.going = {one: by for one, by in self.going.items() if by != run}
 
     @precondition(lambda self: self.there is not None)
@@ -207,9 +206,7 @@ class Changes(RuleBasedStateMachine):
             self.going[decision.run] = decision.by
             return
         waiting = self.waiting.pop(decision.run)
-        if isinstance(decision, Reject):
-            raise AssertionError("the largest gang of all is within every limit")
-            return
+        # Nobody is refused: the largest gang of all is within every limit. No run may grow.
         assert isinstance(decision, Place) and self.there is not None
         asks_ = tuple(each(waiting.parts))
         assert len(decision.spots) == len(asks_), "a part of a gang"
