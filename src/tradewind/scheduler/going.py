@@ -221,7 +221,6 @@ class Foes:
         self._free: dict[str, Floats] = {}
         self._sides: dict[tuple[int, float], Side] = {}
         self._inside: dict[Branch, Mask] = {}
-        self._losses: Floats | None = None
 
     def of(self, waiting: Waiting, key: tuple[float, ...]) -> tuple[Mask, Mask] | None:
         """Whom it may interrupt: of its project, and of others in its queue, those of lower
@@ -289,23 +288,6 @@ class Foes:
         soon = -self.dues[slots]
         order = np.lexsort((soon, lost))
         return slots[order], list(zip(lost[order].tolist(), soon[order].tolist(), strict=True))
-
-    def _chain(self, unsaved: Floats) -> Floats:
-        """By row, what others of its queue lose at least when it comes back: it takes as much as it
-        had of those of lower priority, of whom the cheapest go."""
-        runs = self._going.runs
-        found = np.zeros_like(unsaved)
-        goes = np.flatnonzero(runs["stays"] & ~runs["stands"] & (runs["width"] > 0))
-        if not len(goes) or not np.ptp(runs["first"][goes]):
-            return found
-        for queue in np.unique(runs["queue"][goes]):
-            mine, least = goes[runs["queue"][goes] == queue], np.inf
-            for first in np.unique(runs["first"][mine])[::-1]:  # the lowest priority first
-                level = mine[runs["first"][mine] == first]
-                if np.isfinite(least):
-                    found[level] = least * runs["width"][level]
-                least = min(least, float((unsaved[level] / runs["width"][level]).min()))
-        return found
 
     def enough(self, parts: Parts, who: Mask) -> bool:
         """Whether what is free and what these hold is as much as is asked for, wherever it is."""
@@ -405,14 +387,10 @@ class Foes:
         return np.bincount(where, takes * rates[order], count).astype(np.float64)
 
     def _lost(self) -> Floats:
-        """By row, what is lost if each is interrupted, by itself and by those in whose place it
-        comes back."""
-        if self._losses is None:
-            runs = self._going.runs
-            unsaved: Floats = self._going.unsaved(self._now) * runs["worth"]
-            lost = unsaved + self._chain(unsaved)
-            self._losses = np.where(runs["stands"], PRECIOUS, lost)
-        return self._losses
+        """By row, what is lost if each is interrupted."""
+        runs = self._going.runs
+        found: Floats = self._going.unsaved(self._now) * runs["worth"]
+        return np.where(runs["stands"], PRECIOUS, found)
 
     def holding(self, who: Mask, among: Mask) -> Mask:
         """Those of these that hold anything on any of such nodes."""

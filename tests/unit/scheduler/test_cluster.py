@@ -282,16 +282,6 @@ def test_what_was_saved_before_it_began_counts_for_nothing() -> None:
     assert cluster.decide(12.0) == []
 
 
-def test_what_those_lose_counts_in_whose_place_a_victim_comes_back() -> None:
-    """The later one has lost less, but would take the place of the other in its turn."""
-    cluster = a_cluster()
-    for run, priority, at in (("low", 0, 0.0), ("middle", 1, 50.0)):
-        cluster.feed([asks(run, 4, priority=priority)], at)
-        cluster.decide(at)
-    cluster.feed([asks("urgent", 2, priority=2)], 60.0)
-    assert cluster.decide(60.0) == [Preempt(run="low", by="urgent")]
-
-
 def test_nobody_goes_for_one_that_would_not_start() -> None:
     cluster = a_cluster(Shortest())
     cluster.feed([asks("stays", 1, priority=2), asks("low", 4)])
