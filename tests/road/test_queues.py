@@ -13,6 +13,7 @@ import pytest
 from tests.road.town import Town, far, function, in_town, value
 from tradewind.base.errors import Conflict, InvalidSpec, Refused
 from tradewind.records.states import RunState
+from tradewind.specs.queue import Quota
 
 
 def queue(name: str, **fields: Any) -> dict[str, Any]:
@@ -242,3 +243,13 @@ async def test_what_is_sent_again_and_again_stays_one_run_and_holds_nobody_up(to
     assert len(town.started) == 3 and town.events(run).count("run.accepted") == 1
     assert town.here.store.runs.counts() == {RunState.SUCCEEDED: 3}
     assert not machine.held and not machine.line.waiting
+
+
+@in_town
+async def test_a_pool_and_queues_of_all_it_has_are_applied_together(town: Town) -> None:
+    large = {"kind": "pool", "name": "local", "engine": "local", "capacity": {"cpu": 40}}
+    await town.here.apply([large, queue("a", guarantee={"cpu": 40})], "me")
+    assert town.here.quotas.specs["a"].guarantee == Quota(cpu=40)
+    small = {**large, "capacity": {"cpu": 2}}
+    with pytest.raises(Refused, match="the pools have 2 CPU"):
+        await town.here.apply([small, queue("b", guarantee={"cpu": 1})], "me")

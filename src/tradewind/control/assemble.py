@@ -135,7 +135,7 @@ class Assembly:
         queues = [spec for spec in specs if isinstance(spec, QueueSpec | ProjectSpec)]
         if queues:
             await self.connections.hear()
-        self.quotas.may(queues)
+        self.quotas.may(queues, found)
         await asyncio.to_thread(devices.check, specs, self.store)
         store = partial(self.shelf.apply, documents, user, dry_run)
         classes = any(isinstance(spec, DeviceSpec) for spec in specs)

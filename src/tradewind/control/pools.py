@@ -156,13 +156,18 @@ def whole(capacity: specs.Resources) -> dict[str, int | float]:
     return {n: count for n, count in capacity.accelerators.items() if isinstance(count, int)}
 
 
+def limited(found: Resources, said: specs.Resources) -> Resources:
+    """A capacity as a spec says it is; what that leaves out is what was found."""
+    return Resources(
+        cpu=said.cpu or found.cpu,
+        memory=said.memory or found.memory,
+        accelerators=whole(said) or found.accelerators,
+    )
+
+
 def _limited(pool: PoolFacts, spec: PoolSpec) -> PoolFacts:
     assert spec.capacity is not None
-    capacity = Resources(
-        cpu=spec.capacity.cpu or pool.capacity.cpu,
-        memory=spec.capacity.memory or pool.capacity.memory,
-        accelerators=whole(spec.capacity) or pool.capacity.accelerators,
-    )
+    capacity = limited(pool.capacity, spec.capacity)
     # One machine holds what the spec says it holds; of several, or of none yet, what was found.
     alone = pool.engine == LOCAL or not pool.machines
     return replace(pool, capacity=capacity, largest=capacity if alone else pool.largest)

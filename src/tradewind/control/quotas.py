@@ -12,13 +12,15 @@ from typing import Any
 
 from tradewind.base.errors import Conflict, Location, Refused
 from tradewind.control.places import Places
+from tradewind.control.pools import limited
 from tradewind.records.runs import Run
+from tradewind.records.tasks import Resources
 from tradewind.scheduler import demand
 from tradewind.scheduler.amounts import CPU, MEMORY, words
 from tradewind.scheduler.events import QueuesChanged
 from tradewind.scheduler.nodes import WHOLE
 from tradewind.scheduler.queues import DEFAULT, Queue, Queues, guaranteed
-from tradewind.specs import ProjectSpec, QueueSpec, from_document
+from tradewind.specs import PoolSpec, ProjectSpec, QueueSpec, from_document
 from tradewind.specs.queue import Quota
 from tradewind.store.base import Store
 
@@ -59,9 +61,10 @@ class Quotas:
 
     # --- what is asked before it is stored ---------------------------------------------------
 
-    def may(self, specs: Sequence[QueueSpec | ProjectSpec]) -> None:
+    def may(self, specs: Sequence[QueueSpec | ProjectSpec], applied: Sequence[PoolSpec]) -> None:
         """Raises InvalidSpec for what would be no tree with those that there are, Conflict for a
-        name that another project has, Refused for guarantees above what the pools have."""
+        name that another project has, Refused for guarantees above what the pools have, with those
+        that are `applied` at the same time."""
         then = {**self.specs}
         for spec in specs:
             of_kind = self.specs if isinstance(spec, QueueSpec) else self.projects
@@ -75,24 +78,34 @@ class Quotas:
         queues = [queue(spec) for spec in then.values()]
         Queues(queues)
         if then != self.specs:
-            self._may_guarantee(queues)
+            self._may_guarantee(queues, self._whole(applied))
 
-    def _may_guarantee(self, queues: list[Queue]) -> None:
-        whole = Counter[str]()
-        for facts in self.places.facts.values():
-            whole.update(demand.amounts(facts.capacity))
+    def _may_guarantee(self, queues: list[Queue], whole: Counter[str] | None) -> None:
         wanted = Counter[str]()
         for top in queues:
             if not top.parent:
                 wanted.update(guaranteed(top, queues))
         for name, amount in wanted.items():
-            if self.places.facts and amount > whole[name]:
+            if whole is not None and amount > whole[name]:
                 raise Refused(
                     f"the queues are guaranteed {words(name, amount)} together, "
                     f"the pools have {words(name, whole[name])}",
                     hint="guarantee less; what is beyond guarantees is shared by weight",
                     where=Location(field="guarantee"),
                 )
+
+    def _whole(self, applied: Sequence[PoolSpec]) -> Counter[str] | None:
+        """What the pools will have; None while that is not known of each."""
+        then = {facts.name: facts.capacity for facts in self.places.facts.values()}
+        for spec in applied:
+            if spec.name not in then and spec.capacity is None:
+                return None
+            if spec.capacity is not None:
+                then[spec.name] = limited(then.get(spec.name, Resources(cpu=0.0)), spec.capacity)
+        whole = Counter[str]()
+        for capacity in then.values():
+            whole.update(demand.amounts(capacity))
+        return whole if then else None
 
     def may_go(self, name: str) -> None:
         """Raises Conflict while there are queues below it."""
