@@ -38,7 +38,7 @@ PASSING = 64
 # epoch takes a while, and what is short ends before that pays.
 PAUSE = 60.0
 # Whoever has just begun may be interrupted after so many seconds: so a moment comes to an end.
-MOMENT = 0.1
+MOMENT, TICK = 0.1, 0.001
 # Those whose end is waited for go after all when it takes so many times as long.
 LATE = 1.5
 
@@ -47,8 +47,9 @@ class Cluster(Books):
     """Who starts, who makes room, who never can."""
 
     def decide(self, now: float = 0.0) -> list[Decided]:
-        """Who starts now, who makes room, who never can."""
-        self.now = max(self.now, now)
+        """Who starts now, who makes room, who never can. While a clock that was set back is behind,
+        a little time passes all the same: nobody began only just for ever."""
+        self.now = self.now + TICK if 0 < now < self.now else max(self.now, now)
         decisions: list[Decided] = []
         self._settle(decisions)
         self._unkeep()

@@ -359,13 +359,13 @@ def test_what_is_known_to_be_there_is_held() -> None:
     assert started(cluster.decide()) == ["b"]
 
 
-def test_a_clock_that_is_set_back_stands_still() -> None:
+def test_a_clock_that_is_set_back_hardly_moves_and_holds_nobody_up() -> None:
     cluster = a_cluster(Shortest())
     cluster.feed([asks("a", 4, 2, left=100.0, keeps=True)], 50.0)
     cluster.decide(50.0)
     cluster.feed([asks("b", 1, left=1.0)], 10.0)
-    assert cluster.decide(10.0) == [] and cluster.now == 50.0
-    assert cluster.decide(51.0) == [Preempt(run="a", by="b")]
+    assert cluster.decide(10.0) == [Preempt(run="a", by="b")]
+    assert 50.0 < cluster.now < 50.1
 
 
 def test_a_gang_that_has_waited_long_is_not_passed_for_ever_by_smaller_ones() -> None:

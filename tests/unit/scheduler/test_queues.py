@@ -365,3 +365,11 @@ def test_what_was_borrowed_on_one_pool_comes_back_for_a_run_on_another() -> None
     assert cluster.decide(7.0) == [], "its queues would hold more than they may"
     cluster.feed([Released(run=leaving[1].run, ended=False)], 7.0)
     assert started(cluster.decide(7.0)) == ["a0"]
+
+
+def test_a_clock_that_was_set_back_holds_nobody_up() -> None:
+    cluster = a_cluster(Queue(name="a", guarantee=t4(4)), Queue(name="b", guarantee=t4(4)), nodes=2)
+    cluster.feed((asks(f"b{at}", queue="b") for at in range(8)), 1000.0)
+    assert len(started(cluster.decide(1000.0))) == 8
+    cluster.feed([asks("a0", 2, queue="a")], 401.0)
+    assert len([each for each in cluster.decide(401.0) if isinstance(each, Preempt)]) == 2
