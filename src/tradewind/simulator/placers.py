@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -201,8 +202,9 @@ def _score(less: Scores) -> Scores:
 
 
 def typical(asks: Iterable[Ask]) -> list[tuple[Ask, float]]:
-    """The most frequent shapes that make up 95 % of them, with their frequencies."""
-    counts = Counter(asks).most_common()
+    """The most frequent shapes that make up 95 % of them, with their frequencies. A shape is of
+    CPU and devices: of asks that differ in memory alone there is one."""
+    counts = Counter(replace(ask, memory=0) for ask in asks).most_common()
     enough = TYPICAL * sum(count for _, count in counts)
     found, so_far = [], 0
     for ask, count in counts:
