@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -201,13 +202,19 @@ def _score(less: Scores) -> Scores:
 
 
 def typical(asks: Iterable[Ask]) -> list[tuple[Ask, float]]:
-    """The most frequent shapes that make up 95 % of them, with their frequencies."""
-    counts = Counter(asks).most_common()
-    enough = TYPICAL * sum(count for _, count in counts)
+    """The most frequent shapes that make up 95 % of them, with their frequencies. A shape is of
+    CPU and devices: of asks that differ in memory alone there is one. Of equally frequent ones the
+    larger is first, as it is with Weng et al."""
+    counts = Counter(replace(ask, memory=0) for ask in asks)
+    enough = TYPICAL * counts.total()
     found, so_far = [], 0
-    for ask, count in counts:
+    for ask in sorted(counts, key=lambda ask: (counts[ask], *_size(ask)), reverse=True):
         if so_far >= enough:
             break
-        found.append((ask, count))
-        so_far += count
+        found.append((ask, counts[ask]))
+        so_far += counts[ask]
     return [(ask, count / so_far) for ask, count in found]
+
+
+def _size(ask: Ask) -> tuple[int, int, int, list[str]]:
+    return ask.cpu, ask.share if ask.devices else 0, ask.devices, sorted(ask.models)
