@@ -176,7 +176,8 @@ def _attempt(each: Json) -> list[Any]:
     if exit_.get("message"):
         reason = f"{reason}: {exit_['message']}"
     state = f"{each['state']} (superseded)" if each.get("stale") else each["state"]
-    return [f"{each['role']}[{each['index']}]", each.get("try", each["number"]), state,
+    wide = f" x {each['width']}" if each.get("width", 0) > 1 else ""
+    return [f"{each['role']}[{each['index']}]{wide}", each.get("try", each["number"]), state,
             units.format_duration(ended - begun) if begun and ended else "-",
             units.format_duration(usage["cpu"]) if usage.get("cpu") else "-",
             units.format_bytes(int(usage["memory"])) if usage.get("memory") else "-",
