@@ -133,8 +133,9 @@ def test_what_has_no_room_beside_the_other_is_called_after_it(
     assert found["verdict"] in ("same", "unclear"), found
     assert found["before"]["problems"] == found["now"]["problems"] == []
     calls = [[float(word) for word in line.split()] for line in log.read_text().splitlines()]
-    *_, (one, _, _, _, ended), (other, _, _, start, _) = calls
-    assert one != other and ended <= start
+    last = {call[0]: call for call in calls}  # on a busy machine one is called more than once
+    *_, (_, _, _, _, ended), (_, _, _, start, _) = last.values()
+    assert len(last) > 1 and ended <= start
 
 
 def test_against_a_run_and_with_other_parameters(repository: Home) -> None:
