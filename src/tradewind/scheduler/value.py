@@ -1,11 +1,11 @@
 """Where to put one thing so that the most of what is likely to come still fits.
 
 A node is worth the devices that likely processes can still use of it. Its idle devices count as far
-as its CPU feeds them, and more where few nodes hold somebody who wants several at once; a shared
-device counts for what those that fit it best can fill of it with an equal part of the CPU, as far as
-such are likely to come. What comes is learned from what came. A process goes where it takes the
-least of that worth; what differs by little is equal, and of equals the first node is taken, which
-leaves whole nodes for whoever needs them.
+as its CPU feeds them, and more where few nodes hold those who want several at once; a shared device
+counts for what those that fit it best can fill of it with an equal part of the CPU, as far as such
+are likely to come. What comes is learned from what came. A process goes where it takes the least of
+that worth; what differs by little is equal, and of equals the first node is taken, which leaves
+whole nodes for whoever needs them.
 
 The idea of counting what likely processes cannot use is that of Weng et al., "Beware of
 Fragmentation" (USENIX ATC 2023).
@@ -32,7 +32,7 @@ CPU, SHARE = 500, 10
 # It is as good as certain that more comes of what made up so much of all that came: counted in
 # processes for what is left of a device, in devices for idle ones.
 GAP, IDLE = 0.025, 0.07
-# So much more counts what can hold somebody who is as much of all that came as there is for him.
+# So much more, in parts, count idle devices for which those who can use no others are enough.
 SHORT = 0.1
 # The tables are made anew when so much more has come.
 GROWTH = 1.25
