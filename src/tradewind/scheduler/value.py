@@ -1,10 +1,11 @@
 """Where to put one thing so that the most of what is likely to come still fits.
 
 A node is worth the devices that likely processes can still use of it. Its idle devices count as far
-as its CPU feeds them; a shared device counts for what those that fit it best can fill of it with an
-equal part of the CPU, as far as such are likely to come. What comes is learned from what came. A
-process goes where it takes the least of that worth; what differs by little is equal, and of equals
-the first node is taken, which leaves whole nodes for whoever needs them.
+as its CPU feeds them, and more where few nodes hold those who want several at once; a shared device
+counts for what those that fit it best can fill of it with an equal part of the CPU, as far as such
+are likely to come. What comes is learned from what came. A process goes where it takes the least of
+that worth; what differs by little is equal, and of equals the first node is taken, which leaves
+whole nodes for whoever needs them.
 
 The idea of counting what likely processes cannot use is that of Weng et al., "Beware of
 Fragmentation" (USENIX ATC 2023).
@@ -31,6 +32,8 @@ CPU, SHARE = 500, 10
 # It is as good as certain that more comes of what made up so much of all that came: counted in
 # processes for what is left of a device, in devices for idle ones.
 GAP, IDLE = 0.025, 0.07
+# So much more, in parts, count idle devices for which those who can use no others are enough.
+SHORT = 0.1
 # The tables are made anew when so much more has come.
 GROWTH = 1.25
 # So many sorts are remembered, the most frequent ones.
@@ -54,6 +57,10 @@ class Value:
         self._idle: Ints = np.zeros((len(nodes.kinds) + 1, wide + 1, steps), dtype=np.int64)
         # By model, by what is left of a device, by CPU for it.
         self._gap: Ints = np.zeros((len(nodes.kinds) + 1, WHOLE // SHARE + 1, 1), dtype=np.int64)
+        # By node what it has where nobody is: CPU, and devices of the first one's model.
+        self._top: Ints = np.array([node.cpu for node in nodes.nodes], dtype=np.int64)
+        first = nodes.kind[:, :1]
+        self._has: Ints = ((nodes.kind == first) & (first < len(nodes.kinds))).sum(axis=1)
         self._rows = Rows(nodes, self._loss)
 
     def arrived(self, ask: Ask, count: int = 1) -> None:
@@ -103,7 +110,22 @@ class Value:
         # Who wants several devices uses all of them or none.
         whole = np.array([ask.devices * WHOLE for ask, _ in able], dtype=np.float64)
         used = np.where(whole > WHOLE, used // whole * whole, used)
-        return _suited(used, [count * ask.milli for ask, count in able], self._milli * IDLE)
+        best = _suited(used, [count * ask.milli for ask, count in able], self._milli * IDLE)
+        short = np.array([self._short(ask, count) for ask, count in able], dtype=np.float64)
+        found: Ints = best + np.rint(SHORT * (used * short).sum(axis=-1)).astype(np.int64)
+        return found
+
+    def _short(self, ask: Ask, count: int) -> float:
+        """How scarce nodes are that can hold several devices for one: the square of its part of
+        what was asked for, by their part of all devices; 1 at most. Without it they go to those
+        who find a place elsewhere. Who wants one device finds it on many nodes."""
+        if ask.devices < 2:
+            return 0.0
+        able = (self._has >= ask.devices) & (self._top >= ask.cpu)
+        able &= self._nodes.allowed(ask.models)[self._nodes.kind[:, 0]]
+        there = int(self._has[able].sum()) / max(int(self._has.sum()), 1)
+        part = count * ask.milli / self._milli
+        return float((part / there) ** 2) if part < there else 1.0
 
     def _filled(self, able: Sorts) -> Ints:
         """What is filled of what is left of a device, by how much is left and the CPU for it."""

@@ -92,3 +92,21 @@ def test_a_copy_changes_by_itself() -> None:
     twin.take(twin.at(0, ask), ask)
     assert nodes.cpu[0] == 8000 and nodes.idle[0] == 2
     assert twin.cpu[0] == 7000 and twin.idle[0] == 0
+
+
+def test_few_nodes_that_hold_a_wide_process_are_left_to_such() -> None:
+    """Others had taken the cores of these nodes, and wide ones found no place long before all was
+    given away."""
+    rich = Node(name="rich", cpu=128_000, devices=(("G3", 8),))
+    poor = [Node(name=f"poor{at}", cpu=96_000, devices=(("G2", 8),)) for at in range(9)]
+    nodes = Nodes([rich, *poor])
+    wide, one = Ask(cpu=120_000, devices=8), Ask(cpu=10_000, devices=1)
+    placer = Value(nodes)
+    placer.arrived(wide, 2)
+    placer.arrived(one, 90)
+    for _ in range(30):
+        spot = placer.choose(one)
+        assert spot is not None and spot.node
+        nodes.take(spot, one)
+    spot = placer.choose(wide)
+    assert spot is not None and spot.node == 0
