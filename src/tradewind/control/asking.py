@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tradewind.control import bill, growth
 from tradewind.records.placements import Placement
 from tradewind.records.runs import Run
@@ -29,18 +31,10 @@ def waiting(run: Run, pool: str, task: Task, priority: int) -> Waiting:
 
 def occupied(run: Run, placement: Placement, priority: int) -> Occupied:
     """It has had this place since it was placed."""
+    asked = waiting(run, placement.pool, placement.task, priority)
     return Occupied(
-        run=run.id,
-        pool=placement.pool,
-        parts=growth.parts(run, placement),
+        asked=replace(asked, parts=growth.parts(run, placement)),
         began=placement.placed,
-        queue=run.queue,
-        project=run.project,
-        priority=priority,
-        left=bill.expected(run),
-        grows=growth.most(run, placement.task),
         grown=growth.grown(run, placement),
-        stands=placement.task.stands(),
-        layout=placement.task.layout,
         seats=placement.seats,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from tradewind.compiler import price
 from tradewind.compiler.facts import PoolFacts
@@ -21,6 +21,8 @@ from tradewind.records.steering import View
 from tradewind.records.tasks import Resources, starting_width
 from tradewind.specs.common import Spec, Workload
 from tradewind.store.rows import Promise, Usage
+
+Held = TypeVar("Held")
 
 # What a run remembers of the work of earlier placements that it need not do again, in seconds.
 KEPT = "kept"
@@ -60,12 +62,16 @@ def accrued(run: Run, placement: Placement, pool: PoolFacts, until: float) -> in
     """Nanodollars of a placement up to a moment, by what it held when."""
     if not placement.started:
         return 0
-    steps = held(run, placement)
-    ends = [*(at for at, _ in steps[1:]), until]
     return sum(
         price.cost(max(0.0, end - at), pool.price, price.share(demand, pool.capacity))
-        for (at, demand), end in zip(steps, ends, strict=True)
+        for at, end, demand in spans(held(run, placement), until)
     )
+
+
+def spans(steps: Sequence[tuple[float, Held]], until: float) -> Iterator[tuple[float, float, Held]]:
+    """From when to when it has held what, of when it began to and when it ended."""
+    ends = [*(at for at, _ in steps[1:]), until]
+    return ((at, end, demand) for (at, demand), end in zip(steps, ends, strict=True))
 
 
 def held(run: Run, placement: Placement) -> list[tuple[float, Resources]]:

@@ -172,8 +172,7 @@ def _ended(paid: Iterable[Usage]) -> Iterator[Held]:
     for usage in paid:
         steps = usage.detail.get("held") or [[usage.at - usage.seconds, usage.detail["demand"]]]
         end = usage.detail.get("ended", usage.at)
-        ends = [*(at for at, _ in steps[1:]), end]
-        for (at, demand), last in zip(steps, ends, strict=True):
+        for at, last, demand in bill.spans(steps, end):
             yield Held(project=usage.project, pool=str(usage.detail["pool"]), since=at, until=last,
                        demand=codec.from_json(Resources, demand))  # fmt: skip
 
@@ -184,8 +183,6 @@ def _going(store: Store, live: Sequence[Placement], now: float) -> Iterator[Held
         run = runs.get(placement.run)
         if run is None or not placement.started:
             continue
-        steps = bill.held(run, placement)
-        ends = [*(at for at, _ in steps[1:]), now]
-        for (at, demand), last in zip(steps, ends, strict=True):
+        for at, last, demand in bill.spans(bill.held(run, placement), now):
             yield Held(project=run.project, pool=placement.pool, demand=demand, since=at,
                        until=last)  # fmt: skip

@@ -261,28 +261,16 @@ class Books:
         count(leaf, held.amounts)
 
     def _occupy(self, event: Occupied) -> None:
-        self.line.leave(event.run)
-        if event.run not in self.held:
+        asked = event.asked
+        self.line.leave(asked.run)
+        if asked.run not in self.held:
             began = self.now if event.began is None else min(event.began, self.now)
-            asked = Waiting(
-                run=event.run,
-                pool=event.pool,
-                parts=event.parts,
-                since=began,
-                queue=event.queue,
-                project=event.project,
-                stands=event.stands,
-                grows=event.grows,
-                priority=event.priority,
-                left=event.left,
-                layout=event.layout,
-            )
-            least = sum(count for _, count in event.parts)
+            least = sum(count for _, count in asked.parts)
             held = Held(asked, (), began, {}, seats=event.seats[:least], resized=self.now)
             self._return(held)
             for at in range(least, least + event.grown):
                 seats = event.seats[at : at + 1]
-                self._return(Held(self._more(held), (), self.now, {}, seats=seats, of=event.run))
+                self._return(Held(self._more(held), (), self.now, {}, seats=seats, of=asked.run))
 
     def _return(self, held: Held) -> None:
         """It is known to be there."""

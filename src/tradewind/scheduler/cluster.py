@@ -107,8 +107,8 @@ class Cluster(Books):
         """When it would decide something even if nothing happened; infinite where never."""
         times = [due.until for due in self.due.values() if not due.told]
         times += [self.now + MOMENT] if self._began == self.now and self.line.waiting else []
-        elastic = (self.held[run] for run in self._elastic)
-        times += [self._settled(held) for held in elastic if self._settled(held) > self.now]
+        settled = (self._settled(self.held[run]) for run in self._elastic)
+        times += [at for at in settled if at > self.now]
         return min(times, default=math.inf)
 
     def _hurry(self, decisions: list[Decided]) -> None:
@@ -298,13 +298,14 @@ class Cluster(Books):
     def _interrupt(self, pool: Pool, file: File, key: Key, foes: Foes) -> bool:
         """Whether others make room for its first one."""
         waiting = self.line.front(file)
-        found = self._here(pool, file, key, foes) if self._shoves else None
-        if found is None and self._shoves and self.tree.limited and len(self.pools) > 1:
-            found = self._elsewhere(pool, waiting, key)
-        if found is None:
+        if not self._shoves:
             return False
-        self._make_room(pool, waiting, found)
-        return True
+        found = self._here(pool, file, key, foes)
+        if found is None and self.tree.limited and len(self.pools) > 1:
+            found = self._elsewhere(pool, waiting, key)
+        if found is not None:
+            self._make_room(pool, waiting, found)
+        return found is not None
 
     def _here(self, pool: Pool, file: File, key: Key, foes: Foes) -> room.Room | None:
         """Who of its own pool goes for it."""
@@ -354,11 +355,7 @@ class Cluster(Books):
                     able.append(self._victim(other.going.name(slot), cost, False, foreign))
         with room.Claim(self.tree, leaf, wants) as claim:
             gone = claim.quota(sorted(able, key=lambda victim: victim.cost))
-        if not gone:
-            return None
-        lost, soon = zip(*(each.cost for each in gone), strict=True)
-        leaving = frozenset(each.run for each in gone)
-        return room.Room(leaving, spots, (sum(lost), max(soon)))
+        return room.leaves(gone, spots) if gone else None
 
     def _room(
         self,

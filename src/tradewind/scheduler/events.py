@@ -84,24 +84,14 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupied:
-    """A run holds this much of a pool (told at start, from the store), and of the processes that it
-    may have beyond so many (`grows`) as many as `grown`. `seats` are the places of all of them, one
-    after the other, as far as they are known. `began` is when it got them (None: now), `left` the
-    seconds that it needed then."""
+    """A run holds what it has `asked` for (told at start, from the store), and of the processes
+    that it may have beyond these as many as `grown`. `seats` are the places of all of them, one
+    after the other, as far as they are known. `began` is when it got them (None: now)."""
 
-    run: str
-    pool: str
-    parts: Parts
+    asked: Waiting
     began: float | None = None
-    queue: str = DEFAULT
-    project: str = DEFAULT
-    stands: bool = False
-    grows: int = 0
     grown: int = 0
-    priority: int = 0
-    left: float | None = None
     seats: tuple[Seat, ...] = ()
-    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,7 +126,8 @@ class Search:
         """`among`: only on these nodes; `empty`: the same nodes if nobody held anything. `beside`
         are the nodes of processes of it that have their places."""
         self._layout, self._levels, self._parts, self._empty = layout, levels, parts, empty
-        self._among = np.ones(len(nodes), dtype=np.bool_) if among is None else among
+        self._all = np.ones(len(nodes), dtype=np.bool_)
+        self._among = self._all if among is None else among
         # By part, for how many of it each node has room, and how many are wanted.
         self._rooms = [
             (np.where(self._among, nodes.counts(ask), 0), wanted) for ask, wanted in parts
@@ -141,7 +142,7 @@ class Search:
             if layout.together:
                 yield from self._together(names.index(layout.together))
             elif layout.spread:
-                yield self._plan(self._among)
+                yield self._plan(self._all)
         if not layout.binds:
             yield Plan(self._nearest([self._among]))
 
@@ -234,7 +235,8 @@ class Search:
         return found
 
     def _plan(self, inside: Mask, first: Sequence[Mask] = ()) -> Plan:
-        """On these nodes, on some of them first, and spread if it is to be."""
+        """On these nodes, on some of them first, and spread if it is to be: over all domains there,
+        whether or not anything may be put on them now."""
         masks = self._nearest([*(mask & self._among for mask in first), inside & self._among])
         if not self._layout.spread:
             return Plan(masks)
@@ -268,7 +270,7 @@ class Search:
         if not {layout.together, layout.spread} <= {"", *levels.names}:
             return
         if not layout.together:
-            yield self._plan(self._among), 0.0
+            yield self._plan(self._all), 0.0
             return
         numbers = levels.of[layout.together]
         shares = self._shares(layout.together)

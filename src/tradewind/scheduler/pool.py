@@ -188,10 +188,6 @@ class Pool:
         """What may be held of it together."""
         return whole(self.nodes) | dict(self.most)
 
-    def force(self, parts: Parts) -> tuple[Spot, ...]:
-        """The same for what is known to be there: where it does not fit it is held all the same."""
-        return self.again(parts, ())
-
     def _force(self, ask: Ask) -> Spot | None:
         spot = self._choose(ask) if len(self.nodes) else None
         if spot is None and len(self.nodes):

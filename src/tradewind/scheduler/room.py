@@ -4,7 +4,7 @@ other then certainly starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -205,9 +205,19 @@ def make(
             plan.put(row)
     if not _elsewhere(scratch, gone, spots):
         return None
+    return leaves(gone, tuple(spots))
+
+
+def leaves(gone: Sequence[Victim], spots: tuple[Spot, ...]) -> Room:
+    """What it is if these go for those places."""
+    runs = frozenset(victim.run for victim in gone)
+    return Room(runs, spots, _cost(gone))
+
+
+def _cost(gone: Sequence[Victim]) -> Cost:
+    """Of all of them: what is lost, and how soon the first of them is due."""
     costs = [victim.cost for victim in gone]
-    cost = (sum(lost for lost, _ in costs), max((soon for _, soon in costs), default=-np.inf))
-    return Room(frozenset(victim.run for victim in gone), tuple(spots), cost)
+    return sum(lost for lost, _ in costs), max((soon for _, soon in costs), default=-np.inf)
 
 
 def beyond(
@@ -257,8 +267,7 @@ def _cheapest(
             break
         leaving = _until_it_fits(nodes, row, ask, map(able.at, places), claim)
         if leaving:
-            lost, soon = zip(*(victim.cost for victim in leaving), strict=True)
-            cost = (sum(lost), max(soon))
+            cost = _cost(leaving)
             if best is None or (cost, row) < best[:2]:
                 best = (cost, row, leaving)
     return None if best is None else best[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, update
 
 from tradewind.base import errors
 from tradewind.records import codec
@@ -102,15 +102,13 @@ class SqlLedger:
         c = tables.usage.c
         query = select(*(c[name] for name in _USAGE)).where(c.run == run).order_by(c.at, c.part)
         with self._database.read() as connection:
-            found = connection.execute(query).all()
-        return [rows.Usage(**dict(zip(_USAGE, row, strict=True))) for row in found]
+            return _usage(connection, query)
 
     def since(self, at: float) -> list[rows.Usage]:
         c = tables.usage.c
         query = select(*(c[name] for name in _USAGE)).where(c.at > at)
         with self._database.read() as connection:
-            found = connection.execute(query.order_by(c.at, c.run, c.part)).all()
-        return [rows.Usage(**dict(zip(_USAGE, row, strict=True))) for row in found]
+            return _usage(connection, query.order_by(c.at, c.run, c.part))
 
     def put_capacity(self, capacity: rows.Capacity) -> None:
         c, told = tables.capacities.c, codec.dumps(capacity.capacity)
@@ -170,6 +168,11 @@ def _bill(row: AnyRow) -> rows.Bill:
         seconds=float(seconds or 0.0),
         runs=runs,
     )
+
+
+def _usage(connection: Connection, query: Select[Any]) -> list[rows.Usage]:
+    found = connection.execute(query)
+    return [rows.Usage(**dict(zip(_USAGE, row, strict=True))) for row in found]
 
 
 def _promise(row: AnyRow) -> rows.Promise:

@@ -351,7 +351,7 @@ def test_nodes_that_change_while_room_is_made_on_them() -> None:
 
 def test_what_is_known_to_be_there_is_held() -> None:
     cluster = a_cluster()
-    cluster.feed([Occupied(run="a", pool="one", parts=((Ask(devices=4), 1),)), asks("b", 4, 2)])
+    cluster.feed([Occupied(asked=asks("a", 4)), asks("b", 4, 2)])
     assert cluster.decide() == []
     cluster.feed([Widened(run="a", parts=((Ask(devices=4), 2),)), asks("c", 1)])
     assert cluster.decide() == []

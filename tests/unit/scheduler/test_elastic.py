@@ -130,7 +130,7 @@ def test_it_grows_while_another_waits_who_could_not_use_it() -> None:
 def test_what_is_known_after_a_restart() -> None:
     cluster = a_cluster()
     seats = tuple(Seat("n1", (at,)) for at in range(3))
-    cluster.feed([Occupied(run="e", pool="one", parts=((GPU, 1),), grows=3, grown=2, seats=seats)])
+    cluster.feed([Occupied(asked=asks("e", grows=3), grown=2, seats=seats)])
     assert cluster.seats("e") == seats
     cluster.feed([asks("x", 6, ask=GPU)])
     assert cluster.decide(1.0) == [Resize(run="e", grown=1, by="x")]

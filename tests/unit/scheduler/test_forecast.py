@@ -109,7 +109,7 @@ def test_how_long_runs_live_is_learned_from_those_that_ended() -> None:
 def test_without_an_order_it_is_as_likely_to_go_on_as_to_have_come_so_far() -> None:
     cluster = Cluster(FirstFit)
     cluster.feed([PoolChanged(pool="one", nodes=NODES[:1])])
-    cluster.feed([Occupied(run="a", pool="one", parts=((Ask(devices=4), 1),))])
+    cluster.feed([Occupied(asked=asks("a", 4))])
     feed(cluster, 200.0, asks("b", 4))
     assert rolled(cluster, "b") == 200.0
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -378,6 +379,19 @@ def test_room_is_kept_in_one_domain() -> None:
     assert started(cluster.decide(700.0)) == ["gang"] and rows(cluster, "gang") == [2, 3]
 
 
+def test_what_must_be_spread_is_also_where_it_may_not_be_everywhere() -> None:
+    spread = Layout(spread="rack", strictly=True)
+    parts = ((Ask(cpu=8000), 2),)
+    nodes = Nodes(RACKS[:3])
+    assert Pool(nodes, FirstFit(nodes)).lay(parts, np.array([True, True, False]), spread) is None
+    cluster = a_cluster(RACKS[:3], Shortest())
+    one = replace(asks("one", 1, priority=1), parts=((ONE, 1),), layout=Layout(near=("n2",)))
+    cluster.feed([one, asks("low", 4, layout=Layout(near=("n0",)))])
+    assert started(cluster.decide(0.0)) == ["one", "low"]
+    cluster.feed([replace(asks("even", 1, priority=1), parts=parts, layout=spread)])
+    assert cluster.decide(1.0) == []
+
+
 def test_a_gang_grows_in_its_domain_and_evenly() -> None:
     for layout, wanted in (
         (IN_A_RACK, {"r0": 4}),
@@ -395,8 +409,8 @@ def test_a_gang_grows_in_its_domain_and_evenly() -> None:
 def test_a_gang_that_is_known_to_be_there_grows_where_it_is() -> None:
     cluster = a_cluster(RACKS, Shortest())
     seats = (Seat("n4", (0, 1)), Seat("n5", (0, 1)))
-    cluster.feed([Occupied(run="gang", pool="one", parts=((Ask(devices=2), 2),), grows=9,
-                           seats=seats, layout=IN_A_RACK)])  # fmt: skip
+    asked = asks("gang", 2, 2, grows=9, layout=IN_A_RACK)
+    cluster.feed([Occupied(asked=asked, seats=seats)])
     cluster.decide(1e4)
     grown = [rows(cluster, more)[0] for more in cluster.held["gang"].grown]
     assert sorted(grown) == [4, 5]

@@ -131,7 +131,8 @@ class Machinery(RuleBasedStateMachine):
           count=st.integers(1, 2))  # fmt: skip
     def run_is_known_to_hold(self, run: str, name: str, each: Resources, count: int) -> None:
         parts = demand.parts([Lot(each=each, count=count)])
-        self.feed(Occupied(run=run, pool=name, parts=parts))
+        asked = Waiting(run=run, pool=name, parts=parts, since=0.0)
+        self.feed(Occupied(asked=asked))
         self.waiting.pop(run, None)
         if run not in self.held:
             self.held[run] = (name, each, count)
@@ -315,8 +316,7 @@ def test_what_stands_is_known_and_named_where_only_that_is_in_the_way() -> None:
     assert words not in machine.why("c"), "that one waits for a"
     machine.feed([Released(run="web")])
     assert machine.standing("one") == core(0.0) and words not in machine.why("b")
-    half = demand.parts([Lot(each=core(0.5), count=1)])
-    machine.feed([Occupied(run="old", pool="one", parts=half, stands=True)])
+    machine.feed([Occupied(asked=wants("old", core(0.5), stands=True))])
     assert machine.standing("one").cpu == 0.5
 
 
@@ -463,9 +463,9 @@ def test_a_full_queue_says_so() -> None:
 
 def test_what_was_written_down_is_held_in_the_very_same_places() -> None:
     four = Resources(cpu=4.0, accelerators={"T4": 4})
-    one = demand.parts([Lot(each=Resources(cpu=1.0, accelerators={"T4": 1}), count=2)])
+    two = wants("a", Resources(cpu=1.0, accelerators={"T4": 1}), 2)
     there = (Seat("4 CPU, 4 T4 #2", (3,)), Seat("4 CPU, 4 T4 #1", (1,)))
-    held = Occupied(run="a", pool="one", parts=one, seats=there)
+    held = Occupied(asked=two, seats=there)
     began = pool(four, four)
     again: list[SchedulerEvent] = [began, held, PoolGone(pool="one"), pool(four, four, four)]
     nobody = pool(firm=False)
