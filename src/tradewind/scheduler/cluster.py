@@ -72,11 +72,8 @@ class Cluster(Books):
                         foes.pop(file.pool, None)
             file.tried = self._turn
             if not self._refused(pool, file):
-                known = foes.get(file.pool)
-                if known is None:
-                    known = foes[file.pool] = self._foes(pool)
-                if self._interrupt(pool, file, key, known):
-                    del foes[file.pool]
+                if self._interrupt(pool, file, key, foes):
+                    foes.pop(file.pool, None)
                     self._push(front, file)
                     continue
                 if self._began != self.now:
@@ -100,7 +97,7 @@ class Cluster(Books):
         """Whether it is known that nobody can make room for its first one."""
         if file.refused != self._state(self.line.front(file)):
             return False
-        guessed = self.order is not None and bool(pool.going.runs["guess"].any())
+        guessed = self.order is not None and pool.going.guesses()
         return not guessed and self.now < file.again
 
     def alarm(self) -> float:
@@ -295,7 +292,7 @@ class Cluster(Books):
             keeps=held.keeps(self.now),
         )
 
-    def _interrupt(self, pool: Pool, file: File, key: Key, foes: Foes) -> bool:
+    def _interrupt(self, pool: Pool, file: File, key: Key, foes: dict[str, Foes]) -> bool:
         """Whether others make room for its first one."""
         waiting = self.line.front(file)
         if not self._shoves:
@@ -307,11 +304,18 @@ class Cluster(Books):
             self._make_room(pool, waiting, found)
         return found is not None
 
-    def _here(self, pool: Pool, file: File, key: Key, foes: Foes) -> room.Room | None:
+    def _here(self, pool: Pool, file: File, key: Key, every: dict[str, Foes]) -> room.Room | None:
         """Who of its own pool goes for it."""
         waiting, file.again = self.line.front(file), math.inf
+        if pool.going.calm(waiting, key):
+            return None
+        foes = every.get(file.pool)
+        if foes is None:
+            foes = every[file.pool] = self._foes(pool)
         known = foes.of(waiting, key)
         if known is None:
+            if self._began != self.now:
+                pool.going.calms(waiting, key, foes.latest(waiting, key))
             return None
         own, others = known
         # Where those who go would not leave enough on all nodes together it does not help if others

@@ -90,13 +90,16 @@ class Going:
         self._name: dict[int, str] = {}
         # Queues, and projects in them, by number.
         self._numbers: dict[tuple[str, ...], int] = {}
+        # By project and priority, where nobody else may be interrupted for one of them than others
+        # of them: when the last of these is due, at most. Who works is due ever sooner.
+        self._calm: dict[tuple[int, float], float] = {}
 
     def copy(self) -> Going:
         """The same, which changes by itself."""
         twin = Going()
         twin.runs, twin.processes = self.runs.copy(), self.processes.copy()
         twin._slot, twin._name = {**self._slot}, {**self._name}
-        twin._numbers = {**self._numbers}
+        twin._numbers, twin._calm = {**self._numbers}, {**self._calm}
         return twin
 
     def add(self, held: Held) -> None:
@@ -116,6 +119,7 @@ class Going:
                                     ask.memory, ask.milli)
                 for spot, ask in zip(spots, each(asked.parts), strict=False)]  # fmt: skip
         self._slot[asked.run], self._name[slot] = (slot, rows), asked.run
+        self._stir(slot)
 
     def number(self, *names: str) -> int:
         """Of a queue, or of a project in one."""
@@ -146,12 +150,41 @@ class Going:
 
     def leaves(self, run: str, leaving: bool = True) -> None:
         """It has been told to go, or may stay after all."""
-        self.runs["stays"][self._slot[run][0]] = not leaving
+        slot = self._slot[run][0]
+        self.runs["stays"][slot] = not leaving
+        if not leaving:
+            self._stir(slot)
 
     def save(self, run: str, at: float) -> None:
         """What it has done until then is kept."""
         runs, slot = self.runs, self._slot[run][0]
         runs["saved"][slot], runs["guess"][slot] = at, not runs["known"][slot]
+        self._stir(slot)
+
+    def guesses(self) -> bool:
+        """Whether somebody may be due later than a moment ago."""
+        return bool(self.runs["guess"].any())
+
+    def calm(self, waiting: Waiting, key: tuple[float, ...]) -> bool:
+        """Whether it is known that nobody may be interrupted for this."""
+        latest = self._calm.get((self.number(waiting.queue, waiting.project), key[0]), np.inf)
+        return latest <= key[1]
+
+    def calms(self, waiting: Waiting, key: tuple[float, ...], latest: float) -> None:
+        """Nobody may be interrupted for one that is due as soon or later than that."""
+        if not self.guesses():
+            self._calm[self.number(waiting.queue, waiting.project), key[0]] = latest
+
+    def _stir(self, slot: int) -> None:
+        """This one might be interrupted from now on."""
+        runs = self.runs
+        if self._calm:
+            alike = int(runs["group"][slot]), float(runs["first"][slot])
+            latest = self._calm.get(alike)
+            self._calm.clear()
+            if latest is not None and not runs["guess"][slot] and not runs["more"][slot]:
+                due = float(runs["weight"][slot] * runs["left"][slot])
+                self._calm[alike] = max(latest, due)
 
     def keeps(self, now: float) -> Mask:
         """By row, as `Held.keeps`."""
@@ -233,6 +266,10 @@ class Foes:
             return None
         later = side.dues > key[1] + waiting.restart * waiting.width
         return side.lower | later, side.others
+
+    def latest(self, waiting: Waiting, key: tuple[float, ...]) -> float:
+        """When the last of its project and priority is due."""
+        return self._side(waiting, key[0]).latest
 
     def movable(self, waiting: Waiting, key: tuple[float, ...], own: Mask, part: float) -> Mask:
         """Those of its project that may only move, where what this loses is less than such a part
