@@ -34,6 +34,9 @@ CPU, SHARE = 500, 10
 GAP, IDLE = 0.025, 0.07
 # So much more, in parts, count idle devices for which those who can use no others are enough.
 SHORT = 0.1
+# So much more, in parts, counts what is of a model all of which is asked for by those who take no
+# others.
+SCARCE = 0.3
 # The tables are made anew when so much more has come.
 GROWTH = 1.25
 # So many sorts are remembered, the most frequent ones.
@@ -61,6 +64,9 @@ class Value:
         self._top: Ints = np.array([node.cpu for node in nodes.nodes], dtype=np.int64)
         first = nodes.kind[:, :1]
         self._has: Ints = ((nodes.kind == first) & (first < len(nodes.kinds))).sum(axis=1)
+        # By model, what part of all devices it is.
+        counts = np.bincount(nodes.kind.ravel(), minlength=len(nodes.kinds) + 1)[:-1]
+        self._part = counts / max(int(counts.sum()), 1)
         self._rows = Rows(nodes, self._loss)
 
     def arrived(self, ask: Ask, count: int = 1) -> None:
@@ -97,8 +103,20 @@ class Value:
             if takes not in known:
                 able = [each for each, does in zip(common, takes, strict=True) if does]
                 known[takes] = self._fed(able), self._filled(able)
-            self._idle[kind], self._gap[kind] = known[takes]
+            idle, gap = known[takes]
+            price = 1 + SCARCE * self._scarce(common, model)
+            self._idle[kind], self._gap[kind] = np.rint(idle * price), np.rint(gap * price)
         self._rows.forget()
+
+    def _scarce(self, common: Sorts, model: str) -> float:
+        """How scarce devices of a model are for those who take only some models: what part of them
+        these ask for, if they take as much of each model as there is of it; 1 at most."""
+        found = 0.0
+        for ask, count in common:
+            if ask.models and model in ask.models:
+                there = float(self._part[self._nodes.allowed(ask.models)[:-1]].sum())
+                found += count * ask.milli / self._milli / there
+        return min(found, 1.0) ** 2
 
     def _fed(self, able: Sorts) -> Ints:
         """What is used of idle devices that have all the CPU: by whom it feeds best."""

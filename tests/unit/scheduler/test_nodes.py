@@ -110,3 +110,25 @@ def test_few_nodes_that_hold_a_wide_process_are_left_to_such() -> None:
         nodes.take(spot, one)
     spot = placer.choose(wide)
     assert spot is not None and spot.node == 0
+
+
+def test_a_model_that_some_need_is_left_to_them_by_all_others() -> None:
+    """With a third of all processes bound to a model, a tenth of the devices stayed without any
+    that could use them: those they needed were held by others, who can use all."""
+    few = [Node(name=f"few{at}", cpu=96_000, devices=(("T4", 8),)) for at in range(2)]
+    many = [Node(name=f"many{at}", cpu=96_000, devices=(("G2", 8),)) for at in range(8)]
+    nodes = Nodes([*few, *many])
+    bound, free = Ask(cpu=8000, devices=1, models=frozenset({"T4"})), Ask(cpu=8000, devices=1)
+    placer = Value(nodes)
+    placer.arrived(bound, 16)
+    placer.arrived(free, 64)
+    for _ in range(64):
+        spot = placer.choose(free)
+        assert spot is not None and spot.node >= len(few)
+        nodes.take(spot, free)
+    for _ in range(16):
+        spot = placer.choose(bound)
+        assert spot is not None
+        nodes.take(spot, bound)
+    spot = placer.choose(free)
+    assert spot is None
