@@ -46,11 +46,15 @@ class Filling:
     arrived: np.ndarray
     allocated: np.ndarray
 
-    def at(self, percent: int) -> float | None:
+    def at(self, percent: int) -> float:
         """The mean allocation, in percent, over the arrivals at which so many percent had been
-        asked for; None where there is no such one."""
-        there = np.rint(100 * self.arrived) == percent
-        return float(100 * self.allocated[there].mean()) if there.any() else None
+        asked for; where there is no such one, what it was after the last one before."""
+        asked = np.rint(100 * self.arrived)
+        there = self.allocated[asked == percent]
+        if len(there):
+            return float(100 * there.mean())
+        before = self.allocated[asked < percent]
+        return float(100 * before[-1]) if len(before) else 0.0
 
 
 def fill(nodes: Sequence[Node], make: Make, asks: Sequence[Ask], seed: int) -> Filling:

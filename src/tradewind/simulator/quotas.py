@@ -7,9 +7,8 @@ sets of workloads that come one after the other at an interval. A unit is one co
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tradewind.base.errors import InvalidData, Location
@@ -17,6 +16,8 @@ from tradewind.scheduler.nodes import WHOLE, Ask, Node
 from tradewind.scheduler.queues import Queue
 from tradewind.simulator.replay import Job
 from tradewind.simulator.traces import checked
+from tradewind.specs.faults import Problem, reject
+from tradewind.specs.nodes import compose
 
 # More of them is a mistake.
 QUEUES, JOBS = 5_000, 1_000_000
@@ -25,7 +26,7 @@ Some = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class _Read(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Workload(_Read):
@@ -52,6 +53,10 @@ class QueuesSet(_Read):
     count: Some
     nominalQuota: Count
     borrowingLimit: Count | None = None
+    lendingLimit: Count | None = None
+    # So this scheduler does it.
+    reclaimWithinCohort: Literal["Any"] = "Any"
+    withinClusterQueue: Literal["LowerPriority"] = "LowerPriority"
     workloadsSets: list[WorkloadsSet]
 
 
@@ -74,10 +79,9 @@ class Generator(_Read):
         for cohort, name in self._cohorts():
             found.append(Queue(name=name, borrow=(("cpu", 0),), lend=(("cpu", 0),)))
             for each, queue in _queues(cohort, name):
-                quota, borrow = each.nominalQuota, each.borrowingLimit
-                limit = () if borrow is None else (("cpu", borrow * WHOLE),)
-                found.append(Queue(name=queue, parent=name, borrow=limit,
-                                   guarantee=(("cpu", quota * WHOLE),)))  # fmt: skip
+                found.append(Queue(name=queue, parent=name, borrow=_units(each.borrowingLimit),
+                                   lend=_units(each.lendingLimit),
+                                   guarantee=_units(each.nominalQuota)))  # fmt: skip
         return found
 
     def nodes(self) -> list[Node]:
@@ -106,6 +110,10 @@ class Generator(_Read):
                 for at in range(each.count)]  # fmt: skip
 
 
+def _units(count: int | None) -> tuple[tuple[str, int], ...]:
+    return () if count is None else (("cpu", count * WHOLE),)
+
+
 def _queues(cohort: Cohort, above: str) -> list[tuple[QueuesSet, str]]:
     return [(each, f"{above}-{each.className}-{number}-{at}")
             for number, each in enumerate(cohort.queuesSets)
@@ -120,23 +128,20 @@ def _job(name: str, queue: str, one: Workload, at: float) -> Job:
 
 def read(path: Path) -> Generator:
     """Raises NotFound, InvalidData for what is no such file (located)."""
-    text = checked(path)
+    problems: list[Problem] = []
+    roots = compose(checked(path), str(path), problems)
+    if problems:
+        reject(problems)
+    hint = "wanted: a generator of Kueue's performance test"
+    if len(roots) != 1 or not isinstance(roots[0].value, dict):
+        raise InvalidData("not a list of cohorts under `cohorts`", where=Location(str(path), 1),
+                          hint=hint)  # fmt: skip
     try:
-        found = Generator.model_validate(yaml.safe_load(text))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        where = Location(file=str(path), line=line)
-        raise InvalidData(f"not YAML: {error.problem}", where=where) from None
+        found = Generator.model_validate(roots[0].value)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        why = first["msg"] if field else "not a list of cohorts under `cohorts`"
-        where = Location(file=str(path), field=field)
-        hint = "wanted: a generator of Kueue's performance test"
-        raise InvalidData(why, where=where, hint=hint) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        why = str(error).partition("\n")[0]
-        raise InvalidData(f"not YAML: {why}", where=Location(file=str(path))) from None
+        where = roots[0].location(str(path), first["loc"], key=first["type"] == "extra_forbidden")
+        raise InvalidData(first["msg"], where=where, hint=hint) from None
     _check(found, Location(file=str(path)))
     return found
 

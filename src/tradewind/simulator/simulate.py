@@ -134,16 +134,21 @@ def _cluster(trace: Path, cluster: str) -> str:
     beside = trace.parent / BESIDE
     if not cluster and not beside.is_file():
         raise UserError("which cluster? there is no " + BESIDE + " beside the trace",
-                        hint="say one: --nodes FILE, or --nodes 64x8")  # fmt: skip
+                        hint="say one: --nodes FILE, a table of machines")  # fmt: skip
     return cluster or str(beside)
 
 
 def _filled(there: Scene, policy: str, seeds: Sequence[int], watch: Watch) -> Json:
-    devices = int(Nodes(there.nodes).has.sum())
+    empty = Nodes(there.nodes)
+    devices = int(empty.has.sum())
     if not devices:
         raise InvalidData("this cluster has no device")
+    nowhere = [ask for ask in there.pods if not empty.fit(ask).any()]
+    if all(ask in nowhere for ask in there.pods if ask.devices):
+        raise InvalidData("no process of this trace that asks for a device fits this cluster",
+                          hint=_bare(there))  # fmt: skip
     typical = placers.typical(there.pods) if watch.wanted else ()
-    each = []
+    each: list[Json] = []
     for seed in seeds:
         watch.begin(f"{policy}, seed {seed}")
         asks = filling.arrivals(there.pods, devices * WHOLE, seed)
@@ -154,16 +159,10 @@ def _filled(there: Scene, policy: str, seeds: Sequence[int], watch: Watch) -> Js
             watch.lines.append(account.line())
         at = {str(percent): found.at(percent) for percent in PERCENT}
         each.append({"seed": seed, "processes": len(asks), "allocation_at": at})
-    mean = {
-        str(percent): fmean(known) if (known := _told(each, str(percent))) else None
-        for percent in PERCENT
-    }
-    return {"trace": "processes", "policy": policy, "allocation_at": mean, "seeds": each}
-
-
-def _told(each: list[Json], percent: str) -> list[float]:
-    return [one["allocation_at"][percent] for one in each
-            if one["allocation_at"][percent] is not None]  # fmt: skip
+    mean = {name: fmean(one["allocation_at"][name] for one in each)
+            for name in map(str, PERCENT)}  # fmt: skip
+    return {"trace": "processes", "policy": policy, "allocation_at": mean, "seeds": each,
+            "left_out": len(nowhere)}  # fmt: skip
 
 
 def _replayed(there: Scene, policy: str, known: bool, watch: Watch) -> Json:

@@ -13,6 +13,7 @@ import io
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ RESTARTS = {"a2c": 42.0, "bert": 10.0, "gpt2": 10.0, "vgg16": 8.5, "vgg19": 8.5,
 MOST = 1 << 40
 MANY = 100_000
 DEVICES = 1_000_000
+# As tables of all programs have them; Python would read more.
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 Rows = list[tuple[Location, dict[str, str]]]
 
 
@@ -85,11 +88,15 @@ def table(path: Path, kinds: Sequence[tuple[str, ...]]) -> tuple[int, Rows]:
     """Which of these headers a table has, and its rows with their places."""
     reader = csv.DictReader(io.StringIO(checked(path), newline=""))
     try:
-        head = set(reader.fieldnames or ())
+        names = reader.fieldnames or ()
+        head = set(names)
+        twice = next((name for name in names if list(names).count(name) > 1), None)
+        if twice is not None:
+            raise InvalidData(f"a second column {twice!r}", where=Location(file=str(path), line=1))
         kind = next((at for at, names in enumerate(kinds) if head.issuperset(names)), -1)
         if kind < 0:
             raise _unknown(path, head, kinds)
-        rows = list(_rows(reader, kinds[kind], str(path)))
+        rows = list(_rows(reader, str(path)))
     except csv.Error as error:
         where = Location(file=str(path), line=reader.line_num)
         raise InvalidData(f"not a table: {error}", where=where) from None
@@ -113,25 +120,23 @@ def _unknown(path: Path, head: set[str], kinds: Sequence[tuple[str, ...]]) -> In
     )
 
 
-def _rows(
-    reader: csv.DictReader[str], names: tuple[str, ...], file: str
-) -> Iterator[tuple[Location, dict[str, str]]]:
+def _rows(reader: csv.DictReader[str], file: str) -> Iterator[tuple[Location, dict[str, str]]]:
     for row in reader:
         place = Location(file=file, line=reader.line_num)
-        lacking = [name for name in names if row[name] is None]
+        lacking = [name for name, value in row.items() if value is None]
         if lacking:
             raise InvalidData(f"the row ends before {lacking[0]}", where=place)
+        if reader.restkey in row:
+            raise InvalidData("more values than columns", where=place)
         yield place, row
 
 
 def number(row: dict[str, str], name: str, place: Location) -> float:
     """A quantity that is finite and not below zero."""
-    try:
-        value = float(row[name])
-    except ValueError:
-        value = math.nan
+    value = float(row[name]) if NUMBER.fullmatch(row[name].strip()) else math.nan
     if not 0 <= value <= MOST:
-        raise InvalidData(f"{name}: not a number from 0 to {MOST:g}: {row[name]!r}", where=place)
+        raise InvalidData(f"{name}: not a number from 0 to {MOST:g}: {row[name]!r}",
+                          where=replace(place, field=name))  # fmt: skip
     return value
 
 
@@ -139,7 +144,8 @@ def whole(row: dict[str, str], name: str, place: Location, most: int = MOST) -> 
     """A whole one."""
     value = number(row, name, place)
     if value != int(value) or value > most:
-        raise InvalidData(f"{name}: not a whole number to {most}: {row[name]!r}", where=place)
+        raise InvalidData(f"{name}: not a whole number to {most}: {row[name]!r}",
+                          where=replace(place, field=name))  # fmt: skip
     return int(value)
 
 

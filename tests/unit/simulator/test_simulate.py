@@ -48,7 +48,7 @@ def test_every_policy_gives_devices_away_and_the_same_ones_again(folder: Path, p
     )
     assert once == again
     for seed in once["seeds"]:
-        told = [value for value in seed["allocation_at"].values() if value is not None]
+        told = [*seed["allocation_at"].values()]
         assert told == sorted(told) and 60 < told[-1] <= 100
     assert once["seeds"][0]["allocation_at"] != once["seeds"][1]["allocation_at"]
 
@@ -88,6 +88,11 @@ def test_the_verb_shows_and_tells(folder: Path, capsys: pytest.CaptureFixture[st
         (PODS + "x,1,1,1,0,\n", "0 thousandths"),
         (PODS + "x,1,1,2,500,\n", "a single device"),
         (PODS + "x,1\n", "the row ends before memory_mib"),
+        (PODS + "x,1,1,1,1000\n", "the row ends before gpu_spec"),
+        (PODS + "x,1,1,1,1000,,\n", "more values than columns"),
+        (PODS + "x,1_000,1,1,1000,\n", "cpu_milli: not a number"),
+        (PODS + "x,\u0661,1,1,1000,\n", "cpu_milli: not a number"),
+        (PODS.replace("gpu_spec", "num_gpu"), "a second column 'num_gpu'"),
         (MURI + "d,0,1,1,bert,1,1\n", "a job without devices"),
         (MURI + "d,1099511627689,1,1,bert,1,1\n", "num_gpu: not a whole number to 100000"),
         (MURI + "d,1,1,1,bert,1,nan\n", "iteration_time: not a number"),
@@ -104,6 +109,27 @@ def test_a_table_that_cannot_be_read_says_where(folder: Path, text: str, why: st
     with pytest.raises(InvalidData, match=why) as told:
         simulate(folder / "bad.csv", "default", "2x8", (1,))
     assert "bad.csv" in str(told.value.where)
+
+
+def test_processes_that_fit_nowhere_are_counted_and_all_of_them_refused(folder: Path) -> None:
+    wide, nodes = PODS + "wide,1,1,16,1000,\n", str(folder / "nodes.csv")
+    (folder / "wide.csv").write_text(wide + "odd,1,1,1,1000,H100\n")
+    found = simulate(folder / "wide.csv", "first-fit", nodes, (1,))
+    assert found["left_out"] == 2
+    (folder / "wide.csv").write_text(PODS.splitlines()[0] + "\nwide,1,1,16,1000,\n")
+    with pytest.raises(InvalidData, match="no process of this trace that asks for a device fits"):
+        simulate(folder / "wide.csv", "first-fit", nodes, (1,))
+    with pytest.raises(InvalidData) as told:
+        simulate(folder / "pods.csv", "first-fit", "2x8", (1,))
+    assert "table of machines" in told.value.hint
+
+
+def test_on_a_small_cluster_each_percent_has_a_figure(folder: Path) -> None:
+    (folder / "one.csv").write_text("sn,cpu_milli,memory_mib,gpu,model\nn,64000,262144,3,T4\n")
+    (folder / "alike.csv").write_text(PODS.splitlines()[0] + "\nx,1000,1,1,1000,\n")
+    found = simulate(folder / "alike.csv", "first-fit", str(folder / "one.csv"), (1, 2))
+    at = found["allocation_at"]
+    assert (at["80"], at["90"], at["100"], at["130"]) == pytest.approx((200 / 3, 200 / 3, 100, 100))
 
 
 def test_a_machine_is_in_a_table_once(folder: Path) -> None:
@@ -202,14 +228,18 @@ def test_workloads_that_no_queue_may_hold_are_left_out(tmp_path: Path) -> None:
     [
         ("nominalQuota: 4, ", "", "cohorts.0.queuesSets.0.nominalQuota", "required"),
         ("nominalQuota: 4", "nominalQuota: -4", "nominalQuota", "greater than or equal"),
-        ("count: 20", "count: .nan", "workloadsSets.0.count", "finite"),
+        ("count: 20", "count: .nan", "kueue.yaml:7:15", "finite"),
+        ("count: 20", "count: true", "workloadsSets.0.count", "valid integer"),
+        ("count: 20", "count: 20, count: 30", "kueue.yaml:7", "second time"),
+        ("nominalQuota: 4", "nominalQuota: 4, nominalQota: 4", "queuesSets.0.nominalQota", "Extra"),
+        ("nominalQuota: 4", "nominalQuota: 4, reclaimWithinCohort: Never", "reclaim", "'Any'"),
         ("count: 20", "count: 1000000", "kueue.yaml", "at most 5,000 with 1,000,000"),
         ("count: 2,", "count: 9000,", "kueue.yaml", "at most 5,000 with 1,000,000"),
-        ("priority: 1", f"priority: 1{'0' * 400}", "priority", "less than"),
-        ("workloadsSets: [", "workloadsSets: [], more: [", "kueue.yaml", "without workloads"),
+        ("priority: 1", f"priority: 1{'0' * 400}", "priority", "at most 64 bits"),
+        (KUEUE.split("workloadsSets")[1], ": []}\n", "kueue.yaml", "without workloads"),
         ("}]}]}", "", "kueue.yaml:10", "not YAML"),
         ("cohorts:", "cohorts: 2001-13-45 #", "kueue.yaml", "not YAML"),
-        (KUEUE, "[" * 100_000, "kueue.yaml", "not YAML"),
+        (KUEUE, "[" * 100_000, "kueue.yaml", "deeper than 50"),
         (KUEUE, "- a\n", "kueue.yaml", "not a list of cohorts"),
         (KUEUE, "", "kueue.yaml", "an empty file"),
     ],
@@ -218,7 +248,7 @@ def test_a_generator_that_cannot_be_read_says_where(
     tmp_path: Path, before: str, after: str, where: str, why: str
 ) -> None:
     (tmp_path / "kueue.yaml").write_text(KUEUE.replace(before, after))
-    with pytest.raises(InvalidData, match=why) as told:
+    with pytest.raises(UserError, match=why) as told:
         scene(tmp_path / "kueue.yaml")
     assert where in str(told.value.where)
 

@@ -49,7 +49,7 @@ def test_what_processes_hold_is_what_the_figures_say(pods: Scene) -> None:
     assert [line.policy for line in watch.lines] == ["default", "default", "random", "random"]
     for line, seed in zip(watch.lines[:2], found["policies"][0]["seeds"], strict=True):
         assert line.at[-1] == 130
-        known = [value for value in seed["allocation_at"].values() if value is not None]
+        known = [*seed["allocation_at"].values()]
         assert line.held[-1] == pytest.approx(known[-1], abs=0.5)
         assert (line.held + line.idle <= 100 + 1e-9).all() and (line.idle >= 0).all()
         assert line.held[0] == 0 and line.runs[0] == 0 and line.wanted[-1] > 0

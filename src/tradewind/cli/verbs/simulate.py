@@ -198,20 +198,23 @@ def _filling(found: Json, out: Out) -> None:
     ]
     if len(rows) > 1:
         rows.append(["mean", *map(_percent, found["allocation_at"].values())])
-    out.line(
-        f"devices given away, in percent of all, by how much had been asked for ({found['policy']})"
-    )
+    out.line(_given(found, found["policy"]))
     out.table(["seed", *(f"at {percent}" for percent in found["allocation_at"])], rows)
 
 
 def _fillings(each: list[Json], out: Out) -> None:
     seeds = [one["seed"] for one in each[0]["seeds"]]
     of = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
-    out.line(f"devices given away, in percent of all, by how much had been asked for ({of})")
+    out.line(_given(each[0], of))
     out.table(
         ["policy", *(f"at {percent}" for percent in each[0]["allocation_at"])],
         [[one["policy"], *map(_percent, one["allocation_at"].values())] for one in each],
     )
+
+
+def _given(found: Json, of: str) -> str:
+    what = "devices given away, in percent of all, by how much had been asked for"
+    return f"{what} ({of}{_left_out(found)})"
 
 
 def _percent(value: float | None) -> str:
