@@ -187,6 +187,6 @@ def _replayed(there: Scene, policy: str, known: bool, watch: Watch) -> Json:
 
 
 def _bare(there: Scene) -> str:
-    if any(node.cpu for node in there.nodes):
+    if any(node.cpu or not node.devices for node in there.nodes):
         return ""
     return "machines as in 64x8 have devices only; cores and memory are told in a table of machines"
