@@ -229,6 +229,8 @@ class Books:
     def _measure(self) -> None:
         """Nodes or queues are not what they were."""
         self._turn += 1
+        for file in self.line.files.values():
+            file.wants = None
         whole: dict[str, int] = {}
         for pool in self.pools.values():
             for name, amount in pool.limits().items():

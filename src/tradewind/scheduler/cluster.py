@@ -54,7 +54,7 @@ class Cluster(Books):
         self._settle(decisions)
         self._unkeep()
         self._sort()
-        front = Front(self.tree)
+        front = Front(self.tree, self._wants)
         for file in list(self.line.files.values()):
             if file.pool in self.pools:
                 self._push(front, file)
@@ -83,6 +83,11 @@ class Cluster(Books):
         if self._elastic and self._shoves:
             self._grow(decisions)
         return decisions
+
+    def _wants(self, file: File) -> Amounts:
+        if file.wants is None:
+            file.wants = self.pools[file.pool].wants(file.kind[3])
+        return file.wants
 
     def _foes(self, pool: Pool) -> Foes:
         """Whom those of a pool may interrupt now; a peer's rule stands in its place."""

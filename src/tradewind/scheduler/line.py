@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tradewind.records.tasks import Layout
-from tradewind.scheduler.amounts import Parts
+from tradewind.scheduler.amounts import Amounts, Parts
 from tradewind.scheduler.events import Waiting
 from tradewind.scheduler.queues import Branch, Queues
 
@@ -28,7 +28,8 @@ def kind(waiting: Waiting) -> Kind:
 class File:
     """Those who ask for the same, the first in front. `tried` is the turn in which its first one
     found no place, `refused` the state in which nobody could make room for it, `again` until when
-    that holds, `moved` when others could last not move out of its way."""
+    that holds, `moved` when others could last not move out of its way. `wants` is what one of them
+    counts in the queues."""
 
     kind: Kind
     heap: list[tuple[Key, int]] = field(default_factory=list)
@@ -36,6 +37,7 @@ class File:
     moved: float = -math.inf
     refused: tuple[str, int, int, float] | None = None
     again: float = math.inf
+    wants: Amounts | None = None
 
     @property
     def pool(self) -> str:
@@ -56,7 +58,9 @@ class Line:
     def copy(self) -> Line:
         """The same, which changes by itself."""
         files = {
-            name: File(name, [*each.heap], each.tried, each.moved, each.refused, each.again)
+            name: File(
+                name, [*each.heap], each.tried, each.moved, each.refused, each.again, each.wants
+            )
             for name, each in self.files.items()
         }
         return Line(files, {**self.waiting}, {**self._number}, {**self._run}, self._next)
@@ -109,15 +113,17 @@ class Line:
 
 class Front:
     """Whose turn it is: the first one of each file, by queues and projects. Of two queues that goes
-    first which has the lesser share, of two projects in a queue the one whose first has the higher
-    priority, then the one with the lesser share; within a project goes the lowest key."""
+    first whose first one takes what is guaranteed to it, so that nobody borrows that before; then
+    the one with the lesser share. Of two projects in a queue the one goes first whose first has the
+    higher priority, then the one with the lesser share; within a project the lowest key."""
 
-    def __init__(self, queues: Queues) -> None:
-        self._queues = queues
+    def __init__(self, queues: Queues, wants: Callable[[File], Amounts]) -> None:
+        """`wants` tells what one of a file counts in the queues."""
+        self._queues, self._wants = queues, wants
         self._heaps: dict[Branch, list[tuple[Key, int, File]]] = {}
         self._able: dict[Branch, dict[Branch, None]] = {}
-        # Key and number of the first one below a branch, as far as they are known.
-        self._firsts: dict[Branch, tuple[Key, int]] = {}
+        # Key and number of the first one below a branch, and its file, as far as they are known.
+        self._firsts: dict[Branch, tuple[Key, int, File]] = {}
 
     def push(self, file: File, first: tuple[Key, int]) -> None:
         """The first one of a file, by its key and number."""
@@ -155,14 +161,18 @@ class Front:
         self._leave(above)
 
     def _rank(self, branch: Branch) -> tuple[float, float, Key, int]:
-        key, number = self._first(branch)
-        return (key[0] if branch.project else 0.0, self._queues.share(branch), key, number)
+        key, number, file = self._first(branch)
+        if branch.project:
+            first = key[0]
+        else:
+            first = not (self._queues.limited and self._queues.owns(branch, self._wants(file)))
+        return (first, self._queues.share(branch), key, number)
 
-    def _first(self, branch: Branch) -> tuple[Key, int]:
+    def _first(self, branch: Branch) -> tuple[Key, int, File]:
         known = self._firsts.get(branch)
         if known is None:
             if branch.project:
-                known = self._heaps[branch][0][:2]
+                known = self._heaps[branch][0]
             else:
                 known = min(map(self._first, self._able[branch]))
             self._firsts[branch] = known

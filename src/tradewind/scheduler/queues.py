@@ -225,7 +225,7 @@ class Queues:
         for branch in upto(other, lender):
             if not any(branch.over(name) for name in theirs if wants.get(name)):
                 return False
-        if self._guaranteed(mine, wants):
+        if self.owns(mine, wants):
             return True
         then = dict(mine.used)
         for name, amount in wants.items():
@@ -236,9 +236,9 @@ class Queues:
     def claims(self, leaf: Branch, wants: Amounts) -> bool:
         """Whether so much more is guaranteed to it, or to whoever it is below: else it `takes` of
         others only from those that keep their work."""
-        return any(self._guaranteed(branch, wants) for branch in leaf.path())
+        return any(self.owns(branch, wants) for branch in leaf.path())
 
-    def _guaranteed(self, branch: Branch, more: Amounts) -> bool:
+    def owns(self, branch: Branch, more: Amounts) -> bool:
         """Whether all of this that is limited at all is guaranteed to it beside what it holds."""
         return not self.limited.isdisjoint(more) and all(
             branch.used.get(name, 0) + amount <= branch.guarantee.get(name, 0)

@@ -231,6 +231,20 @@ def test_lent_capacity_comes_back_even_from_what_loses_its_work() -> None:
     assert started(cluster.decide(7.0)) == ["a0"]
 
 
+def test_nobody_borrows_what_its_owner_asks_for_at_the_same_moment() -> None:
+    """What had just begun could not be interrupted, and until something else happened the owner
+    waited."""
+    for order in (None, Shortest()):
+        cluster = a_cluster(
+            Queue(name="a", guarantee=t4(2)), Queue(name="b", guarantee=t4(2)), nodes=1, order=order
+        )
+        many = [asks(f"a{at}", queue="a") for at in range(9)]
+        cluster.feed([*many, asks("b0", 1, queue="b"), asks("b1", 1, queue="b")])
+        assert sorted(started(cluster.decide(0.0))) == ["a0", "a1", "b0", "b1"]
+        cluster.feed([Released(run="b1"), asks("b2", 1, queue="b")])
+        assert started(cluster.decide(1.0)) == ["b2"]
+
+
 def test_who_is_within_its_guarantee_is_left_alone() -> None:
     cluster = a_cluster(Queue(name="a", guarantee=t4(2)), Queue(name="b", guarantee=t4(2)), nodes=1)
     cluster.feed([asks(f"b{at}", queue="b", keeps=True) for at in range(2)])
