@@ -37,7 +37,7 @@ class Work:
 
 Order = Callable[[Work], float]
 ORDERS: dict[str, Order] = {
-    "fifo": lambda work: -math.inf if work.attained else 0.0,
+    "fifo": lambda work: -math.inf if work.attained or work.owes else 0.0,
     "srtf": lambda work: work.left,
     "srsf": lambda work: work.left * work.width,
     "tiresias": lambda work: float(bisect.bisect(QUEUES, work.attained * work.width)),

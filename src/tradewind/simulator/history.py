@@ -64,7 +64,7 @@ def nodes(pool: Json) -> list[Node]:
         lots = [(_part(whole, machines), machines, _where(pool, {}))]
     if not lots:
         raise InvalidData(f"nothing is known of the machines of pool {pool.get('name')!r}",
-                          hint="say them: --nodes FILE, or --nodes 64x8")  # fmt: skip
+                          hint="say them: --nodes FILE, a table of machines")  # fmt: skip
     return [
         Node(
             name=f"{pool['name']}-{number}-{at}",

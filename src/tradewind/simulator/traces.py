@@ -34,9 +34,11 @@ NODES = ("sn", "cpu_milli", "memory_mib", "gpu")
 SLOWER = 1.015
 RESTARTS = {"a2c": 42.0, "bert": 10.0, "gpt2": 10.0, "vgg16": 8.5, "vgg19": 8.5, "dqn": 6.5,
             "resnet18": 5.5, "shufflenet_v2_x1_0": 6.0}  # fmt: skip
-# More of anything is a mistake; so is more than so many processes of a run, or devices of `64x8`.
+# More of anything is a mistake; so is more than so many processes of a run, devices of a machine,
+# or devices of `64x8`.
 MOST = 1 << 40
 MANY = 100_000
+WIDE = 64
 DEVICES = 1_000_000
 # As tables of all programs have them; Python would read more.
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -50,8 +52,9 @@ def nodes(text: str) -> list[Node]:
         count, devices = int(found[1]), int(found[2])
         if not count or not devices:
             raise InvalidData(f"{text}: a cluster of nothing", hint="for example 8x4")
-        if count * devices > DEVICES:
-            raise InvalidData(f"{text}: more than {DEVICES:,} devices", hint="for example 8x4")
+        if devices > WIDE or count * devices > DEVICES:
+            raise InvalidData(f"{text}: more than {WIDE} devices of a machine, or {DEVICES:,} "
+                              "together", hint="for example 8x4")  # fmt: skip
         return [Node(name=f"n{at}", cpu=0, devices=(("", devices),)) for at in range(count)]
     _, rows = table(Path(text), (NODES,))
     _once(rows, "sn", "machine")
@@ -60,7 +63,7 @@ def nodes(text: str) -> list[Node]:
             name=row["sn"],
             cpu=whole(row, "cpu_milli", place),
             memory=whole(row, "memory_mib", place) * MIB,
-            devices=((row.get("model") or "", whole(row, "gpu", place, most=64)),),
+            devices=((row.get("model") or "", whole(row, "gpu", place, most=WIDE)),),
         )
         for place, row in rows
     ]
@@ -133,27 +136,31 @@ def _rows(reader: csv.DictReader[str], file: str) -> Iterator[tuple[Location, di
 
 def number(row: dict[str, str], name: str, place: Location) -> float:
     """A quantity that is finite and not below zero."""
-    value = float(row[name]) if NUMBER.fullmatch(row[name].strip()) else math.nan
+    value = _read(row[name])
     if not 0 <= value <= MOST:
-        raise InvalidData(f"{name}: not a number from 0 to {MOST:g}: {row[name]!r}",
+        raise InvalidData(f"not a number from 0 to {MOST:,}: {row[name]!r}",
                           where=replace(place, field=name))  # fmt: skip
     return value
 
 
 def whole(row: dict[str, str], name: str, place: Location, most: int = MOST) -> int:
     """A whole one."""
-    value = number(row, name, place)
-    if value != int(value) or value > most:
-        raise InvalidData(f"{name}: not a whole number to {most}: {row[name]!r}",
+    value = _read(row[name])
+    if not 0 <= value <= most or value != int(value):
+        raise InvalidData(f"not a whole number from 0 to {most:,}: {row[name]!r}",
                           where=replace(place, field=name))  # fmt: skip
     return int(value)
+
+
+def _read(text: str) -> float:
+    return float(text) if NUMBER.fullmatch(text.strip()) else math.nan
 
 
 def pods(rows: Rows) -> list[Ask]:
     """What each process of openb asks for, in the order of their names."""
     found = []
     for place, row in rows:
-        devices = whole(row, "num_gpu", place, most=64)
+        devices = whole(row, "num_gpu", place, most=WIDE)
         share = whole(row, "gpu_milli", place, most=WHOLE) if devices else WHOLE
         if not share or (devices > 1 and share < WHOLE):
             raise InvalidData(
@@ -247,7 +254,7 @@ def _named(text: str, place: Location) -> dict[str, Any]:
     for part in filter(None, map(str.strip, text.split(";"))):
         count, _, model = part.partition(" ")
         known = re.fullmatch(r"[1-9][0-9]?|0\.[0-9]{1,3}", count)
-        if not known or not 0 < float(count) <= 64:
+        if not known or not 0 < float(count) <= WIDE:
             raise InvalidData(
                 f"devices: {part!r} is not a number from 1 to 64, or thousandths of one, and a "
                 "model",

@@ -81,21 +81,21 @@ def test_the_verb_shows_and_tells(folder: Path, capsys: pytest.CaptureFixture[st
         ("", "an empty file"),
         ("a,b\n1,2\n", "these columns are not those of a trace"),
         (PODS.splitlines()[0] + "\n", "without rows"),
-        (PODS + "x,-1,1,1,1000,\n", "cpu_milli: not a number"),
-        (PODS + "x,nan,1,1,1000,\n", "cpu_milli: not a number"),
-        (PODS + "x,1e300,1,1,1000,\n", "cpu_milli: not a number"),
-        (PODS + "x,1.5,1,1,1000,\n", "cpu_milli: not a whole number"),
+        (PODS + "x,-1,1,1,1000,\n", "not a whole number from 0 to 1,099"),
+        (PODS + "x,nan,1,1,1000,\n", "not a whole number from 0 to 1,099"),
+        (PODS + "x,1e300,1,1,1000,\n", "not a whole number from 0 to 1,099"),
+        (PODS + "x,1.5,1,1,1000,\n", "not a whole number from 0 to 1,099"),
         (PODS + "x,1,1,1,0,\n", "0 thousandths"),
         (PODS + "x,1,1,2,500,\n", "a single device"),
         (PODS + "x,1\n", "the row ends before memory_mib"),
         (PODS + "x,1,1,1,1000\n", "the row ends before gpu_spec"),
         (PODS + "x,1,1,1,1000,,\n", "more values than columns"),
-        (PODS + "x,1_000,1,1,1000,\n", "cpu_milli: not a number"),
-        (PODS + "x,\u0661,1,1,1000,\n", "cpu_milli: not a number"),
+        (PODS + "x,1_000,1,1,1000,\n", "not a whole number from 0 to 1,099"),
+        (PODS + "x,\u0661,1,1,1000,\n", "not a whole number from 0 to 1,099"),
         (PODS.replace("gpu_spec", "num_gpu"), "a second column 'num_gpu'"),
         (MURI + "d,0,1,1,bert,1,1\n", "a job without devices"),
-        (MURI + "d,1099511627689,1,1,bert,1,1\n", "num_gpu: not a whole number to 100000"),
-        (MURI + "d,1,1,1,bert,1,nan\n", "iteration_time: not a number"),
+        (MURI + "d,1099511627689,1,1,bert,1,1\n", "not a whole number from 0 to 100,000"),
+        (MURI + "d,1,1,1,bert,1,nan\n", "not a number from 0"),
         ("job_id,num_gpu\n1,1\n", "submit_time, iterations, model_name, iteration_time missing"),
         (NODES, "these columns are not those of a trace"),
         (MURI + "a,1,1,1,bert,1,1\n", "a second job 'a'"),
@@ -152,7 +152,7 @@ def test_what_is_asked_for_wrongly_is_refused(folder: Path) -> None:
         simulate(pods, "default", "many")
     with pytest.raises(InvalidData, match="a cluster of nothing"):
         simulate(pods, "default", "0x8")
-    with pytest.raises(InvalidData, match="more than 1,000,000 devices"):
+    with pytest.raises(InvalidData, match="or 1,000,000 together"):
         simulate(pods, "default", "999999x999")
     for seed in ("x", "5-1", "0-100000"):
         assert main(["simulate", str(pods), "--nodes", "2x8", "--seed", seed]) == 2

@@ -5,7 +5,7 @@ tw simulate muri_trace1.csv --policy srsf --plot srsf.svg
 tw simulate philly_jobs.csv --nodes 64x8
 tw simulate generator.yaml              queues and workloads, as of Kueue's performance test
 tw simulate history                     the runs of ours that have ended, on their pool
-tw simulate history --save runs.csv     the same as a table; then: tw simulate runs.csv --nodes 4x8
+tw simulate history --save runs.csv     the same as a table; then: tw simulate runs.csv --nodes FILE
 """
 
 from __future__ import annotations
