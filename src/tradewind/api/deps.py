@@ -9,7 +9,8 @@ from fastapi import Depends, Path, Query, Request
 from tradewind.control.assemble import Assembly
 
 
-def _assembly(request: Request) -> Assembly:
+# Not plain functions: those are called in a thread of their own, which takes longer than all else.
+async def _assembly(request: Request) -> Assembly:
     return cast(Assembly, request.app.state.assembly)
 
 

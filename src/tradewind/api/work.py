@@ -23,7 +23,7 @@ router = APIRouter(prefix=PREFIX, include_in_schema=False)
 MOST = 64 * 2**30
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
 
