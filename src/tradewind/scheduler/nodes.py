@@ -271,7 +271,7 @@ class Nodes:
     def _add(self, row: int, cpu: int, memory: int) -> None:
         self.cpu[row] += cpu
         self.memory[row] += memory
-        self.most[row] = self.devices[row].max()
+        self.most[row] = WHOLE if self.idle[row] else self.devices[row].max()
         self.turn += 1
         self.changed[row] = self.turn
 

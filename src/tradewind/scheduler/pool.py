@@ -144,7 +144,8 @@ class Pool:
         """Whether it is worth trying: of each part alone there is room for all."""
         if not self._within(parts, self.nodes):
             return False
-        return all(count == 1 or self.nodes.room(ask) >= count for ask, count in parts)
+        several = [part for part in parts if part[1] > 1]
+        return all(self.nodes.room(ask) >= count for ask, count in several)
 
     def _within(self, parts: Parts, nodes: Nodes) -> bool:
         """Whether that much more may be held, where so much of these nodes is."""
