@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import stat
 import sys
+import threading
 import time
 from typing import Any
 
@@ -20,6 +22,10 @@ from . import wire
 
 _CHANNEL = "TRADEWIND_CHANNEL"
 _PROGRESS_EVERY = 0.1
+# Set in a process that saves its work, or looks whether it is to stop.
+_SAVES = "TRADEWIND_SAVES"
+# Seconds in which one that has just begun may look for the first time.
+_LOOKS = 1.0
 _noted = False
 _stopping = False
 _last_progress = 0.0
@@ -153,6 +159,7 @@ def checkpoint_dir() -> pathlib.Path | None:
     if not folder:
         _note_absence()
         return None
+    os.environ[_SAVES] = "1"
     path = pathlib.Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -182,11 +189,30 @@ def inputs() -> dict[str, Any]:
 
 def stop_requested() -> bool:
     """Whether this run was asked to write a checkpoint and end (way of stopping `checkpoint`)."""
+    os.environ[_SAVES] = "1"
     return _stopping or os.environ.get("TRADEWIND_STOPPING") == "1"
 
 
 def note_stop(_signal: int, _frame: Any) -> None:
-    """The signal handler behind `stop_requested`."""
+    """The signal handler behind `stop_requested`. Whoever works alone and has never asked that, nor
+    where checkpoints go, has nothing to save: to wait for it would hold others up in vain."""
     global _stopping
     _stopping = True
     os.environ["TRADEWIND_STOPPING"] = "1"
+    leave = threading.Timer(_LOOKS, _leave)
+    leave.daemon = True
+    leave.start()
+
+
+def _leave() -> None:
+    if _SAVES not in os.environ and os.environ.get("WORLD_SIZE", "1") == "1" and _childless():
+        os._exit(128 + signal.SIGTERM)
+
+
+def _childless() -> bool:
+    """Whether there is no process of this one's that may have something to save."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False

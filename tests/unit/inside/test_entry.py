@@ -258,9 +258,10 @@ def test_scripts_and_exit_statuses(machine: Machine) -> None:
 
 
 POOL = """
-import multiprocessing, os, signal, time
+import multiprocessing, os, signal, time, tradewind
 
 def f():
+    tradewind.stop_requested()
     os.kill(os.getpid(), signal.SIGTERM)
     found = set()
     for _ in range(50):  # told at once: some have not come to themselves

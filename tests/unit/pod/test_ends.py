@@ -22,7 +22,7 @@ def f(kind):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     tw.log_metric("begun", 1.0)
     print("begun", flush=True)
-    while not tw.stop_requested():
+    while kind == "deaf" or not tw.stop_requested():
         time.sleep(0.01)
     print("noticed", flush=True)
 """
@@ -41,6 +41,7 @@ __main__.main(sys.argv)
         ("none", {"way": "kill"}, b""),
         ("drain", {"way": "drain", "grace": 20.0}, b"asked\n"),
         ("checkpoint", {"way": "checkpoint", "grace": 20.0}, b"noticed\n"),
+        ("deaf", {"way": "checkpoint", "grace": 1e4}, b""),
         ("stubborn", {"way": "drain", "grace": 0.2}, b""),
     ],
 )
