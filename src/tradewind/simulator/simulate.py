@@ -143,8 +143,9 @@ def _filled(there: Scene, policy: str, seeds: Sequence[int], watch: Watch) -> Js
     devices = int(empty.has.sum())
     if not devices:
         raise InvalidData("this cluster has no device")
-    nowhere = [ask for ask in there.pods if not empty.fit(ask).any()]
-    if all(ask in nowhere for ask in there.pods if ask.devices):
+    fits = {ask: bool(empty.fit(ask).any()) for ask in set(there.pods)}
+    wanting = [ask for ask in fits if ask.devices]
+    if wanting and not any(map(fits.get, wanting)):
         raise InvalidData("no process of this trace that asks for a device fits this cluster",
                           hint=_bare(there))  # fmt: skip
     typical = placers.typical(there.pods) if watch.wanted else ()
@@ -162,7 +163,7 @@ def _filled(there: Scene, policy: str, seeds: Sequence[int], watch: Watch) -> Js
     mean = {name: fmean(one["allocation_at"][name] for one in each)
             for name in map(str, PERCENT)}  # fmt: skip
     return {"trace": "processes", "policy": policy, "allocation_at": mean, "seeds": each,
-            "left_out": len(nowhere)}  # fmt: skip
+            "left_out": sum(not fits[ask] for ask in there.pods)}  # fmt: skip
 
 
 def _replayed(there: Scene, policy: str, known: bool, watch: Watch) -> Json:

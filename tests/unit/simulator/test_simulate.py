@@ -119,6 +119,9 @@ def test_processes_that_fit_nowhere_are_counted_and_all_of_them_refused(folder: 
     (folder / "wide.csv").write_text(PODS.splitlines()[0] + "\nwide,1,1,16,1000,\n")
     with pytest.raises(InvalidData, match="no process of this trace that asks for a device fits"):
         simulate(folder / "wide.csv", "first-fit", nodes, (1,))
+    (folder / "cores.csv").write_text(PODS.splitlines()[0] + "\nx,1000,1,0,0,\n")
+    with pytest.raises(InvalidData, match="nothing in this trace asks for a device"):
+        simulate(folder / "cores.csv", "first-fit", nodes, (1,))
     with pytest.raises(InvalidData) as told:
         simulate(folder / "pods.csv", "first-fit", "2x8", (1,))
     assert "table of machines" in told.value.hint
