@@ -43,9 +43,11 @@ from tradewind.scheduler.events import (
     SchedulerEvent,
 )
 from tradewind.scheduler.going import Cost, Foes
+from tradewind.scheduler.line import File
 from tradewind.scheduler.nodes import WHOLE, Ints, Mask, Node
 from tradewind.scheduler.pool import Pool
 from tradewind.scheduler.queues import Queue
+from tradewind.scheduler.room import Room
 from tradewind.scheduler.rows import FirstFit
 from tradewind.simulator import traces
 from tradewind.simulator.replay import Job, Replay
@@ -76,6 +78,9 @@ class Peer(Cluster):
 
     def _foes(self, pool: Pool) -> Foes:
         return Newest(pool.going, pool.nodes, self.order, self.now)
+
+    def _patient(self, pool: Pool, file: File, found: Room) -> bool:
+        return False
 
 
 @dataclass

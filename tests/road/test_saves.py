@@ -132,6 +132,9 @@ async def test_who_holds_what_is_cheaper_goes_first(town: Town) -> None:
     await hour(town)
     urgent = await town.submit(training("a", cpu=3, priority=1))
     await town.settle(60.0)
+    assert town.run(urgent).state is RunState.QUEUED, "somebody might end"
+    await hour(town)
+    await town.settle(60.0)
     assert town.run(urgent).state is RunState.RUNNING
     assert town.run(runs["nvidia-a100"]).state is RunState.RUNNING
     assert town.run(runs["nvidia-l4"]).state is RunState.QUEUED

@@ -39,6 +39,9 @@ PASSING = 64
 PAUSE = 60.0
 # Whoever has just begun may be interrupted after so many seconds: so a moment comes to an end.
 MOMENT, TICK = 0.1, 0.001
+# Before others lose their work it is waited whether anybody ends: for so much of what they would
+# lose, by the price of what waits; not for less than so many seconds.
+PATIENCE, SHORTLY = 0.02, 150.0
 # Those whose end is waited for go after all when it takes so many times as long.
 LATE = 1.5
 
@@ -111,6 +114,7 @@ class Cluster(Books):
         times += [self.now + MOMENT] if self._began == self.now and self.line.waiting else []
         settled = (self._settled(self.held[run]) for run in self._elastic)
         times += [at for at in settled if at > self.now]
+        times += [each.again for each in self.line.files.values() if each.again > self.now]
         return min(times, default=math.inf)
 
     def _hurry(self, decisions: list[Decided]) -> None:
@@ -305,9 +309,34 @@ class Cluster(Books):
         found = self._here(pool, file, key, foes)
         if found is None and self.tree.limited and len(self.pools) > 1:
             found = self._elsewhere(pool, waiting, key)
-        if found is not None:
-            self._make_room(pool, waiting, found)
-        return found is not None
+        if found is None:
+            return False
+        until = self._known_ends(pool, waiting, found)
+        if not until and self._patient(pool, file, found):
+            return False
+        self._make_room(pool, waiting, found, until)
+        return True
+
+    def _patient(self, pool: Pool, file: File, found: room.Room) -> bool:
+        """Whether its first one waits a while: maybe somebody ends, and nobody has to lose so much.
+        Where many short runs come at once, one of them ends long before this costs anything."""
+        waiting, going = self.line.front(file), [self.held[run] for run in found.leaving]
+        if self._reclaims(waiting, going) or any(held.asked.stands for held in going):
+            return False
+        if file.patient is None or file.patient[0] != waiting.run:
+            file.patient = waiting.run, self.now
+        since = file.patient[1]
+        lost = sum(held.unsaved(since) for held in going)
+        waits = PATIENCE * lost / pool.worth(waiting, found.spots)
+        if waits < SHORTLY or self.now >= since + waits:
+            return False
+        file.again = min(file.again, since + waits)
+        return True
+
+    def _reclaims(self, waiting: Waiting, going: Iterable[Held]) -> bool:
+        """Whether it gets back what others had borrowed: that it gets at once."""
+        mine = self.leaf(waiting).parent
+        return any(self.leaf(held.asked).parent is not mine for held in going)
 
     def _here(self, pool: Pool, file: File, key: Key, every: dict[str, Foes]) -> room.Room | None:
         """Who of its own pool goes for it."""
@@ -439,12 +468,11 @@ class Cluster(Books):
         inside = foes.inside(full, self.tree)
         return bool((own & inside).any() or (others & inside & (foes.keeps | claims)).any())
 
-    def _make_room(self, pool: Pool, waiting: Waiting, found: room.Room) -> None:
-        """Those who go are told so, or their end is waited for."""
+    def _make_room(self, pool: Pool, waiting: Waiting, found: room.Room, until: float) -> None:
+        """Those who go are told so, or until then their end is waited for."""
         leaf = self.leaf(waiting)
         self.line.leave(waiting.run)
         takes = amounts.held(waiting.parts, found.spots, pool.nodes)
-        until = self._patience(pool, waiting, found)
         due = Due(waiting, found.spots, takes, {*found.leaving}, until)
         self.due[waiting.run] = due
         self.tree.then(leaf, takes)
@@ -455,13 +483,12 @@ class Cluster(Books):
             self.tree.then(self.leaf(held.asked), held.amounts, -1)
         self._reserve(due)
 
-    def _patience(self, pool: Pool, waiting: Waiting, found: room.Room) -> float:
+    def _known_ends(self, pool: Pool, waiting: Waiting, found: room.Room) -> float:
         """Until when it only waits for the end of those who would lose their work: where that is
-        known, and costs it less than they would lose. What it is guaranteed it gets at once."""
+        known, and costs it less than they would lose."""
         going = [self.held[run] for run in found.leaving]
         lefts = [held.left(self.now) for held in going if not held.asked.keeps]
-        mine = self.leaf(waiting).parent
-        if not lefts or any(self.leaf(held.asked).parent is not mine for held in going):
+        if not lefts or self._reclaims(waiting, going):
             return 0.0
         most = max(math.inf if left is None else left for left in lefts)
         lost = sum(held.unsaved(self.now) for held in going)

@@ -29,7 +29,7 @@ class File:
     """Those who ask for the same, the first in front. `tried` is the turn in which its first one
     found no place, `refused` the state in which nobody could make room for it, `again` until when
     that holds, `moved` when others could last not move out of its way. `wants` is what one of them
-    counts in the queues."""
+    counts in the queues, `patient` who waits for others to end, and since when."""
 
     kind: Kind
     heap: list[tuple[Key, int]] = field(default_factory=list)
@@ -38,6 +38,7 @@ class File:
     refused: tuple[str, int, int, float] | None = None
     again: float = math.inf
     wants: Amounts | None = None
+    patient: tuple[str, float] | None = None
 
     @property
     def pool(self) -> str:
@@ -59,7 +60,14 @@ class Line:
         """The same, which changes by itself."""
         files = {
             name: File(
-                name, [*each.heap], each.tried, each.moved, each.refused, each.again, each.wants
+                name,
+                [*each.heap],
+                each.tried,
+                each.moved,
+                each.refused,
+                each.again,
+                each.wants,
+                each.patient,
             )
             for name, each in self.files.items()
         }

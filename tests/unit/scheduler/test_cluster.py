@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -399,3 +400,30 @@ def test_room_that_does_not_come_when_it_was_expected_is_kept_anew() -> None:
         assert cluster.decide(now) == []
     cluster.feed([Released(run="late")], 901.0)
     assert started(cluster.decide(901.0)) == ["gang"]
+
+
+def test_before_much_is_lost_it_is_waited_whether_anybody_ends() -> None:
+    """A burst of short urgent runs had ended what had worked for weeks, one after the other, and
+    each of them was over in minutes."""
+    cluster = a_cluster(count=1)
+    cluster.feed([asks("old", 2), asks("short", 2)])
+    assert started(cluster.decide(0.0)) == ["old", "short"]
+    day = 86_400.0
+    cluster.feed([asks("urgent", 2, priority=1)], day)
+    assert cluster.decide(day) == []
+    until = cluster.alarm()
+    assert until == pytest.approx(day + 0.02 * day)
+    twin = cluster.copy()
+    twin.feed([Released(run="short")], day + 60.0)
+    assert started(twin.decide(day + 60.0)) == ["urgent"], "nobody had to go"
+    assert cluster.decide(until - 1.0) == []
+    [told] = cluster.decide(until)
+    assert isinstance(told, Preempt) and told.by == "urgent"
+
+
+def test_what_has_not_worked_for_long_goes_at_once() -> None:
+    cluster = a_cluster(count=1)
+    cluster.feed([asks("new", 4)])
+    cluster.decide(0.0)
+    cluster.feed([asks("urgent", 4, priority=1)], 5_000.0)
+    assert cluster.decide(5_000.0) == [Preempt(run="new", by="urgent")]
