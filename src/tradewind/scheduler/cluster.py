@@ -40,8 +40,8 @@ PAUSE = 60.0
 # Whoever has just begun may be interrupted after so many seconds: so a moment comes to an end.
 MOMENT, TICK = 0.1, 0.001
 # Before others lose their work it is waited whether anybody ends: for so much of what they would
-# lose, by the price of what waits; not for less than so many seconds.
-PATIENCE, SHORTLY = 0.02, 150.0
+# lose, by the price of what waits; not for less than so many seconds, nor longer than so many.
+PATIENCE, SHORTLY, LONGEST = 0.02, 150.0, 1800.0
 # Those whose end is waited for go after all when it takes so many times as long.
 LATE = 1.5
 
@@ -325,9 +325,9 @@ class Cluster(Books):
             return False
         if file.patient is None or file.patient[0] != waiting.run:
             file.patient = waiting.run, self.now
-        since = file.patient[1]
+        since, worth = file.patient[1], pool.worth(waiting, found.spots)
         lost = sum(held.unsaved(since) for held in going)
-        waits = PATIENCE * lost / pool.worth(waiting, found.spots)
+        waits = min(PATIENCE * lost / worth, LONGEST) if worth else 0.0
         if waits < SHORTLY or self.now >= since + waits:
             return False
         file.again = min(file.again, since + waits)

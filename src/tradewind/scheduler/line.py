@@ -81,8 +81,11 @@ class Line:
         self._number[waiting.run], self._run[number] = number, waiting.run
         file = self.files.setdefault(kind(waiting), File(kind(waiting)))
         heapq.heappush(file.heap, (key, number))
-        if file.heap[0][1] == number:  # it may be another one than before by the same name
+        # It may be another one than before by the same name.
+        if file.heap[0][1] == number:
             file.refused = None
+        if file.patient is not None and file.patient[0] == waiting.run:
+            file.patient = None
 
     def leave(self, run: str) -> Waiting | None:
         """It waits no longer; what it was, if it waited."""

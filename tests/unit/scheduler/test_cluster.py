@@ -421,9 +421,29 @@ def test_before_much_is_lost_it_is_waited_whether_anybody_ends() -> None:
     assert isinstance(told, Preempt) and told.by == "urgent"
 
 
+def test_nobody_waits_for_longer_than_half_an_hour_first() -> None:
+    cluster = a_cluster(count=1)
+    cluster.feed([asks("old", 4)])
+    cluster.decide(0.0)
+    cluster.feed([asks("urgent", 4, priority=1)], 1e7)
+    assert cluster.decide(1e7) == [] and cluster.alarm() == 1e7 + 1800.0
+    assert cluster.decide(1e7 + 1800.0) == [Preempt(run="old", by="urgent")]
+
+
 def test_what_has_not_worked_for_long_goes_at_once() -> None:
     cluster = a_cluster(count=1)
     cluster.feed([asks("new", 4)])
     cluster.decide(0.0)
     cluster.feed([asks("urgent", 4, priority=1)], 5_000.0)
     assert cluster.decide(5_000.0) == [Preempt(run="new", by="urgent")]
+
+
+def test_who_asks_for_nothing_that_has_a_price_does_not_wait_for_others() -> None:
+    cluster = Cluster(FirstFit)
+    cluster.feed([PoolChanged(pool="one", nodes=NODES[:1], prices=(("cpu", 1.0),))])
+    full = ((Ask(cpu=1000, memory=64), 1),)
+    cluster.feed([replace(asks("old", 0), parts=full)])
+    cluster.decide(0.0)
+    memory = ((Ask(memory=32), 1),)
+    cluster.feed([replace(asks("urgent", 0, priority=1), parts=memory)], 1e6)
+    assert cluster.decide(1e6) == [Preempt(run="old", by="urgent")]
