@@ -311,11 +311,33 @@ class Cluster(Books):
             found = self._elsewhere(pool, waiting, key)
         if found is None:
             return False
+        going = [self.held[run] for run in found.leaving]
+        # Who keeps all work makes room all the same: it loses little, and the other starts sooner.
+        if any(held.of or held.unsaved(self.now) for held in going) and self._coming(pool, waiting):
+            return False
         until = self._known_ends(pool, waiting, found)
         if not until and self._patient(pool, file, found):
             return False
         self._make_room(pool, waiting, found, until)
         return True
+
+    def _coming(self, pool: Pool, waiting: Waiting) -> bool:
+        """Whether there will be room for it beside those for whom others are going already."""
+        dues = [due for due in self.due.values()
+                if due.asked.pool == waiting.pool and due.until <= self.now]  # fmt: skip
+        if not dues or self.tree.full(self.leaf(waiting), pool.wants(waiting.parts), ("load",)):
+            return False
+        nodes = pool.nodes.copy()
+        for due in dues:
+            for row, reserve in due.reserved.items():
+                nodes.reserve(row, reserve, -1)
+            going = [self.held[run] for run in due.staying]
+            for held in going:
+                if held.asked.pool == waiting.pool:
+                    room.give(nodes, held.asked.parts, held.spots)
+            for spot, ask in zip(due.spots, amounts.each(due.asked.parts), strict=True):
+                nodes.take(spot, ask)
+        return pool.holds(waiting.parts, nodes, waiting.layout)
 
     def _patient(self, pool: Pool, file: File, found: room.Room) -> bool:
         """Whether its first one waits a while: maybe somebody ends, and nobody has to lose so much.

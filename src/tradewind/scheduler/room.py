@@ -182,7 +182,7 @@ def make(
     scratch, gone = nodes.copy(), [*forced]
     able.drop(forced)
     for victim in forced:
-        _give(scratch, victim)
+        give(scratch, victim.parts, victim.spots)
     spots: list[Spot] = []
     for ask in each(parts):
         masks = [None] if plan is None else [*plan.among(ask)]
@@ -197,7 +197,7 @@ def make(
             able.drop(leaving)
             for victim in leaving:
                 claim.gone(victim)
-                _give(scratch, victim)
+                give(scratch, victim.parts, victim.spots)
             gone += leaving
         spots.append(scratch.at(row, ask))
         scratch.take(spots[-1], ask)
@@ -252,8 +252,9 @@ def _first(nodes: Nodes, ask: Ask, among: Mask | None = None) -> int:
     return row if fit[row] else -1
 
 
-def _give(nodes: Nodes, victim: Victim) -> None:
-    for spot, ask in zip(victim.spots, each(victim.parts), strict=True):
+def give(nodes: Nodes, parts: Parts, spots: Iterable[Spot]) -> None:
+    """Nobody holds that any more."""
+    for spot, ask in zip(spots, each(parts), strict=False):
         nodes.give(spot, ask)
 
 

@@ -231,6 +231,23 @@ def test_lent_capacity_comes_back_even_from_what_loses_its_work() -> None:
     assert started(cluster.decide(7.0)) == ["a0"]
 
 
+def test_what_one_leaves_is_for_all_who_find_room_in_it() -> None:
+    """Each of four small runs had sent another large one away."""
+    for apart in (0.0, 1.0):
+        cluster = a_cluster(Queue(name="a"), Queue(name="b", guarantee=t4(12)), nodes=3)
+        cluster.feed([asks(f"a{at}", 4, queue="a") for at in range(3)])
+        assert len(started(cluster.decide(0.0))) == 3
+        told: list[Decided] = []
+        for at in range(4):
+            cluster.feed([asks(f"b{at}", 1, queue="b")], 10.0 + at * apart)
+            told += cluster.decide(10.0 + at * apart) if apart else []
+        told += cluster.decide(20.0)
+        [one] = told
+        assert isinstance(one, Preempt)
+        cluster.feed([Released(run=one.run, ended=False)], 30.0)
+        assert sorted(started(cluster.decide(30.0))) == ["b0", "b1", "b2", "b3"]
+
+
 def test_nobody_borrows_what_its_owner_asks_for_at_the_same_moment() -> None:
     """What had just begun could not be interrupted, and until something else happened the owner
     waited."""

@@ -44,12 +44,17 @@ def main(args: argparse.Namespace, out: Out) -> None:
     out.table(_HEAD, rows, empty="nobody has used a queue yet, and none is applied")
 
 
+def _share(of: Json) -> str:
+    """There is none of what no pool has any more."""
+    return "-" if of["share"] is None else f"{of['share']:.0%}"
+
+
 def _rows(queue: Json, indent: str) -> list[list[Any]]:
     most = "all that is idle" if not queue["most"] else amount(queue["most"])
     rows = [[f"{indent}{queue['name']}", amount(queue["guarantee"]), most, amount(queue["used"]),
-             f"{queue['share']:.0%}", queue["waiting"]]]  # fmt: skip
+             _share(queue), queue["waiting"]]]  # fmt: skip
     for each in queue["projects"]:
         most = amount(each["most"]) if each["most"] else ""
         rows.append([f"{indent}  · {each['name']}", "", most, amount(each["used"]),
-                     f"{each['share']:.0%}", each["waiting"]])  # fmt: skip
+                     _share(each), each["waiting"]])  # fmt: skip
     return rows
