@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.road.test_saves import save
 from tests.road.town import Town, failure, far, function, in_town, swap, value
+from tradewind.control.saves import REST
 from tradewind.records.states import RunState
 from tradewind.scheduler.cluster import PAUSE
 
@@ -22,16 +24,26 @@ def widths(town: Town, run: str) -> list[int]:
     ]
 
 
+async def saves(town: Town, run: str) -> None:
+    """After a while it has just written a checkpoint, and the server has seen it."""
+    town.clock.advance(PAUSE)
+    save(town, run, town.clock.now() - REST)
+    await town.here.saves.look()
+    await town.settle(1.0)
+
+
 async def grown(town: Town, price: str = "$1/h", **fields: Any) -> str:
-    """A training on a pool of two machines with four cores each, after a while."""
+    """A training on a pool of two machines with four cores each, that has saved once."""
     town.act("fit", value(1, seconds=3600.0))
     await town.here.apply([far(price=price)], "me")
     code = town.bundle({"m.py": "def fit(): ...\n"})
     run = await town.submit(training("fit", **fields), bundle=code)
     await town.settle(1.0)
     assert len(town.placements(run)[0].seats) == 2
-    town.clock.advance(PAUSE)
+    town.clock.advance(2 * PAUSE)
     await town.settle(1.0)
+    assert widths(town, run) == [], "it would begin from nothing"
+    await saves(town, run)
     return run
 
 
@@ -48,8 +60,7 @@ async def test_it_grows_gives_back_and_grows_again(town: Town) -> None:
     assert town.run(short).state is RunState.RUNNING
     await town.settle(20.0)
     assert town.run(short).state is RunState.SUCCEEDED
-    town.clock.advance(PAUSE)
-    await town.settle(1.0)
+    await saves(town, run)
     assert widths(town, run) == [6, 4, 6]
     await town.settle()
     ended = town.run(run)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import tradewind as tw
-from tests.road.home import Home
+from tests.road.home import Home, until
 
 pytestmark = pytest.mark.xdist_group("local-devices")
 
@@ -94,6 +94,24 @@ def test_a_class_that_a_file_adds_is_shared_out_billed_and_simulated(home: Home)
     home.write({"ours.csv": "\n".join([head, *ours]), "nodes.csv": nodes})
     found = home.json("simulate", "ours.csv", "--nodes", "nodes.csv")
     assert (found["jobs"], found["left_out"]) == (3, 0)
+
+
+def test_a_pool_stays_while_its_devices_are_held(home: Home) -> None:
+    home.good("apply", home.write({"slices.yaml": SLICES}) / "slices.yaml")
+
+    @tw.function(resources={"cpu": 0.5, "accelerators": {"cpu-slice": 1}}, cache=False)
+    def holds() -> None:
+        import time
+
+        time.sleep(60.0)
+
+    run = holds.run()
+    until(lambda: home.json("get", "pools")[0]["used"]["accelerators"] == {"cpu-slice": 1})
+    said = home.tw("delete", "pool/local")
+    assert said.status != 0 and f"run {run.id} holds a device" in said.err, said.err
+    home.good("stop", run.id, "--wait")
+    home.good("delete", "pool/local")
+    assert "cpu-slice" not in home.json("get", "pools")[0]["capacity"]["accelerators"]
 
 
 def test_what_nobody_has_is_refused_and_says_what_there_is(home: Home) -> None:

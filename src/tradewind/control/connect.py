@@ -448,9 +448,11 @@ class Connections:
     @asynccontextmanager
     async def deleting(self, pool: str) -> AsyncIterator[None]:
         """Let go of a pool when the block has deleted its spec. Raises Conflict while something
-        runs there."""
+        runs there, or on this machine holds a device that would be another one."""
         async with self._locks[pool]:
-            if pool != LOCAL:
+            if pool == LOCAL:
+                await self.check_held([self.local] if self.local else [])
+            else:
                 await self._check_idle(pool, "which nobody would see to its end")
                 holder = await asyncio.to_thread(self.places.holder, pool)
                 if holder:

@@ -52,12 +52,13 @@ class Saves:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Tell the scheduler what is new, and have it decide again where anybody waits."""
+        """Tell the scheduler what is new, and have it decide again: others may have its place now,
+        or it may grow."""
         saved = await asyncio.to_thread(self._saved)
 
         def work() -> None:
             self.machine.feed([Saved(run=run, at=at) for run, at in saved.items()], self.loop.now())
-            self.store.runs.poke([*self.machine.line.waiting, *self.machine.due][:1])
+            self.store.runs.poke([*self.machine.line.waiting, *self.machine.due, *saved][:1])
 
         if saved:
             await self.loop.between(work, look=False)

@@ -82,7 +82,7 @@ class Answering(Cluster):
         """The run that gets the place of this one, which has been told to go; or nothing."""
         held = self.held.get(run)
         due = self.due.get(held.by) if held is not None else None
-        return due.asked.run if due is not None and due.told else ""
+        return due.asked.run if due is not None and due.told <= self.now else ""
 
     def free(self, pool: str) -> Resources:
         """How much of a pool may still be held, on all its machines together."""

@@ -31,6 +31,9 @@ from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Make, Pool
 from tradewind.scheduler.queues import Branch, Queues
 
+# So much of what is known of how long it takes to go is by the last who did.
+LATELY = 0.25
+
 
 class Books:
     """`pools` are those that are there, `gone` says why others are not; `line` is who waits, `held`
@@ -52,6 +55,8 @@ class Books:
         self.now = 0.0
         # When somebody last began.
         self._began = -math.inf
+        # Seconds that those take to go who are told to, lately.
+        self.parting = 0.0
 
     def copy(self, make: Make | None = None, shoves: bool | None = None) -> Self:
         """An independent one in the same state; with others who choose, if they are given."""
@@ -64,7 +69,7 @@ class Books:
         twin._elastic = {**self._elastic}
         twin.due = {run: replace(due, staying={*due.staying}) for run, due in self.due.items()}
         twin._known, twin._turn, twin.now = self._known, self._turn, self.now
-        twin._began = self._began
+        twin._began, twin.parting = self._began, self.parting
         return twin
 
     def asked(self, run: str) -> Waiting | None:
@@ -152,12 +157,18 @@ class Books:
             pool.free(held.asked.parts, held.spots)
             pool.going.drop(event.run)
         if held.by:
+            self._parted(held)
             self.due[held.by].staying.discard(event.run)
             self._reserve(self.due[held.by])
         else:
             self.tree.then(leaf, held.amounts, -1)
         if event.ended and self.order is not None:
             self._learn(held)
+
+    def _parted(self, held: Held) -> None:
+        took = self.now - self.due[held.by].told
+        if took >= 0:
+            self.parting += (took - self.parting) * (LATELY if self.parting else 1.0)
 
     def _seat(self, held: Held) -> None:
         """It holds its place."""
@@ -307,7 +318,7 @@ class Books:
 
     def _told(self, run: str) -> bool:
         by = self.held[run].by
-        return bool(by) and self.due[by].told
+        return bool(by) and self.due[by].told <= self.now
 
     def _save(self, event: Saved) -> None:
         """What was saved before it got its place is nothing that it has done here."""

@@ -35,7 +35,8 @@ ROOMS = 4
 # Of those who ask for the same so many are looked at, whether they end before.
 PASSING = 64
 # An elastic run that began or was resized so short a time ago (seconds) does not grow: to begin an
-# epoch takes a while, and what is short ends before that pays.
+# epoch takes a while, and what is short ends before that pays. Nor one that would lose the work of
+# so long a time: it goes on from what it has saved.
 PAUSE = 60.0
 # Whoever has just begun may be interrupted after so many seconds: so a moment comes to an end.
 MOMENT, TICK = 0.1, 0.001
@@ -110,7 +111,7 @@ class Cluster(Books):
 
     def alarm(self) -> float:
         """When it would decide something even if nothing happened; infinite where never."""
-        times = [due.until for due in self.due.values() if not due.told]
+        times = [due.until for due in self.due.values() if due.told > self.now]
         times += [self.now + MOMENT] if self._began == self.now and self.line.waiting else []
         settled = (self._settled(self.held[run]) for run in self._elastic)
         times += [at for at in settled if at > self.now]
@@ -120,8 +121,8 @@ class Cluster(Books):
     def _hurry(self, decisions: list[Decided]) -> None:
         """Whoever has been waited for long enough is told to go."""
         for due in self.due.values():
-            if self.now >= due.until and not due.told:
-                due.told = True
+            if self.now >= due.until and due.told > self.now:
+                due.told = self.now
                 decisions += self._tell(due)
 
     def _tell(self, due: Due) -> Iterator[Decided]:
@@ -155,8 +156,9 @@ class Cluster(Books):
 
     def _may_grow(self, held: Held) -> bool:
         staying = not held.by and not any(self.held[more].by for more in held.grown)
-        return (staying and len(held.grown) < held.asked.grows
-                and self._settled(held) <= self.now and held.asked.pool in self.pools)  # fmt: skip
+        return (staying and len(held.grown) < held.asked.grows and held.asked.pool in self.pools
+                and self._settled(held) <= self.now
+                and held.since_saved(self.now) < PAUSE)  # fmt: skip
 
     @staticmethod
     def _settled(held: Held) -> float:

@@ -26,12 +26,9 @@ from numpy.typing import NDArray
 from tradewind.scheduler.cluster import Cluster
 from tradewind.scheduler.events import (
     Place,
-    Preempt,
     Reject,
     Released,
-    Resize,
     SchedulerEvent,
-    Shrunk,
     Waiting,
     Withdrawn,
 )
@@ -164,7 +161,9 @@ class Roll:
     lives: Lifetimes
     coming: Iterable[tuple[float, Waiting]] = ()
     """What comes, by when, the next one first."""
-    _ends: list[tuple[float, str, float]] = field(default_factory=list)
+    _ends: list[tuple[float, str, float, bool]] = field(default_factory=list)
+    """When, who, since when it works, and whether it only makes room."""
+    _heard: float = -math.inf
     _drawn: int = 0
     _events: int = 0
     _began: float = 0.0
@@ -173,7 +172,7 @@ class Roll:
         """Seconds until it is placed; None where it never is."""
         self._began = self.cluster.now
         self._trim()
-        told = self._gone()
+        told: list[SchedulerEvent] = []
         for held in self.cluster.held.values():
             if held.asked.pool == self.pool or self.cluster.tree.limited:
                 self._end(held)
@@ -219,13 +218,17 @@ class Roll:
             gone = [Withdrawn(run=each.run) for each in cluster.line.waiting.values() if out(each)]
             cluster.feed(gone, cluster.now)
 
-    def _gone(self) -> list[SchedulerEvent]:
-        """Those that have been told to go go at once."""
-        told = [run for due in self.cluster.due.values() if due.told for run in due.staying]
-        return [event for run in sorted(told) for event in self._leaves(run)]
+    def _parting(self) -> None:
+        """Who has been told to go since it was last asked takes as long as others did."""
+        cluster, now = self.cluster, self.cluster.now
+        for due in cluster.due.values():
+            for run in due.staying if self._heard < due.told <= now else ():
+                gone = max(now, due.told + cluster.parting)
+                heapq.heappush(self._ends, (gone, run, cluster.held[run].began, True))
+        self._heard = now
 
-    def _leaves(self, run: str) -> list[SchedulerEvent]:
-        held = self.cluster.held[run]
+    def _leaves(self, held: Held) -> list[SchedulerEvent]:
+        run = held.asked.run
         if held.of:
             return [Released(run=run, ended=False)]
         asked, had = held.asked, held.attained(self.cluster.now)
@@ -235,16 +238,16 @@ class Roll:
         return [Released(run=run, ended=False), replace(asked, attained=kept, left=left)]
 
     def _patience(self) -> float:
-        return min((due.until for due in self.cluster.due.values() if not due.told),
-                   default=math.inf)  # fmt: skip
+        return min((due.until for due in self.cluster.due.values()
+                    if due.told > self.cluster.now), default=math.inf)  # fmt: skip
 
     def _over(self, moment: float) -> list[SchedulerEvent]:
         told: list[SchedulerEvent] = []
         while self._ends and self._ends[0][0] <= moment:
-            _, run, began = heapq.heappop(self._ends)
+            _, run, began, leaves = heapq.heappop(self._ends)
             held = self.cluster.held.get(run)
-            if held is not None and held.began == began:
-                told.append(Released(run=run, ended=False))
+            if held is not None and held.began == began and (held.by or not leaves):
+                told += self._leaves(held) if leaves else [Released(run=run, ended=False)]
                 self._events += 1
         return told
 
@@ -253,18 +256,15 @@ class Roll:
         cluster, now = self.cluster, self.cluster.now
         while True:
             cluster.feed(told, now)
-            told = []
             for each in cluster.decide(now):
                 if isinstance(each, Place) and each.run == self.run:
                     return True
                 if isinstance(each, Place):
                     self._end(cluster.held[each.run])
-                if isinstance(each, Preempt):
-                    told += self._leaves(each.run)
-                if isinstance(each, Resize):
-                    told.append(Shrunk(run=each.run, grown=each.grown))
                 if isinstance(each, Reject) and each.run == self.run:
                     return False
+            self._parting()
+            told = self._over(now)
             if not told:
                 return False
 
@@ -277,7 +277,7 @@ class Roll:
         left = held.left(cluster.now) or self._left(replace(asked, left=None),
                                                     held.attained(cluster.now))  # fmt: skip
         begins = max(0.0, held.began + asked.restart - cluster.now)
-        heapq.heappush(self._ends, (cluster.now + begins + left, asked.run, held.began))
+        heapq.heappush(self._ends, (cluster.now + begins + left, asked.run, held.began, False))
 
     def _left(self, asked: Waiting, attained: float) -> float:
         """Seconds that it still works, where nobody knows drawn."""

@@ -55,13 +55,18 @@ class Held:
         """What is lost when it is interrupted: seconds of work times the price of what it holds."""
         if self.asked.stands:
             return PRECIOUS
-        return 0.0 if self.asked.keeps else (now - max(self.began, self.saved)) * self.worth
+        return self.since_saved(now) * self.worth
+
+    def since_saved(self, now: float) -> float:
+        """Seconds of work here that are lost when it is interrupted."""
+        return 0.0 if self.asked.keeps else now - max(self.began, self.saved)
 
 
 @dataclass(slots=True)
 class Due:
     """A run for which others make room on `spots`, and have not gone yet (`staying`). `reserved` is
-    what nobody else may have meanwhile. Until `until` it only waits for their end."""
+    what nobody else may have meanwhile. Until `until` it only waits for their end; `told` is when
+    they were told to go (infinite: they were not)."""
 
     asked: Waiting
     spots: tuple[Spot, ...]
@@ -69,4 +74,4 @@ class Due:
     staying: set[str]
     until: float
     reserved: dict[int, Reserve] = field(default_factory=dict)
-    told: bool = False
+    told: float = math.inf

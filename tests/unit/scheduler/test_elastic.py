@@ -22,6 +22,7 @@ from tradewind.scheduler.events import (
     QueuesChanged,
     Released,
     Resize,
+    Saved,
     Shrunk,
     Waiting,
 )
@@ -35,8 +36,9 @@ LATER = PAUSE + 1
 
 
 def asks(run: str, count: int = 1, grows: int = 0, ask: Ask = GPU, **more: Any) -> Waiting:
-    parts = ((ask, count),)
-    return Waiting(run=run, pool="one", parts=parts, grows=grows, **{"since": 0.0, **more})
+    """One that grows keeps its work, where nothing else is said."""
+    said = {"since": 0.0, "keeps": grows > 0, **more}
+    return Waiting(run=run, pool="one", parts=((ask, count),), grows=grows, **said)
 
 
 def a_cluster(*queues: Queue) -> Answering:
@@ -61,6 +63,17 @@ def test_it_grows_into_what_is_idle_but_not_at_once() -> None:
     assert cluster.decide(LATER) == [Resize(run="e", grown=6)]
     assert len(cluster.seats("e")) == 8 and cluster.holders("one") == {"e"}
     assert cluster.decide(LATER + 1) == []
+
+
+def test_it_grows_when_it_has_just_saved_and_not_while_it_would_lose_more() -> None:
+    cluster = a_cluster()
+    cluster.feed([asks("e", 2, grows=6, keeps=False)])
+    cluster.decide()
+    assert cluster.decide(LATER) == cluster.decide(5 * LATER) == []
+    cluster.feed([Saved(run="e", at=4 * LATER)], 5 * LATER + 1)
+    assert cluster.decide(5 * LATER + 1) == [], "too long ago"
+    cluster.feed([Saved(run="e", at=6 * LATER - 10)], 6 * LATER)
+    assert cluster.decide(6 * LATER) == [Resize(run="e", grown=6)]
 
 
 def test_it_gives_back_what_another_wants_and_no_more() -> None:

@@ -91,6 +91,21 @@ def test_those_that_were_told_to_go_go() -> None:
     assert rolled(cluster, "urgent") == 0.0
 
 
+def test_whoever_was_told_to_go_takes_as_long_as_others_did() -> None:
+    cluster = a_cluster(asks("a", 4, left=1000.0, keeps=True))
+    feed(cluster, 1.0, asks("urgent", 4, priority=1))
+    assert feed(cluster, 11.0, Released(run="a", ended=False)) == ["urgent"]
+    assert feed(cluster, 100.0, Released(run="urgent"), asks("b", 4, left=1000.0)) == ["b"]
+    feed(cluster, 104.0, asks("x", 4, priority=1))
+    assert rolled(cluster, "x") == 10.0
+    feed(cluster, 110.0)
+    assert rolled(cluster, "x") == 4.0
+    feed(cluster, 130.0)
+    assert rolled(cluster, "x") == 0.0, "it can be any moment"
+    assert feed(cluster, 134.0, Released(run="b", ended=False)) == ["x"]
+    assert cluster.parting == 15.0
+
+
 def test_how_long_runs_live_is_learned_from_those_that_ended() -> None:
     cluster = a_cluster()
     for at in range(40):

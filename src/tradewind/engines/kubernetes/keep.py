@@ -173,13 +173,15 @@ class Keeper:
 
     async def _followed(self, pod: Seen, wait: bool) -> bool:
         """End its being followed; whether that came to the log's end."""
-        found = self._follows.pop((pod.uid, pod.restarts), None)
-        if found is None or found.task is None:
-            return False
-        if wait:
-            await asyncio.wait({found.task}, timeout=PATIENCE)
-        found.task.cancel()
-        (done,) = await asyncio.gather(found.task, return_exceptions=True)
+        found = self._follows.get((pod.uid, pod.restarts))
+        done: bool | BaseException = False
+        if found is not None and found.task is not None:
+            if wait:
+                await asyncio.wait({found.task}, timeout=PATIENCE)
+            found.task.cancel()
+            (done,) = await asyncio.gather(found.task, return_exceptions=True)
+        # Not before: whoever closes ends those that are known.
+        self._follows.pop((pod.uid, pod.restarts), None)
         return done is True
 
     def _place(self, pod: Seen, folder: str, why: str) -> None:
