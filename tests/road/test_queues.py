@@ -157,9 +157,12 @@ async def test_what_a_run_waits_for_when_it_starts_and_what_would_start_it(town:
     for change in starts:
         assert (await outlook.would(front.find(waits), change))["starts"], change
     assert not (await outlook.would(front.find(waits), {"cpu": 1.5}))["starts"]
-    wrong: dict[str, Any] = {"cpu": -1, "processes": 0, "memory": "much", "pool": "nowhere",
-                             "colour": 1, "priority": 1.5}  # fmt: skip
-    for where, bad in wrong.items():
+    wrong: list[tuple[str, Any]] = [
+        ("cpu", -1), ("cpu", 1e300), ("processes", 0), ("processes", 1_000_000), ("memory", "much"),
+        ("memory", "9000TiB"), ("pool", "nowhere"), ("colour", 1), ("priority", 1.5),
+        ("priority", 1001),
+    ]  # fmt: skip
+    for where, bad in wrong:
         with pytest.raises(InvalidSpec) as caught:
             await outlook.would(front.find(waits), {where: bad})
         assert caught.value.where is not None and caught.value.where.field == where

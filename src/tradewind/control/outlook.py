@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tradewind.base.errors import Conflict, InvalidSpec, Location, TradewindError
-from tradewind.base.units import parse_bytes
+from tradewind.base.units import format_bytes, parse_bytes
 from tradewind.control.foresight import Foresight
 from tradewind.control.step import Loop
 from tradewind.records.runs import Run
@@ -25,7 +25,8 @@ from tradewind.scheduler.nodes import WHOLE
 log = logging.getLogger("tradewind.control")
 
 Json = dict[str, Any]
-MOST = 1 << 50
+# More of them is a mistake: bytes, cores, processes.
+MOST, CORES, PROCESSES = 1 << 50, 1_000_000, 100_000
 # How often an estimate is made unasked, in seconds, and the part of the time that this takes.
 LOOK_SECONDS, PART = 1.0, 0.02
 
@@ -125,13 +126,14 @@ def _changes(waiting: Waiting, said: Mapping[str, Any], twin: Answering) -> Iter
         where = Location(field=name)
         match name:
             case "processes":
-                yield whatif.Processes(_whole(value, where, least=1), count, part)
+                yield whatif.Processes(_whole(value, where, 1, PROCESSES), count, part)
             case "cpu":
                 yield whatif.Cpu(round(_number(value, where) * WHOLE), ask.cpu, part)
             case "memory":
                 yield whatif.Memory(_bytes(value, where), ask.memory, part)
             case "priority":
-                yield whatif.Priority(_whole(value, where, least=-1000), waiting.priority)
+                rank = _whole(value, where, -whatif.HIGHEST, whatif.HIGHEST)
+                yield whatif.Priority(rank, waiting.priority)
             case "pool":
                 if value not in twin.pools:
                     known = f"pools: {', '.join(sorted(twin.pools))}"
@@ -150,14 +152,17 @@ def _changes(waiting: Waiting, said: Mapping[str, Any], twin: Answering) -> Iter
 
 
 def _number(value: Any, where: Location) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < MOST:
-        raise InvalidSpec(f"expected a number above 0, not {value!r}", where=where)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= CORES:
+        raise InvalidSpec(f"expected a number above 0, and at most {CORES:,}, not {value!r}",
+                          where=where)  # fmt: skip
     return float(value)
 
 
-def _whole(value: Any, where: Location, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1_000_000:
-        raise InvalidSpec(f"expected a whole number from {least} on, not {value!r}", where=where)
+def _whole(value: Any, where: Location, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidSpec(f"expected a whole number from {least:,} to {most:,}, not {value!r}",
+                          where=where)  # fmt: skip
     return value
 
 
@@ -167,5 +172,6 @@ def _bytes(value: Any, where: Location) -> int:
     except ValueError as error:
         raise InvalidSpec(str(error), where=where) from None
     if not 0 < found < MOST:
-        raise InvalidSpec(f"expected a size above 0, not {value!r}", where=where)
+        raise InvalidSpec(f"expected a size above 0, and below {format_bytes(MOST)}, "
+                          f"not {value!r}", where=where)  # fmt: skip
     return found

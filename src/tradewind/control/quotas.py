@@ -16,12 +16,9 @@ from tradewind.control.pools import limited
 from tradewind.records.runs import Run
 from tradewind.records.tasks import Resources
 from tradewind.scheduler import demand
-from tradewind.scheduler.amounts import CPU, MEMORY, words
 from tradewind.scheduler.events import QueuesChanged
-from tradewind.scheduler.nodes import WHOLE
-from tradewind.scheduler.queues import DEFAULT, Queue, Queues, guaranteed
+from tradewind.scheduler.queues import DEFAULT, check, may_guarantee
 from tradewind.specs import PoolSpec, ProjectSpec, QueueSpec, from_document
-from tradewind.specs.queue import Quota
 from tradewind.store.base import Store
 
 
@@ -38,10 +35,8 @@ class Quotas:
         """What is stored holds from now on."""
         self.specs, self.projects = self._queues(), self._projects()
         told = QueuesChanged(
-            queues=tuple(map(queue, self.specs.values())),
-            caps=tuple(
-                (spec.name, amounts(spec.quota)) for spec in self.projects.values() if spec.quota
-            ),
+            queues=tuple(map(demand.queue, self.specs.values())),
+            caps=demand.caps(self.projects.values()),
         )
         self.places.machine.feed([told])
 
@@ -70,29 +65,18 @@ class Quotas:
             of_kind = self.specs if isinstance(spec, QueueSpec) else self.projects
             known = of_kind.get(spec.name)
             if known is not None and known.project != spec.project:
-                raise Conflict(f"there is a {spec.kind} {spec.name!r} in project {known.project!r}",
-                               hint=f"each {spec.kind} has a name of its own, in whichever project "
-                               "it is applied: choose another one")  # fmt: skip
+                raise Conflict(
+                    f"there is a {spec.kind} {spec.name!r} in project {known.project!r}",
+                    hint=f"each {spec.kind} has a name of its own, in whichever project it is "
+                    "applied: choose another one",
+                    where=Location(file=f"{spec.kind}/{spec.name}", field="name"),
+                )
             if isinstance(spec, QueueSpec):
                 then[spec.name] = spec
-        queues = [queue(spec) for spec in then.values()]
-        Queues(queues)
-        if then != self.specs:
-            self._may_guarantee(queues, self._whole(applied))
-
-    def _may_guarantee(self, queues: list[Queue], whole: Counter[str] | None) -> None:
-        wanted = Counter[str]()
-        for top in queues:
-            if not top.parent:
-                wanted.update(guaranteed(top, queues))
-        for name, amount in wanted.items():
-            if whole is not None and amount > whole[name]:
-                raise Refused(
-                    f"the queues are guaranteed {words(name, amount)} together, "
-                    f"the pools have {words(name, whole[name])}",
-                    hint="guarantee less; what is beyond guarantees is shared by weight",
-                    where=Location(field="guarantee"),
-                )
+        queues = [demand.queue(spec) for spec in then.values()]
+        check(queues)
+        if then != self.specs and (whole := self._whole(applied)) is not None:
+            may_guarantee(queues, whole)
 
     def _whole(self, applied: Sequence[PoolSpec]) -> Counter[str] | None:
         """What the pools will have; None while that is not known of each."""
@@ -149,25 +133,3 @@ def gave(run: Run) -> str:
     """The run to which this one has given its newest place; or nothing."""
     told = run.memory.get("gave") or {}
     return str(told.get("by", "")) if told.get("number") == run.number else ""
-
-
-def queue(spec: QueueSpec) -> Queue:
-    """As the scheduler has it."""
-    return Queue(
-        name=spec.name,
-        parent=spec.parent or "",
-        weight=spec.weight,
-        guarantee=amounts(spec.guarantee),
-        borrow=amounts(spec.borrow),
-        lend=amounts(spec.lend),
-    )
-
-
-def amounts(quota: Quota | None) -> tuple[tuple[str, int], ...]:
-    """What is named of it, in what the scheduler counts in."""
-    found: dict[str, int] = {}
-    if quota is not None:
-        found = {name: round(count * WHOLE) for name, count in quota.accelerators.items()}
-        found |= {} if quota.cpu is None else {CPU: round(quota.cpu * WHOLE)}
-        found |= {} if quota.memory is None else {MEMORY: quota.memory}
-    return tuple(sorted(found.items()))

@@ -1,5 +1,5 @@
-"""From what tasks and pools are told in, cores and bytes by name, to what the scheduler counts in:
-whole numbers, process by process, machine by machine.
+"""From what tasks, pools and quotas are told in, cores and bytes by name, to what the scheduler
+counts in: whole numbers, process by process, machine by machine.
 """
 
 from __future__ import annotations
@@ -7,10 +7,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from tradewind.records.tasks import Lot, Resources
 from tradewind.scheduler.amounts import CPU, MEMORY, Amounts, Parts
 from tradewind.scheduler.nodes import WHOLE, Ask, Node
+from tradewind.scheduler.queues import Queue
+
+if TYPE_CHECKING:
+    from tradewind.specs import ProjectSpec, QueueSpec
+    from tradewind.specs.queue import Quota
 
 # A third of three cores is a core: what floats leave over is no thousandth more.
 TINY = 1e-6
@@ -97,3 +103,30 @@ def resources(found: Amounts) -> Resources:
             if name not in (CPU, MEMORY)
         },
     )
+
+
+def queue(spec: QueueSpec) -> Queue:
+    """A queue as the scheduler has it."""
+    return Queue(
+        name=spec.name,
+        parent=spec.parent or "",
+        weight=spec.weight,
+        guarantee=quota(spec.guarantee),
+        borrow=quota(spec.borrow),
+        lend=quota(spec.lend),
+    )
+
+
+def quota(told: Quota | None) -> tuple[tuple[str, int], ...]:
+    """What is named of it, in what the scheduler counts in."""
+    found: dict[str, int] = {}
+    if told is not None:
+        found = {name: round(count * WHOLE) for name, count in told.accelerators.items()}
+        found |= {} if told.cpu is None else {CPU: round(told.cpu * WHOLE)}
+        found |= {} if told.memory is None else {MEMORY: told.memory}
+    return tuple(sorted(found.items()))
+
+
+def caps(projects: Iterable[ProjectSpec]) -> tuple[tuple[str, tuple[tuple[str, int], ...]], ...]:
+    """The most that projects may hold, of those that say it."""
+    return tuple((spec.name, quota(spec.quota)) for spec in projects if spec.quota)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tradewind.base.errors import InvalidSpec, Location
+from tradewind.base.errors import InvalidSpec, Location, Refused
 from tradewind.scheduler.amounts import Amounts, words
 
 ROOT = ""
@@ -318,6 +318,22 @@ def check(queues: Iterable[Queue]) -> None:
                              f"{words(name, below[name])}, it {words(name, amount)}")  # fmt: skip
 
 
+def may_guarantee(queues: Iterable[Queue], whole: Amounts) -> None:
+    """Raises Refused for guarantees above all that there is."""
+    known = tuple(queues)
+    tops = {top.name: guaranteed(top, known) for top in known if not top.parent}
+    for name in sorted({name for each in tops.values() for name in each}):
+        wanted = {top: each.get(name, 0) for top, each in tops.items()}
+        amount, there = sum(wanted.values()), whole.get(name, 0)
+        if amount > there:
+            raise Refused(
+                f"the queues are guaranteed {words(name, amount)} together, "
+                f"the pools have {words(name, there)}",
+                hint="guarantee less; what is beyond guarantees is shared by weight",
+                where=_place(max(wanted, key=wanted.__getitem__), "guarantee"),
+            )
+
+
 def _check_parents(queue: Queue, known: Mapping[str, Queue]) -> None:
     way, at = [queue.name], queue
     while at.parent:
@@ -330,4 +346,9 @@ def _check_parents(queue: Queue, known: Mapping[str, Queue]) -> None:
 
 
 def _wrong(queue: Queue, name: str, why: str) -> InvalidSpec:
-    return InvalidSpec(f"queue {queue.name!r}: {why}", where=Location(field=name))
+    return InvalidSpec(f"queue {queue.name!r}: {why}", where=_place(queue.name, name))
+
+
+def _place(queue: str, name: str) -> Location:
+    """As far as it is known here: whoever has read the queue from a file knows the line."""
+    return Location(file=f"queue/{queue}", field=name)

@@ -25,6 +25,8 @@ from tradewind.scheduler.events import (
 )
 from tradewind.scheduler.nodes import WHOLE, Ask
 
+# Priorities are from minus this to this.
+HIGHEST = 1000
 # CPU is looked for in such steps (thousandths of a core), memory in such (bytes), and neither below
 # such a part of what is asked for: with less hardly anything works that asked for so much.
 CPU_STEP, MEMORY_STEP, PART = 250, 1 << 28, 0.25
@@ -330,7 +332,7 @@ def _higher(cluster: Cluster, mine: Waiting) -> Changes:
     others += [*cluster.line.waiting.values(), *(due.asked for due in cluster.due.values())]
     met = {other.priority for other in others if other.run != mine.run}
     able = {priority for each in met for priority in (each, each + 1)}
-    ranked = sorted((each for each in able if each > mine.priority), reverse=True)
+    ranked = sorted((each for each in able if mine.priority < each <= HIGHEST), reverse=True)
     return len(ranked), lambda at: Priority(ranked[at], mine.priority)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tradewind.scheduler.amounts import CPU, MEMORY
 from tradewind.scheduler.nodes import WHOLE, Node
 from tradewind.scheduler.queues import Queue
 from tradewind.simulator.replay import Outcome
@@ -56,17 +57,17 @@ def fair_share(outcomes: Sequence[Outcome], nodes: Sequence[Node]) -> Json:
     }
 
 
-def queues(outcomes: Sequence[Outcome], there: Iterable[Queue]) -> Json:
+def queues(outcomes: Sequence[Outcome], there: Iterable[Queue], unit: str) -> Json:
     """By class of jobs the seconds until they first began; by queue that had any which part it got
-    of all cores that were held, over time; which part of all guarantees is its own; and how much
-    it held of that on average, until the last end."""
+    of all devices or cores (the `unit`) that were held, over time; which part of all guarantees is
+    its own; and how much it held of that on average, until the last end."""
     classes: dict[str, list[float]] = defaultdict(list)
     held: dict[str, float] = defaultdict(float)
     for each in outcomes:
         classes[each.job.owner].append(each.began - each.job.at)
         spans = sum(ended - began for began, ended in each.spans)
-        held[each.job.queue] += spans * width(each.job.parts, "cores")
-    own = {queue.name: dict(queue.guarantee).get("cpu", 0) / WHOLE for queue in there}
+        held[each.job.queue] += spans * width(each.job.parts, unit)
+    own = defaultdict(float, {queue.name: _guaranteed(queue, unit) for queue in there})
     every = sum(own[name] for name in held)
     return {
         "admission": {
@@ -82,6 +83,12 @@ def queues(outcomes: Sequence[Outcome], there: Iterable[Queue]) -> Json:
             for name, amount in sorted(held.items())
         },
     }
+
+
+def _guaranteed(queue: Queue, unit: str) -> float:
+    """Devices of all classes together, or cores."""
+    return sum(amount for name, amount in queue.guarantee
+               if (name == CPU) == (unit == "cores") and name != MEMORY) / WHOLE  # fmt: skip
 
 
 def _ratios(outcomes: Sequence[Outcome], nodes: Sequence[Node]) -> Floats:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tradewind.base.errors import InvalidData, Location, UserError
 from tradewind.scheduler.nodes import WHOLE, Node
-from tradewind.simulator.traces import HISTORY, MIB, Rows
+from tradewind.simulator.traces import HISTORY, MIB, WHOSE, Rows
 
 Json = dict[str, Any]
 # They stand until they are stopped: when they end says nothing of their work.
@@ -49,7 +49,7 @@ def save(path: Path, found: Rows) -> None:
     """Write a table that `traces.history` reads."""
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, HISTORY)
+            writer = csv.DictWriter(file, HISTORY + WHOSE)
             writer.writeheader()
             writer.writerows(row for _, row in found)
     except OSError as error:
@@ -116,6 +116,9 @@ def _row(run: Json, held: list[Json], first: float) -> dict[str, str]:
         "cpu_milli": str(_milli(each["cpu"])),
         "memory_mib": str(each["memory"] // MIB),
         "devices": "; ".join(f"{n:g} {name}" for name, n in sorted(each["accelerators"].items())),
+        "project": str(run["project"]),
+        "queue": str(run["queue"]),
+        "priority": str((run.get("spec") or {}).get("priority", "")),
     }
 
 

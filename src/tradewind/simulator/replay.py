@@ -39,7 +39,8 @@ def unheard(events: Sequence[SchedulerEvent], decisions: Sequence[Decided]) -> N
 class Job:
     """One run of a trace: comes at `at` (seconds), works for `seconds`; `restart` is what beginning
     takes, each time. `keeps`: its work is kept when it is interrupted; else it is `saved` every so
-    many seconds (0: never). `layout` is how its processes are to stand to each other."""
+    many seconds (0: never). `layout` is how its processes are to stand to each other. `owner` is
+    whose it is or of which class, for the figures."""
 
     name: str
     at: float
@@ -47,8 +48,9 @@ class Job:
     parts: Parts
     owner: str = ""
     restart: float = 0.0
-    priority: int = 0
+    priority: int | None = None
     queue: str = DEFAULT
+    project: str = DEFAULT
     keeps: bool = True
     layout: Layout | None = None
     saved: float = 0.0
@@ -123,11 +125,12 @@ class Replay:
             pool=self.pool,
             parts=job.parts,
             since=job.at,
-            priority=job.priority,
+            priority=job.priority or 0,
             left=job.seconds - attained if self.known else None,
             attained=attained,
             restart=job.restart,
             queue=job.queue,
+            project=job.project,
             keeps=job.keeps,
             layout=job.layout,
         )

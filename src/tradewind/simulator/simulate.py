@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -15,10 +15,9 @@ from tradewind.scheduler.events import PoolChanged, QueuesChanged
 from tradewind.scheduler.nodes import WHOLE, Ask, Node, Nodes
 from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.pool import Make
-from tradewind.scheduler.queues import Queue
 from tradewind.scheduler.rows import FirstFit
 from tradewind.scheduler.value import Value
-from tradewind.simulator import afresh, figures, filling, history, placers, quotas, traces
+from tradewind.simulator import afresh, figures, filling, history, placers, quotas, traces, tree
 from tradewind.simulator.replay import Job, Replay
 from tradewind.simulator.watching import Account, Watch, over_time, unit_of
 
@@ -48,13 +47,13 @@ QUEUED = (OURS, "fifo")
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A cluster, and what comes to it: processes that stay (`pods`), or jobs that end, under the
-    quotas of `queues` if there are any."""
+    """A cluster, and what comes to it: processes that stay (`pods`), or jobs that end, under
+    `quotas` if there are any."""
 
     nodes: list[Node]
     pods: list[Ask] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
-    queues: list[Queue] = field(default_factory=list)
+    quotas: QueuesChanged | None = None
 
     @property
     def unit(self) -> str:
@@ -63,9 +62,9 @@ class Scene:
 
     def check(self, policy: str) -> None:
         """Raises UserError for a policy that is none for this."""
-        able: Iterable[str] = PLACERS if self.pods else QUEUED if self.queues else ORDERS
+        able: Iterable[str] = PLACERS if self.pods else QUEUED if self.quotas else ORDERS
         what = "processes that stay" if self.pods else "jobs that end"
-        what += " under quotas" if self.queues else ""
+        what += " under quotas" if self.quotas else ""
         if policy not in able:
             raise UserError(
                 f"there is no policy {policy!r} for {what}", hint=f"policies: {', '.join(able)}"
@@ -79,33 +78,50 @@ def simulate(
     return carry_out(scene(trace, cluster), policy, seeds, known)
 
 
-def scene(trace: Path, cluster: str = "") -> Scene:
-    """Read a trace. `cluster` is a table of machines or `8x4`; left out, the trace's own. Raises
-    InvalidData for a file that is none of the known ones (located)."""
+def scene(trace: Path, cluster: str = "", queues: str = "") -> Scene:
+    """Read a trace. `cluster` is a table of machines or `8x4`; left out, the trace's own; `queues`
+    a file of quotas for the jobs of a table. Raises InvalidData for a file that is none of the
+    known ones (located)."""
     if trace.suffix in (".yaml", ".yml"):
+        if queues:
+            raise UserError("this trace tells its own quotas", hint="leave --queues out")
         generator = quotas.read(trace)
         nodes = traces.nodes(cluster) if cluster else generator.nodes()
-        return Scene(nodes, jobs=generator.jobs(), queues=generator.queues())
+        told = QueuesChanged(queues=tuple(generator.queues()))
+        return Scene(nodes, jobs=generator.jobs(), quotas=told)
     kinds = (traces.PODS, traces.MURI, traces.PHILLY, traces.HISTORY)
     kind, rows = traces.table(trace, kinds)
     if kind == 0:
+        if queues:
+            raise UserError("processes that stay have no queues", hint="leave --queues out")
         return Scene(traces.nodes(_cluster(trace, cluster)), pods=traces.pods(rows))
     if not cluster and kind > 1:
         raise UserError("this trace tells no cluster", hint="say one: --nodes 64x8, or a table")
     nodes = traces.nodes(cluster or MURI_CLUSTER)
     if kind == 3:
-        return Scene(nodes, jobs=traces.history(rows))
+        return _shared(nodes, traces.history(rows), queues)
     size = min(sum(count for _, count in node.devices) for node in nodes)
     if not size:
         raise InvalidData("a machine without devices can take no job of this trace")
-    return Scene(nodes, jobs=(traces.muri if kind == 1 else traces.philly)(rows, size))
+    jobs = (traces.muri if kind == 1 else traces.philly)(rows, size)
+    return _shared(nodes, [replace(job, queue=job.owner or job.queue) for job in jobs] if queues
+                   else jobs, queues)  # fmt: skip
 
 
-def told(runs: Sequence[Json], pool: Json, cluster: str = "") -> Scene:
+def told(runs: Sequence[Json], pool: Json, cluster: str = "", queues: str = "") -> Scene:
     """The same for runs of ours that have ended, as the server describes them; `cluster` in the
     place of the machines of their pool."""
     nodes = traces.nodes(cluster) if cluster else history.nodes(pool)
-    return Scene(nodes, jobs=traces.history(history.rows(runs, pool["name"])))
+    return _shared(nodes, traces.history(history.rows(runs, pool["name"])), queues)
+
+
+def _shared(nodes: list[Node], jobs: list[Job], queues: str) -> Scene:
+    """Under the quotas of a file, if there is one."""
+    if not queues:
+        return Scene(nodes, jobs=jobs)
+    found, nodes = tree.read(Path(queues)), tree.named(nodes)
+    found.check(nodes)
+    return Scene(nodes, jobs=found.of(jobs), quotas=found.told())
 
 
 def compare(
@@ -169,10 +185,10 @@ def _filled(there: Scene, policy: str, seeds: Sequence[int], watch: Watch) -> Js
 def _replayed(there: Scene, policy: str, known: bool, watch: Watch) -> Json:
     events = None
     watch.begin(policy)
-    if policy == OURS or there.queues:
+    if policy == OURS or there.quotas:
         cluster = Cluster(FirstFit, Shortest() if policy == OURS else None)
-        cluster.feed([PoolChanged(pool=filling.POOL, nodes=tuple(there.nodes)),
-                      QueuesChanged(queues=tuple(there.queues))])  # fmt: skip
+        cluster.feed([PoolChanged(pool=filling.POOL, nodes=tuple(there.nodes))])
+        cluster.feed([there.quotas] if there.quotas else [])
         replay = Replay(cluster, filling.POOL, there.jobs, known, watch.tell)
         outcomes, events = replay.run(), replay.events
     else:
@@ -181,10 +197,12 @@ def _replayed(there: Scene, policy: str, known: bool, watch: Watch) -> Json:
         raise InvalidData("no job of this trace fits this cluster", hint=_bare(there))
     if watch.wanted:
         watch.lines.append(over_time(policy, outcomes, there.nodes))
-    found = {"trace": "queues" if there.queues else "jobs", "policy": policy, "known": known,
+    found = {"trace": "queues" if there.quotas else "jobs", "policy": policy, "known": known,
              **figures.summary(outcomes, there.nodes),
              "left_out": len(there.jobs) - len(outcomes), "events": events}  # fmt: skip
-    return found | (figures.queues(outcomes, there.queues) if there.queues else {})
+    if there.quotas is None:
+        return found
+    return found | figures.queues(outcomes, there.quotas.queues, there.unit)
 
 
 def _bare(there: Scene) -> str:

@@ -21,6 +21,8 @@ from typing import Any
 from tradewind.base.errors import InvalidData, Location, NotFound
 from tradewind.scheduler.amounts import Parts
 from tradewind.scheduler.nodes import WHOLE, Ask, Node
+from tradewind.scheduler.queues import DEFAULT
+from tradewind.scheduler.whatif import HIGHEST
 from tradewind.simulator.replay import Job
 
 MIB = 1 << 20
@@ -28,6 +30,8 @@ PODS = ("name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli")
 MURI = ("job_id", "num_gpu", "submit_time", "iterations", "model_name", "iteration_time")
 PHILLY = ("timestamp", "duration", "num_gpus", "cluster")
 HISTORY = ("run", "came", "seconds", "restart", "processes", "cpu_milli", "memory_mib", "devices")
+# What ours tells besides, and a table need not.
+WHOSE = ("project", "queue", "priority")
 NODES = ("sn", "cpu_milli", "memory_mib", "gpu")
 # A job of Muri runs a little longer than its iterations say, and begins anew in so many seconds,
 # by its model: the middle of what was published.
@@ -215,7 +219,7 @@ def philly(rows: Rows, size: int) -> list[Job]:
 
 def history(rows: Rows) -> list[Job]:
     """Runs of ours, in the order in which they came. They are not interrupted: nobody says that
-    their work would be kept."""
+    their work would be kept. A table may tell less of whose they are."""
     _once(rows, "run", "run")
     found: list[Job] = []
     for place, row in rows:
@@ -242,9 +246,22 @@ def history(rows: Rows) -> list[Job]:
                 restart=number(row, "restart", place),
                 parts=((ask, count),),
                 keeps=False,
+                owner=row.get("project") or DEFAULT,
+                project=row.get("project") or DEFAULT,
+                queue=row.get("queue") or DEFAULT,
+                priority=_rank(row, place),
             )
         )
     return found
+
+
+def _rank(row: dict[str, str], place: Location) -> int | None:
+    """The priority, if it says one."""
+    text = row.get("priority") or ""
+    if text and not (re.fullmatch(r"-?[0-9]{1,4}", text) and abs(int(text)) <= HIGHEST):
+        raise InvalidData(f"not a whole number from -{HIGHEST} to {HIGHEST}: {text!r}",
+                          where=replace(place, field="priority"))  # fmt: skip
+    return int(text) if text else None
 
 
 def _named(text: str, place: Location) -> dict[str, Any]:

@@ -125,7 +125,8 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise fault(f"expected a number such as 2 or 0.5, not {shown(value)}")
     if not (abs(value) < 2**63):
-        raise fault(f"expected a finite number, not {shown(value)}")
+        what = "a finite" if not math.isfinite(value) else "a smaller"
+        raise fault(f"expected {what} number, not {shown(value)}")
     return float(value)
 
 

@@ -28,6 +28,7 @@ def ended(fake: Fake) -> Fake:
                 "ended": 111.0 + at, "demand": demand}  # fmt: skip
         fake.runs[f"r{at}"] = {
             "id": f"r{at}", "kind": "function", "name": "f", "created": 100.0 + at, "plan": {},
+            "project": "default", "queue": "default",
             "state": "running" if at == 4 else ("succeeded", "failed", "stopped")[at % 3],
             "placements": [] if at == 3 else [held],
         }  # fmt: skip

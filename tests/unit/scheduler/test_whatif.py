@@ -28,6 +28,7 @@ from tradewind.scheduler.order import Shortest
 from tradewind.scheduler.queues import Queue
 from tradewind.scheduler.value import Value
 from tradewind.scheduler.whatif import (
+    HIGHEST,
     AnyModel,
     Cpu,
     Memory,
@@ -161,6 +162,12 @@ def test_another_model_or_pool() -> None:
     ]
     assert would(cluster, "b", AnyModel(("L4",))) and would(cluster, "b", OtherPool("two", "one"))
     assert would(cluster, "b", OtherPool("three", "one")) is None
+
+
+def test_no_priority_above_the_highest_is_proposed() -> None:
+    cluster = a_cluster(waiting("a", ((ONE, 4),), priority=HIGHEST), nodes=NODES[:1])
+    assert words(cluster, waiting("b", ((ONE, 4),), priority=HIGHEST)) == []
+    assert words(cluster, waiting("c", ((ONE, 4),))) == []
 
 
 def test_the_least_priority_that_does_and_who_makes_room() -> None:

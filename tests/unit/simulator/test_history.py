@@ -26,7 +26,8 @@ def run(name: str, created: float, worked: float = 60.0, **more: Any) -> Json:
     held = {"pool": "gpu", "placed": created, "started": begun, "ended": begun + worked,
             "demand": {"cpu": 2.0, "memory": 2**30, "accelerators": {"l4": 2}}}  # fmt: skip
     return {"id": name, "kind": "training", "created": created, "placements": [held],
-            "plan": {"option": {"width": 2}}, **more}  # fmt: skip
+            "project": "default", "queue": "default", "plan": {"option": {"width": 2}},
+            **more}  # fmt: skip
 
 
 def test_a_run_is_told_by_what_it_asked_for_when_it_came_and_how_long_it_worked() -> None:

@@ -10,10 +10,12 @@ told.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
-from tradewind.base.errors import Refused, UserError
+from tradewind.base.errors import Refused, TradewindError, UserError
 from tradewind.cli.show import Out
 from tradewind.sdk import loading, local
 from tradewind.sdk.client import Client
@@ -36,14 +38,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, out: Out) -> None:
     """Say what changes, ask where it is production, store."""
     with local.connect() as client:
-        documents = documents_of([*args.file, *(args.f or ())], client, args.root)
-        if not args.dry_run:
-            _confirm(client, documents, args, out)
-        show(client.specs.apply(documents, dry_run=args.dry_run), out)
+        works, documents = read([*args.file, *(args.f or ())], client, args.root)
+        with located(works):
+            if not args.dry_run:
+                _confirm(client, documents, args, out)
+            changes = client.specs.apply(documents, dry_run=args.dry_run)
+        show(changes, out)
 
 
-def documents_of(files: list[str], client: Client, root: str | None) -> list[Json]:
-    """Every spec of these files, its code sent. Raises the faults of all of them as one."""
+def read(
+    files: list[str], client: Client, root: str | None
+) -> tuple[list[loading.Work], list[Json]]:
+    """Every spec of these files, with its document; its code is sent. Raises the faults of all of
+    them as one."""
     if not files:
         raise UserError("no file is named", hint="tw apply FILE…")
     works, documents, faults = list[loading.Work](), list[Json](), list[UserError]()
@@ -61,7 +68,20 @@ def documents_of(files: list[str], client: Client, root: str | None) -> list[Jso
         from tradewind.specs.faults import together
 
         raise together(faults)
-    return documents
+    return works, documents
+
+
+@contextlib.contextmanager
+def located(works: list[loading.Work]) -> Iterator[None]:
+    """The server knows a spec by its name: errors raised in here say where in its file."""
+    try:
+        yield
+    except TradewindError as error:
+        named = error.where.file if error.where else ""
+        work = next((each for each in works if f"{each.kind}/{each.name}" == named), None)
+        if work is not None and error.where is not None:
+            error.where = work.where(tuple(error.where.field.split("."))) or error.where
+        raise
 
 
 def _confirm(client: Client, documents: list[Json], args: argparse.Namespace, out: Out) -> None:

@@ -31,8 +31,10 @@ def main(args: argparse.Namespace, out: Out) -> None:
         if args.thing[0].startswith(("dataset/", "datasets/")):
             _versions(client, args.thing, out)
             return
-        documents = apply.documents_of(args.thing, client, args.root)
-        apply.show(client.specs.apply(documents, dry_run=True), out)
+        works, documents = apply.read(args.thing, client, args.root)
+        with apply.located(works):
+            changes = client.specs.apply(documents, dry_run=True)
+        apply.show(changes, out)
 
 
 def _versions(client: Client, words: list[str], out: Out) -> None:

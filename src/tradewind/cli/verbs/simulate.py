@@ -3,6 +3,7 @@
 tw simulate openb_pod_list_default.csv --policy default --policy fgd --seed 42
 tw simulate muri_trace1.csv --policy srsf --plot srsf.svg
 tw simulate philly_jobs.csv --nodes 64x8
+tw simulate philly_jobs.csv --nodes 64x8 --queues quotas.yaml
 tw simulate generator.yaml              queues and workloads, as of Kueue's performance test
 tw simulate history                     the runs of ours that have ended, on their pool
 tw simulate history --save runs.csv     the same as a table; then: tw simulate runs.csv --nodes FILE
@@ -46,6 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--policy", action="append", metavar="NAME",
         help="default, or a peer's (listed if wrong); repeatable")  # fmt: skip
     add("--nodes", default="", metavar="FILE", help="a table of machines, or 64x8: 64 of 8 devices")
+    add("--queues", default="", metavar="FILE", help="queues with quotas, as `tw apply` takes them")
     add("--seed", action="append", metavar="N", help="one, or several: 42-51; repeatable")
     add("--unknown", action="store_true", help="jobs do not say how long they take")
     add("--plot", default="", metavar="FILE", help="draw it over time: .svg or .png")
@@ -115,12 +117,12 @@ def _scene(args: argparse.Namespace, out: Out) -> Scene | None:
     from tradewind.simulator.simulate import scene, told
 
     if args.trace != HISTORY:
-        return scene(Path(args.trace), args.nodes)
+        return scene(Path(args.trace), args.nodes, args.queues)
     runs, pools = _ended(args, out)
     pool = history.pool_of(runs, args.pool)
     if not args.save:
         there = next((each for each in pools if each["name"] == pool), {"name": pool})
-        return told(runs, there, args.nodes)
+        return told(runs, there, args.nodes, args.queues)
     rows = history.rows(runs, pool)
     history.save(Path(args.save), rows)
     if out.text:

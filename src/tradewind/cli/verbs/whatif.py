@@ -32,9 +32,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _cores(text: str) -> float:
-    found = float(text)
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
     if not math.isfinite(found):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"not a number of cores: {text!r}")
     return found
 
 
