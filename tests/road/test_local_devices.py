@@ -89,7 +89,7 @@ def test_a_class_that_a_file_adds_is_shared_out_billed_and_simulated(home: Home)
     home.good("simulate", "history", "--save", "runs.csv")
     head, *rows = (home.work / "runs.csv").read_text().splitlines()
     ours = [row for row in rows if "cpu-slice" in row]
-    assert sum(row.endswith(",0.25 cpu-slice") for row in ours) == 1
+    assert sum(",0.25 cpu-slice," in row for row in ours) == 1
     nodes = "sn,cpu_milli,memory_mib,gpu,model\na,4000,2048,2,cpu-slice\n"
     home.write({"ours.csv": "\n".join([head, *ours]), "nodes.csv": nodes})
     found = home.json("simulate", "ours.csv", "--nodes", "nodes.csv")
@@ -140,3 +140,24 @@ resources: {cpu: 0.5, accelerators: {%s}}
         assert said.status != 0
         assert message in said.err and hint in said.err, said.err
         assert "resources.accelerators" in said.err or asked == "cpu-slice: 3", said.err
+
+
+def test_devices_that_fast_links_join_go_together(home: Home) -> None:
+    pairs = SLICES.replace("memory: 8GiB", "linked: 2").replace("cpu-slice: 2", "cpu-slice: 4")
+    home.good("apply", home.write({"pairs.yaml": pairs}) / "pairs.yaml")
+
+    def shown() -> str:
+        import os
+        import time
+
+        time.sleep(2.0)
+        return os.environ["CPU_SLICES"]
+
+    def asking(count: int) -> Any:
+        resources = {"cpu": 0.25, "accelerators": {"cpu-slice": count}}
+        return tw.function(name=f"of-{count}", resources=resources, cache=False)(shown).run()
+
+    one = asking(1)
+    until(lambda: home.json("get", "pools")[0]["used"]["accelerators"] == {"cpu-slice": 1})
+    two = asking(2)
+    assert (one.result(), two.result()) == ("0", "2,3")

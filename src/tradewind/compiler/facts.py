@@ -18,7 +18,8 @@ class PoolFacts:
     how large each is (empty: not told); `production`: what it cannot give is refused.
     `where` it is, by level a name, the widest level first, as far as its machines do not tell it.
     `parts`: in how many parts its engine gives away a device of a class, one for each process (not
-    named: whole devices; None: any part of any).
+    named: whole devices; None: any part of any). `linked`: of a class, how many neighbours fast
+    links join (not named: none).
     `load`: its neighbours now (None: it does not tell). `standing` is what services hold of it,
     which go on until they are stopped. `prices` are those of one core and of one device of each
     class that it has, in nanodollars per hour (empty: not known, or there are none)."""
@@ -35,6 +36,7 @@ class PoolFacts:
     where: tuple[tuple[str, str], ...] = ()
     production: bool = False
     parts: Mapping[str, int] | None = None
+    linked: Mapping[str, int] = field(default_factory=dict)
     load: Load | None = None
     standing: Resources = field(default_factory=lambda: Resources(cpu=0.0))
     prices: Mapping[str, int] = field(default_factory=dict)

@@ -202,7 +202,7 @@ class Places:
         told one by one are taken to be as the largest."""
         facts = self.facts[pool]
         alike = (Lot(each=facts.largest, count=max(1, facts.machines)),)
-        nodes = demand.nodes(facts.sizes or alike, facts.where)
+        nodes = demand.nodes(facts.sizes or alike, facts.where, facts.linked)
         most = demand.limit(facts.capacity, nodes)
         prices = tuple(sorted(facts.prices.items()))
         return PoolChanged(pool=pool, nodes=nodes, firm=pool == LOCAL, most=most, prices=prices)

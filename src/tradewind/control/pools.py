@@ -144,7 +144,14 @@ def facts(
         pool = replace(pool, price=spec.price, as_of="set by its pool spec")
     pool = pool if spec.capacity is None else _limited(pool, spec)
     mine = pool.capacity.accelerators
-    return replace(pool, prices=catalogue.each(machines, mine) if mine else {})
+    # Elsewhere others choose which devices of a machine it is.
+    numbered = mine if spec.engine == LOCAL else {}
+    joined = {name: classes[name].linked for name in numbered if name in classes}
+    return replace(
+        pool,
+        prices=catalogue.each(machines, mine) if mine else {},
+        linked={name: count for name, count in joined.items() if count > 1},
+    )
 
 
 def _count(machines: int) -> str:

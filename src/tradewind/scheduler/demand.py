@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tradewind.records.tasks import Lot, Resources
@@ -47,9 +48,14 @@ def ask(each: Resources) -> Ask:
     )
 
 
-def nodes(sizes: Iterable[Lot], where: tuple[tuple[str, str], ...] = ()) -> tuple[Node, ...]:
+def nodes(
+    sizes: Iterable[Lot],
+    where: tuple[tuple[str, str], ...] = (),
+    linked: Mapping[str, int] | None = None,
+) -> tuple[Node, ...]:
     """Machines one by one, at `where` as far as they do not tell it themselves. Alike ones are
-    numbered, so that the others keep their names when one more comes or the last of them goes."""
+    numbered, so that the others keep their names when one more comes or the last of them goes. Of a
+    class so many neighbours are `linked`."""
     numbers = Counter[str]()
     found = []
     for lot in sizes:
@@ -59,7 +65,8 @@ def nodes(sizes: Iterable[Lot], where: tuple[tuple[str, str], ...] = ()) -> tupl
         called = f"{lot.each} in {inside}" if inside else str(lot.each)
         for _ in range(lot.count if lot.each.cpu else 0):
             numbers[called] += 1
-            found.append(_node(f"{called} #{numbers[called]}", lot.each, place))
+            node = _node(f"{called} #{numbers[called]}", lot.each, place)
+            found.append(replace(node, links=_links(node.devices, linked or {})))
     return tuple(found)
 
 
@@ -68,6 +75,19 @@ def _node(name: str, each: Resources, where: tuple[tuple[str, str], ...]) -> Nod
         sorted((model, int(count)) for model, count in each.accelerators.items() if count)
     )
     return Node(name=name, cpu=_cores(each), memory=each.memory, devices=devices, where=where)
+
+
+def _links(
+    devices: Iterable[tuple[str, int]], linked: Mapping[str, int]
+) -> tuple[tuple[int, ...], ...]:
+    """Groups of the devices of a machine, numbered model by model."""
+    found, first = list[tuple[int, ...]](), 0
+    for model, count in devices:
+        size, end = linked.get(model, 1), first + count
+        if size > 1:
+            found += [tuple(range(at, min(at + size, end))) for at in range(first, end, size)]
+        first = end
+    return tuple(found)
 
 
 def _cores(each: Resources) -> int:

@@ -34,6 +34,12 @@ class DeviceSpec(Spec):
         default="CUDA_VISIBLE_DEVICES",
         description="The environment variable that says which of them a process sees.",
     )
+    linked: Annotated[Integer, Field(ge=1, le=64)] = Field(
+        default=1,
+        description="On this machine: so many neighbours, by their numbers, are joined by fast "
+        "links: 4 for [0, 1, 2, 3] and [4, 5, 6, 7]. A process of several gets them so, where "
+        "there is room.",
+    )
     sold_as: Text = Field(
         default="",
         description="What the price catalogue calls them: L4. A pool with them that says no price "

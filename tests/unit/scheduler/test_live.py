@@ -532,6 +532,14 @@ def test_what_a_process_wants_in_whole_numbers() -> None:
     assert demand.parts([Lot(each=gpu, count=0)]) == ()
 
 
+def test_neighbours_of_a_class_that_are_linked() -> None:
+    has = Resources(cpu=1.0, accelerators={"a": 3, "b": 5, "c": 2})
+    (node,) = demand.nodes([Lot(each=has, count=1)], linked={"b": 2, "c": 8})
+    assert node.links == ((3, 4), (5, 6), (7,), (8, 9))
+    (node,) = demand.nodes([Lot(each=has, count=1)])
+    assert node.links == ()
+
+
 def test_machines_keep_their_names_when_others_come_and_go() -> None:
     big, small = Lot(each=core(8.0), count=2), Lot(each=core(2.0), count=3)
     before = {node.name for node in demand.nodes([big, small])}
