@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.road.town import Town, far, function, in_town, value
+from tests.road.town import Town, far, function, in_town, swap, value
 from tradewind.base.errors import Conflict, InvalidSpec, Refused
 from tradewind.records.states import RunState
+from tradewind.records.tasks import Stop
 from tradewind.specs.queue import Quota
 
 
@@ -122,6 +123,39 @@ async def test_the_quota_of_a_project_holds_over_all_queues(town: Town) -> None:
     await town.here.delete("default", "project", "small")
     await town.settle(60.0)
     assert town.run(third).state is RunState.RUNNING, "it has no quota any more"
+
+
+@in_town
+async def test_how_long_those_take_who_make_room_is_learned(town: Town) -> None:
+    town.act("one", value(1, seconds=3600.0))
+    await town.here.apply([far(), queue("own", guarantee={"cpu": 8}), queue("guest")], "me")
+    asked = {"pool": "far", "resources": {"cpu": 4}}
+    for _ in range(2):
+        await town.submit(function("one", queue="guest", **asked))
+    await town.settle(60.0)
+    engine = town.here.places.engines["far"]
+    stop = engine.stop
+
+    async def slow(placement: str, how: Stop) -> None:
+        """It takes its time."""
+
+    swap(engine, "stop", slow)
+    first = await town.submit(function("one", queue="own", **asked))
+    await town.settle(1.0)
+    town.clock.advance(10.0)
+    swap(engine, "stop", stop)
+    [going] = town.here.places.machine.due[first].staying
+    town.here.store.runs.poke([going])
+    await town.settle(1.0)
+    assert town.run(first).state is RunState.RUNNING
+    assert town.here.places.machine.parting == pytest.approx(10.0, abs=1.0)
+    swap(engine, "stop", slow)
+    second = await town.submit(function("one", queue="own", **asked))
+    await town.settle(1.0)
+    town.clock.advance(4.0)
+    told = await town.here.outlook.of(town.here.front.find(second))
+    assert told["estimate"]["seconds"] == pytest.approx(6.0, abs=1.0)
+    swap(engine, "stop", stop)
 
 
 @in_town

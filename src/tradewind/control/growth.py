@@ -57,5 +57,5 @@ def follow(draft: Draft, view: View, placement: Placement, machine: Answering) -
     mine = [each.width for each in view.attempts if each.placement == placement.id]
     if mine and (mine[-1] or shape.least) != told:
         return told  # it is at it, or has not heard
-    machine.feed([Shrunk(run=run.id, grown=told - shape.least)])
+    machine.feed([Shrunk(run=run.id, grown=told - shape.least)], draft.now)
     return 0

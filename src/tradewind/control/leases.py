@@ -80,5 +80,5 @@ class Leases:
             for run in held - live.keys()
             if run not in runs or runs[run].state is not RunState.QUEUED
         ]
-        places.machine.feed(Released(run=run) for run in free)
+        places.machine.feed((Released(run=run) for run in free), places.clock.now())
         places.hold(live.values())

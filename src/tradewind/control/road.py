@@ -442,7 +442,7 @@ class Road:
                 kept += draft.run.memory.get(bill.KEPT, 0.0)
                 draft.set(memory={**draft.run.memory, bill.KEPT: kept})
             ended = placement.state in (PlacementState.SUCCEEDED, PlacementState.FAILED)
-            self.machine.feed([Released(run=draft.run.id, ended=ended)])
+            self.machine.feed([Released(run=draft.run.id, ended=ended)], draft.now)
             bill.charge(draft, placement, self.places.facts.get(placement.pool))
         elif draft.run.state is RunState.STOPPING:
             self._end(placement)
@@ -484,7 +484,7 @@ class Road:
         if wider is not None:
             promise.widened(draft, wider)
             parts = growth.parts(draft.run, placement)
-            self.machine.feed([Widened(run=placement.run, parts=parts)])
+            self.machine.feed([Widened(run=placement.run, parts=parts)], draft.now)
             self.actions.append(ResizePlacement(placement, wider.width))
 
     def _carry_out(self, draft: Draft, view: View, decision: Decision) -> None:
@@ -567,7 +567,7 @@ class Road:
     def _ended(self, draft: Draft, batch: Batch | None) -> None:
         """Give the place back, end what still goes on below it, settle the promise."""
         run = draft.run
-        self.machine.feed([Released(run=run.id)])
+        self.machine.feed([Released(run=run.id)], draft.now)
         view = batch.views[run.id] if batch else View(run=run)
         self.abandon(draft, view)
         made = next(iter(draft.promises), None)

@@ -147,7 +147,7 @@ class Stepper:
         fresh = Draft.of(draft.claim, draft.now)
         told = Bug(f"{type(error).__name__}: {error}", hint="a fault of Tradewind: see server.log")
         fresh.fail(told)
-        self.road.machine.feed([Released(run=fresh.run.id)])
+        self.road.machine.feed([Released(run=fresh.run.id)], fresh.now)
         self.road.abandon(fresh, batch.views[fresh.run.id])
         return fresh
 

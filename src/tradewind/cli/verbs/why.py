@@ -29,12 +29,20 @@ def main(args: argparse.Namespace, out: Out) -> None:
         return
     out.line(f"{body['run']} is {body['state']}" + (f": {body['waiting']}" * bool(body["waiting"])))
     if estimate := body["estimate"]:
-        about, low, high = (
-            units.format_duration(estimate[name]) for name in ("seconds", "low", "high")
-        )
-        out.line(f"starts in about {about}; nine times out of ten between {low} and {high}")
+        out.line(_when(estimate))
     for each in body["changes"]:
         out.line(f"would start now {each['change']}{made_room(each)}")
+
+
+def _when(estimate: Json) -> str:
+    """In words; nobody cares for less than a second."""
+    seconds, low, high = (float(estimate[name]) for name in ("seconds", "low", "high"))
+    about = f"in about {units.format_duration(seconds)}" if seconds >= 1 else "at once"
+    if high < 1:
+        return f"starts {about}"
+    until = units.format_duration(high)
+    span = f"between {units.format_duration(low)} and {until}" if low >= 1 else f"within {until}"
+    return f"starts {about}; nine times out of ten {span}"
 
 
 def made_room(start: Json) -> str:
