@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pytest
 
 from tradewind.engines.base import Request
 from tradewind.engines.local import LocalEngine
-from tradewind.records.tasks import Entry
-from tradewind.testing.engine_suite import EngineSuite, Pupil
+from tradewind.records.devices import Device
+from tradewind.records.placements import Seat
+from tradewind.records.tasks import Array, Entry, Gang, Shape
+from tradewind.testing.engine_suite import EngineSuite, Pupil, Session, a_placement, a_role
 from tradewind.testing.fake_engine import FakeEngine, Outcome, World
 
 _LISTEN = (
@@ -77,6 +80,36 @@ class TestLocal(EngineSuite):
         pupil = LocalPupil(tmp_path)
         yield pupil
         pupil.close()
+
+    @pytest.mark.parametrize(
+        ("shape", "shown"),
+        [(Gang(least=1, most=3), ["0", "2", "2"]), (Array(count=3, at_once=1), ["0", "2"])],
+    )
+    def test_who_is_more_sees_the_devices_of_more(
+        self, pupil: LocalPupil, shape: Shape, shown: list[str]
+    ) -> None:
+        """A gang begins anew with both, an array goes on."""
+        shows = "printf %s $SLICES >>$OUT/$TRADEWIND_EPOCH-$TRADEWIND_INDEX; exec sleep 600"
+        entry = Entry(kind="command", args=("sh", "-c", shows))
+        out = pupil.data / "out"
+        out.mkdir()
+
+        def said() -> list[str]:
+            return sorted(char for each in out.iterdir() for char in each.read_text())
+
+        async def test(session: Session) -> None:
+            engine = session.engine
+            assert isinstance(engine, LocalEngine)
+            engine.has([Device(str(number), "slice", "SLICES") for number in range(3)])
+            role = a_role(entry, shape, env={"OUT": str(out)})
+            placed = replace(a_placement("p1", role), seats=(Seat("here", (2,)),))
+            await session.launch(placed)
+            await session.until(lambda _: said() == ["2"])
+            wider = replace(placed, seats=(*placed.seats, Seat("here", (0,))))
+            await engine.resize("p1", 2, engine.render(wider))
+            await session.until(lambda _: said() == shown)
+
+        self.sit(pupil, test)
 
 
 class FakePupil(Pupil):

@@ -52,11 +52,13 @@ async def test_it_grows_gives_back_and_grows_again(town: Town) -> None:
     run = await grown(town)
     assert widths(town, run) == [6] and town.attempts(run)[-1].width == 6
     assert town.here.places.machine.used("far").cpu == 6.0
+    assert town.placements(run)[0].seats == town.here.places.machine.seats(run)
 
     town.act("short", value(2, seconds=10.0))
     short = await town.submit(function("short", pool="far", resources={"cpu": 4}))
     await town.settle(1.0)
     assert widths(town, run) == [6, 4] and town.attempts(run)[-1].width == 4
+    assert len(town.placements(run)[0].seats) == 4
     assert town.run(short).state is RunState.RUNNING
     await town.settle(20.0)
     assert town.run(short).state is RunState.SUCCEEDED
@@ -96,7 +98,9 @@ async def test_a_server_that_starts_again_knows_how_wide_it_is(town: Town) -> No
     await town.up()
     await town.here.connections.look()
     await town.settle(1.0)
-    assert town.here.places.machine.used("far").cpu == 6.0
+    machine = town.here.places.machine
+    assert machine.used("far").cpu == 6.0
+    assert machine.seats(run) == town.placements(run)[0].seats
     town.act("short", value(2, seconds=10.0))
     short = await town.submit(function("short", pool="far", resources={"cpu": 4}))
     await town.settle(1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,29 @@ async def test_a_checkpoint_of_long_ago_or_of_an_earlier_try_is_none(town: Town)
     await town.settle(30.0)
     assert town.run(other).state is RunState.RUNNING
     assert town.run(runs[1]).state is RunState.QUEUED
+
+
+@in_town
+async def test_who_saves_all_the_time_has_saved(town: Town) -> None:
+    """No file of his ever rests, as each takes the place of the one before; one that is written
+    for long is not whole."""
+    town.act("fit", value(1, seconds=10 * 3600.0))
+    await town.here.apply([far()], "me")
+    runs = [await town.submit(training("a")) for _ in range(2)]
+    await town.settle(60.0)
+    town.clock.advance(3600.0)
+    held = town.here.places.machine.held
+    for step in range(3):
+        now = town.clock.now()
+        save(town, runs[0], now, f"{step}.new")
+        folder = Path(Layout(str(town.here.settings.data)).checkpoint(
+            {"run": runs[0], "task": "main"}, "worker", 0))  # fmt: skip
+        (folder / f"{step}.new").rename(folder / "state.pt")
+        save(town, runs[1], now)
+        await town.here.saves.look()
+        assert held[runs[0]].saved == (now - 1.0 if step else -math.inf)
+        assert held[runs[1]].saved == -math.inf
+        town.clock.advance(1.0)
 
 
 @in_town

@@ -19,12 +19,9 @@ from tradewind.scheduler.events import Shrunk
 
 def most(run: Run, task: Task) -> int:
     """How many more processes it may have than it starts with. Not where a budget was said, since
-    wider is seldom cheaper; nor after a failure, which may have come of its width; nor where it
-    holds devices of this machine: which one more process has, its engine is not told."""
+    wider is seldom cheaper; nor after a failure, which may have come of its width."""
     shape = task.roles[0].shape
     if not isinstance(shape, Gang) or run.state is RunState.PROBING:
-        return 0
-    if run.plan.get("engine") == "local" and task.roles[0].resources.accelerators:
         return 0
     return 0 if run.tries or family.budget(run) else max(0, shape.most - shape.least)
 
@@ -52,6 +49,7 @@ def follow(draft: Draft, view: View, placement: Placement, machine: Answering) -
     told, wanted = bill.width(run, placement), shape.least + machine.grown(run.id)
     if wanted != told:
         bill.widen(draft, placement, wanted)
+        draft.placements[placement.id] = replace(placement, seats=machine.stays(run.id))
         draft.note("run.resized", placement=placement.id, width=wanted, before=told)
         return wanted
     mine = [each.width for each in view.attempts if each.placement == placement.id]

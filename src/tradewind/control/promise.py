@@ -111,7 +111,7 @@ class _Keeping:
             return None
         wanted = left.items if time <= 0 else math.ceil(left.seconds / (time * (1 - MARGIN)))
         more = min(wanted, left.items) - width
-        more = min(more, self.room(role.resources)) if more > 0 and self._may_grow() else 0
+        more = min(more, self.room(role.resources)) if more > 0 else 0
         if more and not self._too_dear(left.seconds, role.resources):
             return Wider(self.placement, width + more)
         surely = left.least / width
@@ -119,11 +119,6 @@ class _Keeping:
             why = self._why(left, width, role.resources)
             late.tell(self.draft, self.performance, now + surely if left.told else now, why)
         return None
-
-    def _may_grow(self) -> bool:
-        """Which devices one more process holds, this machine's engine is not told."""
-        devices = self.placement.task.roles[0].resources.accelerators
-        return self.pool.engine != "local" or not devices
 
     def _too_dear(self, seconds: float, one: Resources) -> bool:
         if not self.budget:
@@ -139,8 +134,6 @@ class _Keeping:
             return "nothing is left that could be done at the same time"
         if self._too_dear(left.seconds, one):
             return f"what is left would pass its budget of {format_money(self.budget)}"
-        if not self._may_grow():
-            return "processes with devices are not made more while they run on this machine"
         return f"pool {self.pool.name!r} has no room for more at once"
 
 

@@ -458,6 +458,7 @@ class Road:
                 draft.move(RunState.RUNNING)
             draft.set(started=draft.run.started or placement.started)
             if width := growth.follow(draft, view, placement, self.machine):
+                placement = draft.placements.get(placement.id, placement)
                 self.actions.append(ResizePlacement(placement, width))
             self._keep(draft, view, placement)
         elif placement.state is PlacementState.PLACED:
@@ -485,7 +486,9 @@ class Road:
             promise.widened(draft, wider)
             parts = growth.parts(draft.run, placement)
             self.machine.feed([Widened(run=placement.run, parts=parts)], draft.now)
-            self.actions.append(ResizePlacement(placement, wider.width))
+            wide = replace(placement, seats=self.machine.seats(placement.run))
+            draft.placements[placement.id] = wide
+            self.actions.append(ResizePlacement(wide, wider.width))
 
     def _carry_out(self, draft: Draft, view: View, decision: Decision) -> None:
         match decision:

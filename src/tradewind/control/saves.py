@@ -1,7 +1,7 @@
 """Which trainings have written a checkpoint, and when: whoever loses least makes room for others.
 
 A checkpoint is files, and nobody tells of them: their times are looked at. A file that has rested
-is whole.
+is whole, and so is one after which another has been written.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ LOOK_SECONDS = 10.0
 REST = 2.0
 # Other kinds keep parts of what they do, or nothing: only a training goes on from its checkpoint.
 KIND = "training"
+# When, and which file: what takes the place of another by its name is another one.
+_Written = tuple[float, int]
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class Saves:
     here: Path
     there: Checkpoints
     _known: dict[str, float] = field(default_factory=dict)
+    _last: dict[Path, _Written] = field(default_factory=dict)
 
     async def watch(self) -> None:
         """Look now and then, for ever."""
@@ -67,10 +70,16 @@ class Saves:
         """By run that has a place here, when its newest checkpoint was written, where that is
         news."""
         until, found = self.loop.now() - REST, dict[str, float]()
+        last, self._last = self._last, {}
         for folder in self.here.iterdir() if self.here.is_dir() else ():
             run = folder.name.rpartition("-")[0]  # RUN-TASK
             if self.machine.holds(run):
-                found[run] = _newest(folder, until)
+                written = _written(folder)
+                newest = self._last[folder] = max(written, default=(0.0, 0))
+                found[run] = max((at for at, _ in written if at <= until), default=0.0)
+                at, file = last.get(folder, newest)
+                if file != newest[1]:
+                    found[run] = max(found[run], at)
         for run in self.there.runs():
             if self.machine.holds(run):
                 found[run] = max(found.get(run, 0.0), self.there.written(run))
@@ -80,11 +89,11 @@ class Saves:
         return {run: at for run, at in news.items() if run in kinds and kinds[run].kind == KIND}
 
 
-def _newest(folder: Path, until: float) -> float:
-    latest = 0.0
+def _written(folder: Path) -> list[_Written]:
+    found = []
     for where, _folders, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                at = os.lstat(os.path.join(where, name)).st_mtime
-                latest = max(latest, at if at <= until else 0.0)
-    return latest
+                told = os.lstat(os.path.join(where, name))
+                found.append((told.st_mtime, told.st_ino))
+    return found

@@ -411,7 +411,7 @@ class Loop:
                 case StopPlacement():
                     await engine.stop(placement.id, action.stop)
                 case ResizePlacement():
-                    await engine.resize(placement.id, action.width)
+                    await engine.resize(placement.id, action.width, engine.render(placement))
         except TryAgain as error:
             self._say(logging.INFO, placement, f"{error.message}; trying again")
             if isinstance(action, LaunchPlacement):

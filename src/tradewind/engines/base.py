@@ -71,8 +71,9 @@ class Engine(Protocol):
         """Send the request. Idempotent by placement id: a second call returns the first's handle.
         Returns when the engine will run it even if this process dies now."""
 
-    async def resize(self, placement: str, width: int) -> None:
-        """Change how many run at once (array), are kept (replicas) or make up the gang."""
+    async def resize(self, placement: str, width: int, request: Request | None = None) -> None:
+        """Change how many run at once (array), are kept (replicas) or make up the gang. `request`
+        is the placement rendered anew, for who has to know where its processes are then."""
 
     async def stop(self, placement: str, stop: Stop) -> None:
         """Begin to stop; the end comes as a report. Unknown or ended placements are no error."""

@@ -140,7 +140,8 @@ def _launch(node: Node, _client: Client, message: dict[str, Any]) -> Answer:
 
 
 def _resize(node: Node, _client: Client, message: dict[str, Any]) -> Answer:
-    node.order(message["placement"], {"resize": int(message["width"])})
+    shown = {"devices": message["devices"]} if "devices" in message else {}
+    node.order(message["placement"], {"resize": int(message["width"]), **shown})
     return {}
 
 

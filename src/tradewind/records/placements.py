@@ -24,7 +24,7 @@ class Placement:
     `number` counts the launches of this task and is its fencing number: outputs and reports of a
     lower number are dropped once a higher one exists. `lease` is the number of the pool's lease
     under which it was decided. `done` are the array items that earlier placements finished;
-    `seats` the places of the processes that it starts with, one after the other (empty: not told).
+    `seats` the places of its processes, one after the other (empty: not told).
     """
 
     id: str

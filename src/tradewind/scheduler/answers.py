@@ -5,7 +5,7 @@ ask from other threads than the one that tells it what happens: so what changes 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,10 +67,17 @@ class Answering(Cluster):
 
     def seats(self, run: str) -> tuple[Seat, ...]:
         """The places of its processes, one after the other."""
-        held = self.held[run]
+        return self._seats(self.held[run], lambda _: True)
+
+    def stays(self, run: str) -> tuple[Seat, ...]:
+        """Of these those that it was not told to give back."""
+        return self._seats(self.held[run], lambda more: not self._told(more))
+
+    def _seats(self, held: Held, counts: Callable[[str], bool]) -> tuple[Seat, ...]:
         pool = self.pools.get(held.asked.pool)
         mine = pool.seats(held.spots) if pool is not None and held.spots else held.seats
-        return (*mine, *(seat for more in list(held.grown) for seat in self.seats(more)))
+        grown = [more for more in list(held.grown) if counts(more)]
+        return (*mine, *(seat for more in grown for seat in self.seats(more)))
 
     def grown(self, run: str) -> int:
         """By how many processes it may work more than it waited with; those that it was told to

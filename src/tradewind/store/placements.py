@@ -78,8 +78,12 @@ def _row(placement: Placement) -> dict[str, Any]:
         "reason": placement.reason,
         "done": list(placement.done),
         "task": codec.dumps(placement.task),
-        "seats": [codec.to_json(seat) for seat in placement.seats],
+        "seats": _seats(placement),
     }
+
+
+def _seats(placement: Placement) -> list[dict[str, Any]]:
+    return [codec.to_json(seat) for seat in placement.seats]
 
 
 def _ended(placement: Placement) -> float:
@@ -95,6 +99,7 @@ def _merged(placement: Placement, old: AnyRow) -> dict[str, Any]:
         "_id": placement.id,
         "handle": placement.handle,
         "done": list(placement.done),
+        "seats": _seats(placement),
         "state": str(placement.state) if moves else old.state,
         "started": old.started or placement.started,
         "ended": _ended(placement) if moves else old.ended,

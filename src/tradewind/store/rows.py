@@ -191,8 +191,9 @@ class Change:
       `run.wake` (0: only when poked), or at once if it was poked since it was claimed.
     - `hold_until`: keep the claim till then (to launch, say); 0 gives it back. While it is held the
       next Change carries `claim.after(run, hold_until)`.
-    - `placements`: inserted, or updated: `handle`, `done`, `reason`, and `state` (with its times)
-      where `PLACEMENT_TRANSITIONS` has the step; where a report was faster, the stored one stays.
+    - `placements`: inserted, or updated: `handle`, `done`, `seats`, `reason`, and `state` (with its
+      times) where `PLACEMENT_TRANSITIONS` has the step; where a report was faster, the stored one
+      stays.
       A *new* placement whose lease is older than its pool's makes the whole Change stale.
     - `children`: accepted with it, once per (parent, key); a replayed one is dropped.
     - `datasets`, `models`: published. Their number is put into `run.result[slot]["version"]` where

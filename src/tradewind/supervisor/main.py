@@ -412,6 +412,8 @@ class Supervisor:
         if "stop" in order:
             self._begin_to_stop(order["stop"])
         elif "resize" in order:
+            if "devices" in order:
+                self.request["devices"] = order["devices"]
             if self._course.roles:
                 self._course.resize(int(order["resize"]))
         elif "weigh" in order:

@@ -281,7 +281,7 @@ class FakeEngine:
             made.course.begin()
         return {"placement": name}
 
-    async def resize(self, placement: str, width: int) -> None:
+    async def resize(self, placement: str, width: int, request: Request | None = None) -> None:
         found = self.world.placements.get(placement)
         if found is not None and not found.over:
             found.course.resize(width)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tradewind.base import errors
+from tradewind.records.placements import Seat
 from tradewind.records.states import AttemptState, PlacementState, RunState
 from tradewind.store import rows
 from tradewind.store.base import Store
@@ -38,6 +39,13 @@ class WorkExam(Placing):
         assert store.placements.of(["ra", "rb"]) == {"ra": [placed], "rb": []}
         with pytest.raises(errors.NotFound):
             store.placements.get("nobody")
+
+    def test_where_its_processes_are_now_is_kept(self, store: Store) -> None:
+        placed = a_placement("ra", seats=(Seat("n0", (0, 1)),))
+        self.place(store, placed)
+        wider = replace(placed, seats=(*placed.seats, Seat("n1")))
+        self.place(store, wider)
+        assert store.placements.get(placed.id) == wider
 
     def test_live_placements_by_pool(self, store: Store) -> None:
         ended = a_placement("rc", state=P.FAILED)

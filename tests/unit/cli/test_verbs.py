@@ -265,22 +265,6 @@ def test_describe_tells_what_the_engine_itself_said(tw: Tw, fake: Fake) -> None:
     assert "waiting: no room" in said and "Full: 0 of 3" in said
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [((0.0, 0.0, 0.1), "starts at once\n"),
-     ((0.2, 0.0, 29.0), "starts at once; nine times out of ten within 29s\n"),
-     ((90.0, 0.0, 120.0), "starts in about 1m 30s; nine times out of ten within 2m\n"),
-     ((90.0, 60.0, 120.0), "nine times out of ten between 1m and 2m\n")],
-)  # fmt: skip
-def test_why_says_when_it_starts(
-    tw: Tw, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, float, float], words: str
-) -> None:
-    estimate = dict(zip(("seconds", "low", "high"), seconds, strict=True))
-    told = {"run": "r1", "state": "queued", "waiting": "", "estimate": estimate, "changes": []}
-    monkeypatch.setattr("tradewind.sdk.runs.Runs.why", lambda *_: told)
-    assert tw("why", "r1").out.endswith(words)
-
-
 def test_describe_says_what_to_do_about_a_pool_that_holds_a_run_up(tw: Tw, fake: Fake) -> None:
     [run] = fake.client().runs.create([{"spec": yaml.safe_load(FUNCTION)}])
     told = {"waiting": "pool 'far': cannot be reached", "waiting_hint": "look at the network"}

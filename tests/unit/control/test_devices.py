@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ from tradewind import store
 from tradewind.base.clock import SystemClock
 from tradewind.base.errors import Conflict, Refused
 from tradewind.compiler import catalogue
-from tradewind.control import devices, growth, pools
-from tradewind.control.road import Road
+from tradewind.control import devices, pools
 from tradewind.engines.base import Capacity
 from tradewind.records.devices import Device
-from tradewind.records.tasks import Entry, Environment, Gang, Resources, Role, Task
+from tradewind.records.tasks import Resources
 from tradewind.specs import DeviceSpec, PoolSpec, digest, to_document
 from tradewind.specs.fields import bytes_text
 from tradewind.store.base import Store
@@ -160,16 +158,12 @@ def test_a_machine_with_devices_costs_what_such_machines_cost() -> None:
     assert pools.facts(strange, bare, machines, classes).price == plain.price
 
 
-@pytest.mark.parametrize(("engine", "more"), [("local", 0), ("kubernetes", 3)])
-def test_a_gang_with_devices_grows_only_where_its_engine_learns_which(
-    engine: str, more: int
-) -> None:
-    document = {"kind": "training", "name": "t", "entry": "t.py", "workers": "1..4"}
-    run = replace(Road.accept(document, now=1.0, user="u"), plan={"engine": engine})
-    role = Role(name="main", shape=Gang(least=1, most=4),
-                entry=Entry(kind="script", target="t.py"),
-                resources=Resources(accelerators={"l4": 1}))  # fmt: skip
-    task = Task(name="t", roles=(role,), environment=Environment(digest="e"))
-    assert growth.most(run, task) == more
-    plain = replace(role, resources=Resources())
-    assert growth.most(run, replace(task, roles=(plain,))) == 3
+def test_neighbours_are_joined_where_devices_go_by_number() -> None:
+    has = Resources(cpu=2.0, accelerators={"a": 4, "b": 2})
+    found = Capacity(total=has, largest=has, machines=1)
+    classes = {name: DeviceSpec(name=name, linked=linked) for name, linked in (("a", 2), ("b", 1))}
+    text = resources.files("tradewind.compiler").joinpath("prices.csv").read_text("utf-8")
+    machines = catalogue.parse(text)
+    here = pools.facts(PoolSpec(name="local"), found, machines, classes)
+    far = pools.facts(PoolSpec(name="far", engine="kubernetes"), found, machines, classes)
+    assert (here.linked, far.linked) == ({"a": 2}, {})

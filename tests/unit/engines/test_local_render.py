@@ -19,11 +19,11 @@ CUDA = "CUDA_VISIBLE_DEVICES"
 
 
 def shown(
-    seats: tuple[Seat, ...], devices: tuple[Device, ...], **wanted: int | float
+    seats: tuple[Seat, ...], devices: tuple[Device, ...], least: int = 0, **wanted: int | float
 ) -> list[dict[str, str]]:
     """The environments of a gang's processes; last, of one whose place is not known."""
     each = Resources(accelerators=dict(wanted))
-    role = Role(name="main", shape=Gang(least=len(seats), most=len(seats)),
+    role = Role(name="main", shape=Gang(least=least or len(seats), most=len(seats)),
                 entry=Entry(kind="script", target="a.py"), resources=each)  # fmt: skip
     task = Task(name="t", roles=(role,), environment=Environment(digest="e"))
     placed = Placement(id="p", run="r", task=task, number=1, pool="local", engine="local",
@@ -46,6 +46,11 @@ def test_who_holds_none_sees_none_of_those_that_are_really_there() -> None:
 
 def test_devices_that_nobody_told_of_go_by_number() -> None:
     assert shown((Seat("m", (1, 3)),), (), l4=2) == [{CUDA: "1,3"}, {}]
+
+
+def test_who_has_grown_sees_what_it_has_since() -> None:
+    seats = (Seat("m", (0,)), Seat("m", (1,)))
+    assert shown(seats, FOUND, least=1, l4=1) == [{CUDA: "GPU-x"}, {CUDA: "GPU-y"}, {CUDA: ""}]
 
 
 def test_a_part_of_a_device_comes_with_what_keeps_a_process_to_it() -> None:

@@ -105,7 +105,7 @@ class KubernetesEngine:
                 await self._create(track, request)
         return handle
 
-    async def resize(self, placement: str, width: int) -> None:
+    async def resize(self, placement: str, width: int, request: Request | None = None) -> None:
         track = await self._met(placement)
         if track is None:
             return

@@ -63,8 +63,9 @@ class LocalEngine:
     async def launch(self, request: Request) -> Handle:
         return await self._ask("launch", request=request)
 
-    async def resize(self, placement: str, width: int) -> None:
-        await self._ask("resize", placement=placement, width=width)
+    async def resize(self, placement: str, width: int, request: Request | None = None) -> None:
+        shown = {"devices": request["devices"]} if request and "devices" in request else {}
+        await self._ask("resize", placement=placement, width=width, **shown)
 
     async def stop(self, placement: str, stop: Stop) -> None:
         await self._ask("stop", placement=placement, stop=asdict(stop))

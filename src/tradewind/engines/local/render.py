@@ -35,11 +35,12 @@ def render(placement: Placement, context: Context) -> Request:
 
 def _shown(placement: Placement, devices: Sequence[Device]) -> dict[str, list[dict[str, str]]]:
     """By role and process, the environment that shows it the devices that it holds; last, what
-    shows none to a process whose place is not known."""
+    shows none to a process whose place is not known. It is the first role that has been resized."""
     none = {each.shown_by: "" for each in devices if each.found}
+    first, *others = (starting_width(role.shape) for role in placement.task.roles)
+    first = max(first, len(placement.seats) - sum(others))
     found, at = {}, 0
-    for role in placement.task.roles:
-        width = starting_width(role.shape)
+    for role, width in zip(placement.task.roles, (first, *others), strict=True):
         mine, at = placement.seats[at : at + width], at + width
         found[role.name] = [*(none | _held(seat, role, devices) for seat in mine), none]
     return found
