@@ -209,11 +209,19 @@ class Queues:
     def never(self, leaf: Branch, wants: Amounts) -> str:
         """Why it may not hold so much even if nobody held anything, in words; empty where it may
         (the whole that there is does not count: that may come back)."""
-        for branch in leaf.path():
-            for name, most in branch.ceiling.items() if branch is not self.root else ():
-                if wants.get(name, 0) > most:
-                    return (f"{branch} may use at most {words(name, most)} at the "
-                            f"same time, this needs {words(name, wants[name])}")  # fmt: skip
+        for name, wanted in wants.items() if self.limited else ():
+            below, amount = leaf, 0
+            for branch in leaf.path():
+                mine = branch is not leaf.cap
+                others = [each for each in branch.below if each is not below] if mine else []
+                load = (amount if mine else 0) + sum(_kept(each, name) for each in others)
+                most = branch.ceiling.get(name, math.inf)
+                if load + wanted > most and branch is not self.root:
+                    kept = f", of which others below keep {words(name, load)}" if load else ""
+                    return (f"{branch} may use at most {words(name, int(most))} at the same "
+                            f"time{kept}; this needs {words(name, wanted)}")  # fmt: skip
+                if mine:
+                    below, amount = branch, max(load, branch.keep.get(name, 0) - wanted)
         return ""
 
     def takes(self, leaf: Branch, wants: Amounts, other: Branch, theirs: Amounts,
@@ -245,6 +253,11 @@ class Queues:
             for name, amount in more.items()
             if name in self.limited
         )
+
+
+def _kept(branch: Branch, name: str) -> int:
+    """What it keeps for itself, and those below it for themselves, while nobody holds anything."""
+    return max(branch.keep.get(name, 0), sum(_kept(each, name) for each in branch.below))
 
 
 def _lift(leaf: Branch, account: str, amounts: Amounts, sign: int) -> None:

@@ -301,7 +301,7 @@ def test_more_than_a_queue_may_ever_use_is_refused() -> None:
     cluster.feed([asks("a0", 3, queue="a")])
     [decision] = cluster.decide()
     assert isinstance(decision, Reject) and decision.why == (
-        "queue 'a' may use at most 2 T4 at the same time, this needs 3 T4"
+        "queue 'a' may use at most 2 T4 at the same time; this needs 3 T4"
     )
 
 
@@ -404,3 +404,21 @@ def test_a_clock_that_was_set_back_holds_nobody_up() -> None:
     assert len(started(cluster.decide(1000.0))) == 8
     cluster.feed([asks("a0", 2, queue="a")], 401.0)
     assert len([each for each in cluster.decide(401.0) if isinstance(each, Preempt)]) == 2
+
+
+def test_what_others_below_keep_for_themselves_is_never_there() -> None:
+    """Of one device of `a` its `own` part lends none: nobody else below ever gets any."""
+    one = (("T4", 1000),)
+    tree = Queues([Queue(name="a", guarantee=one, borrow=(("T4", 0),)),
+                   Queue(name="own", parent="a", guarantee=one, lend=(("T4", 0),)),
+                   Queue(name="guest", parent="a")])  # fmt: skip
+    assert tree.never(tree.leaf("own", "p"), {"T4": 1000}) == ""
+    assert tree.never(tree.leaf("guest", "p"), {"T4": 500}) == (
+        "queue 'a' may use at most 1 T4 at the same time, of which others below keep 1 T4; this "
+        "needs 0.5 T4"
+    )
+    tree = Queues([Queue(name="a", guarantee=(("T4", 2000),), borrow=(("T4", 0),)),
+                   Queue(name="b", parent="a", guarantee=one, lend=(("T4", 0),)),
+                   Queue(name="b1", parent="b"), Queue(name="b2", parent="b")])  # fmt: skip
+    assert tree.never(tree.leaf("b1", "p"), {"T4": 2000}) == ""
+    assert tree.never(tree.leaf("a", "p"), {"T4": 2000}).startswith("queue 'a' may use at most 2")

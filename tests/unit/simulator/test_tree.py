@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.simulator.test_history import POOL, run
 from tradewind.base.errors import TradewindError
+from tradewind.scheduler.cluster import Cluster
+from tradewind.scheduler.events import PoolChanged, QueuesChanged
+from tradewind.scheduler.nodes import Ask, Node
+from tradewind.scheduler.order import Shortest
+from tradewind.scheduler.queues import Queue, guaranteed
+from tradewind.scheduler.rows import FirstFit
 from tradewind.simulator import history, traces
+from tradewind.simulator.replay import Job, Replay
 from tradewind.simulator.simulate import Json, carry_out, scene, told
 
 HEAD = ",".join(traces.HISTORY + traces.WHOSE) + "\n"
@@ -112,3 +123,57 @@ def test_what_has_quotas_of_its_own_or_no_queues_takes_none(tmp_path: Path) -> N
     (tmp_path / "p.csv").write_text("name,cpu_milli,memory_mib,num_gpu,gpu_milli\nx,1,1,1,1000\n")
     with pytest.raises(TradewindError, match="processes that stay have no queues"):
         scene(tmp_path / "p.csv", queues="q.yaml")
+
+
+def grown(random: Random) -> tuple[list[Queue], list[str]]:
+    """A tree of up to three queues with up to two below each, and those in which jobs may wait."""
+    queues, open_ = [], ["default"]
+    for top in range(random.randint(1, 3)):
+        below = [
+            Queue(name=f"{top}{at}", parent=str(top), guarantee=some(random, 0, 2000),
+                  borrow=some(random, 0, 3000), lend=some(random, 0, 1000),
+                  weight=random.choice([0.5, 1.0, 3.0]))
+            for at in range(random.randint(0, 2))
+        ]  # fmt: skip
+        queues += [Queue(name=str(top), borrow=some(random, 0, 2000)), *below]
+        open_ += [each.name for each in below] or [str(top)]
+    return queues, open_
+
+
+def some(random: Random, *amounts: int) -> tuple[tuple[str, int], ...]:
+    amount = random.choice([None, *amounts])
+    return () if amount is None else (("cpu", amount),)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+def test_no_limit_is_passed_and_nobody_waits_for_ever(seed: int) -> None:
+    random = Random(seed)
+    queues, open_ = grown(random)
+    jobs = [
+        Job(name=str(at), at=random.choice([0.0, 1.0, 5.0]) * at, queue=random.choice(open_),
+            seconds=random.choice([1.0, 60.0, 400.0]), project=random.choice("pq"), keeps=False,
+            parts=((Ask(cpu=random.choice([500, 1000, 2000])), random.choice([1, 2])),))
+        for at in range(25)
+    ]  # fmt: skip
+    cluster = Cluster(FirstFit, Shortest())
+    caps = (("p", (("cpu", 3000),)),)
+    cluster.feed([PoolChanged(pool="one", nodes=(Node(name="n", cpu=8000),)),
+                  QueuesChanged(queues=tuple(queues), caps=caps)])  # fmt: skip
+    outcomes = Replay(cluster, "one", jobs, known=random.random() < 0.5).run()
+    assert not cluster.line.waiting and not cluster.held and not cluster.due
+    above = {each.name: each.parent for each in queues}
+    most = {each.name: dict(guaranteed(each, queues)).get("cpu", 0) + amount
+            for each in queues for _, amount in each.borrow} | {"project p": 3000}  # fmt: skip
+    held = Counter[str]()
+    steps = [(moment, sign, one.job) for one in outcomes for span in one.spans
+             for moment, sign in zip(span, (1, -1), strict=True)]  # fmt: skip
+    for _, sign, job in sorted(steps, key=lambda step: step[:2]):
+        wide = sign * sum(ask.cpu * count for ask, count in job.parts)
+        names, at = [f"project {job.project}", "all"], job.queue
+        while at:
+            names.append(at)
+            at = above.get(at, "")
+        for name in names:
+            held[name] += wide
+            assert held[name] <= most.get(name, 8000), name
