@@ -51,7 +51,7 @@ Rows = list[tuple[Location, dict[str, str]]]
 
 def nodes(text: str) -> list[Node]:
     """`8x4` (8 machines of 4 devices), or a table of machines."""
-    found = re.fullmatch(r"(\d{1,6})x(\d{1,3})", text)
+    found = re.fullmatch(r"([0-9]{1,12})[xX]([0-9]{1,12})", text)
     if found:
         count, devices = int(found[1]), int(found[2])
         if not count or not devices:

@@ -72,6 +72,8 @@ def main(args: argparse.Namespace, out: Out) -> None:
     there = _scene(args, out)
     if there is None:
         return
+    if there.pods and args.unknown:
+        raise UserError("--unknown: the processes of this trace stay, and have no end to be told")
     with _watched(len(policies) * (len(seeds) if there.pods else 1)) as watch:
         watch.wanted = picture is not None
         found = compare(there, policies, seeds, not args.unknown, watch)
@@ -88,6 +90,13 @@ def _check(args: argparse.Namespace) -> None:
     given = [name for name, value in ours.items() if value]
     if args.trace != HISTORY and given:
         raise UserError(f"{given[0]} is said of our own runs", hint=f"tw simulate {HISTORY} …")
+    lost = {"--policy": args.policy, "--nodes": args.nodes, "--queues": args.queues,
+            "--seed": args.seed, "--unknown": args.unknown, "--plot": args.plot}  # fmt: skip
+    said = [name for name, value in lost.items() if value]
+    if args.save and said:
+        raise UserError(
+            f"{said[0]}: with --save nothing is simulated", hint="leave one of both out"
+        )
     if args.limit is not None and args.limit < 0:
         raise UserError("--limit: fewer than none", hint="0 takes all")
 
