@@ -194,7 +194,7 @@ async def test_what_a_run_waits_for_when_it_starts_and_what_would_start_it(town:
     wrong: list[tuple[str, Any]] = [
         ("cpu", -1), ("cpu", 1e300), ("processes", 0), ("processes", 1_000_000), ("memory", "much"),
         ("memory", "9000TiB"), ("pool", "nowhere"), ("colour", 1), ("priority", 1.5),
-        ("priority", 1001),
+        ("priority", 1001), ("share", 0.5),
     ]  # fmt: skip
     for where, bad in wrong:
         with pytest.raises(InvalidSpec) as caught:

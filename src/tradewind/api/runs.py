@@ -215,8 +215,8 @@ async def why(here: Here, run: str) -> Any:
 
 @router.post("/runs/{run}/whatif")
 async def whatif(here: Here, run: str, changes: Annotated[dict[str, Any], Body()]) -> Any:
-    """Whether it would start now with all of these: `processes`, `cpu` and `memory` of each,
-    `priority`, `pool`, `any_model`, `preferred`. Nothing is changed."""
+    """Whether it would start now with all of these: `processes`, `cpu`, `memory` and `share` (of a
+    device) of each, `priority`, `pool`, `any_model`, `preferred`. Nothing is changed."""
     return await here.outlook.would(await asyncio.to_thread(here.front.find, run), changes)
 
 

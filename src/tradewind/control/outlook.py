@@ -131,6 +131,12 @@ def _changes(waiting: Waiting, said: Mapping[str, Any], twin: Answering) -> Iter
                 yield whatif.Cpu(round(_number(value, where) * WHOLE), ask.cpu, part)
             case "memory":
                 yield whatif.Memory(_bytes(value, where), ask.memory, part)
+            case "share":
+                share = _number(value, where)
+                if ask.devices != 1 or share > 1:
+                    raise InvalidSpec("a part of a device, up to 1, is asked of a single one",
+                                      where=where)  # fmt: skip
+                yield whatif.Share(max(1, round(share * WHOLE)), ask.share, part)
             case "priority":
                 rank = _whole(value, where, -whatif.HIGHEST, whatif.HIGHEST)
                 yield whatif.Priority(rank, waiting.priority)
@@ -147,7 +153,7 @@ def _changes(waiting: Waiting, said: Mapping[str, Any], twin: Answering) -> Iter
                     raise InvalidSpec("it requires no topology", where=where)
                 yield whatif.Preferred(waiting.layout)
             case _:
-                known = f"processes, {CPU}, {MEMORY}, priority, pool, any_model, preferred"
+                known = f"processes, {CPU}, {MEMORY}, share, priority, pool, any_model, preferred"
                 raise InvalidSpec(f"{name!r} is nothing to change", hint=known, where=where)
 
 

@@ -27,9 +27,10 @@ from tradewind.scheduler.nodes import WHOLE, Ask
 
 # Priorities are from minus this to this.
 HIGHEST = 1000
-# CPU is looked for in such steps (thousandths of a core), memory in such (bytes), and neither below
-# such a part of what is asked for: with less hardly anything works that asked for so much.
-CPU_STEP, MEMORY_STEP, PART = 250, 1 << 28, 0.25
+# CPU is looked for in such steps (thousandths of a core), memory in such (bytes), a share of a
+# device in such (thousandths), and none below such a part of what is asked for: with less hardly
+# anything works that asked for so much.
+CPU_STEP, MEMORY_STEP, SHARE_STEP, PART = 250, 1 << 28, 50, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,28 @@ class Memory:
     def __str__(self) -> str:
         each, instead = format_bytes(self.each), format_bytes(self.instead)
         return f"with {each} instead of {instead} of memory for each process"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So much of a device for each process of the part at `part`, in thousandths, which asks for
+    one or a part of one. What is known to be left of the work takes so much longer."""
+
+    each: int
+    instead: int
+    part: int = 0
+
+    def of(self, waiting: Waiting) -> Waiting:
+        """The run, so changed."""
+        ask, count = waiting.parts[self.part]
+        less = replace(waiting, parts=_with(waiting.parts, self.part,
+                                            replace(ask, share=self.each), count))  # fmt: skip
+        left = None if waiting.left is None else waiting.left * self.instead / self.each
+        return replace(less, left=left)
+
+    def __str__(self) -> str:
+        each, instead = self.each / WHOLE, self.instead / WHOLE
+        return f"with {each:g} of a device instead of {instead:g} for each process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +181,7 @@ class Preferred:
         return f"with its processes {' and '.join(said)} where there is room, not only so"
 
 
-One = Processes | Cpu | Memory | AnyModel | OtherPool | Priority | Preferred
+One = Processes | Cpu | Memory | Share | AnyModel | OtherPool | Priority | Preferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +226,9 @@ def would(cluster: Cluster, run: str, change: Change) -> Start | None:
 
 def smallest(cluster: Cluster, run: str) -> list[Start]:
     """The smallest change of each kind that starts a waiting run now: fewer processes, less CPU or
-    memory for each, any model of devices, its processes not only in one domain, another pool, a
-    higher priority. Nothing where none does, and where the run starts as it is, or does not wait.
-    The cluster stays as it is."""
+    memory or a lesser part of a device for each, any model of devices, its processes not only in
+    one domain, another pool, a higher priority. Nothing where none does, and where the run starts
+    as it is, or does not wait. The cluster stays as it is."""
     mine = cluster.asked(run)
     if mine is None or _Trial(cluster, mine).start(Priority(mine.priority, mine.priority)):
         return []
@@ -285,8 +308,11 @@ def _least(trial: _Trial, changes: Changes) -> Change | None:
 
 def _kinds(cluster: Cluster, mine: Waiting) -> Iterator[Changes]:
     yield _fewer(mine)
-    yield _less(mine, "cpu", CPU_STEP)
-    yield _less(mine, "memory", MEMORY_STEP)
+    asks = [ask for ask, _ in mine.parts]
+    yield _less([ask.cpu for ask in asks], CPU_STEP, Cpu)
+    yield _less([ask.memory for ask in asks], MEMORY_STEP, Memory)
+    # Less than a whole device is asked of a single one.
+    yield _less([ask.share * (ask.devices == 1) for ask in asks], SHARE_STEP, Share)
     models = {model for ask, _ in mine.parts if not ask.others for model in ask.models}
     yield _one(AnyModel(tuple(sorted(models))) if models else None)
     binds = mine.layout is not None and mine.layout.binds
@@ -313,16 +339,14 @@ def _fewer(mine: Waiting) -> Changes:
     return instead - 1, lambda at: Processes(at + 1, instead, part)
 
 
-def _less(mine: Waiting, name: str, step: int) -> Changes:
-    """Of the part whose processes ask for most of it."""
-    each = [int(getattr(ask, name)) for ask, _ in mine.parts]
+def _less(each: Sequence[int], step: int, make: Callable[[int, int, int], Change]) -> Changes:
+    """Of the part whose processes ask for most of it, where part by part they ask for so much."""
     part = max(range(len(each)), key=lambda at: each[at], default=None)
     if part is None:
         return 0, _nothing
     instead = each[part]
     first = max(1, -int(-instead * PART // step))
     count = -(-instead // step) - first
-    make = Cpu if name == "cpu" else Memory
     return max(0, count), lambda at: make((first + at) * step, instead, part)
 
 

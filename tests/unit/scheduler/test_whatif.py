@@ -35,6 +35,7 @@ from tradewind.scheduler.whatif import (
     OtherPool,
     Priority,
     Processes,
+    Share,
     Start,
     smallest,
     would,
@@ -129,7 +130,10 @@ def words(cluster: Cluster, asked: Waiting) -> list[str]:
 def test_fewer_processes_and_the_work_takes_longer() -> None:
     cluster = a_cluster(waiting("a", ((ONE, 1),), stands=True))
     asked = waiting("b", ((ONE, 4),), left=30.0)
-    assert words(cluster, asked) == ["with 3 processes instead of 4"]
+    assert words(cluster, asked) == [
+        "with 3 processes instead of 4",
+        "with 0.5 of a device instead of 1 for each process",
+    ]
     assert Processes(3, 4).of(asked).left == 40.0
     assert would(cluster, "b", Processes(3, 4)) and not would(cluster, "b", Processes(4, 4))
 
@@ -149,6 +153,17 @@ def test_less_cpu_or_memory_for_each_process() -> None:
     assert would(cluster, "c", Memory(12 * GIB, 16 * GIB))
     assert not would(cluster, "c", Memory(13 * GIB, 16 * GIB))
     assert would(cluster, "b", Cpu(1000, 4000))
+
+
+def test_a_lesser_part_of_a_device() -> None:
+    nodes = (Node(name="n", cpu=8000, devices=(("T4", 1),)),)
+    held = waiting("a", ((Ask(devices=1, share=600), 1),), stands=True)
+    cluster = a_cluster(held, nodes=nodes)
+    asked = waiting("b", ((Ask(devices=1, share=700), 1),), left=60.0)
+    assert words(cluster, asked) == ["with 0.4 of a device instead of 0.7 for each process"]
+    assert Share(350, 700).of(asked).left == 120.0
+    assert would(cluster, "b", Share(400, 700)) and not would(cluster, "b", Share(401, 700))
+    assert words(cluster, waiting("c", ((Ask(devices=2), 1),))) == []
 
 
 def test_another_model_or_pool() -> None:

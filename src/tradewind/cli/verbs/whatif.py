@@ -7,6 +7,7 @@ tw whatif RUN --processes 2 --priority 5
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 
 from tradewind.base.errors import UserError
@@ -14,7 +15,7 @@ from tradewind.cli.show import Out
 from tradewind.cli.verbs.why import made_room
 from tradewind.sdk import local
 
-CHANGES = ("processes", "cpu", "memory", "priority", "pool", "any_model", "preferred")
+CHANGES = ("processes", "cpu", "memory", "share", "priority", "pool", "any_model", "preferred")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, metavar="N", help="so many processes")
     parser.add_argument("--cpu", type=_cores, metavar="CORES", help="so many cores for each")
     parser.add_argument("--memory", metavar="SIZE", help="so much memory for each: 4GiB")
+    parser.add_argument("--share", type=_part, metavar="PART", help="0.5 of a device for each")
     parser.add_argument("--priority", type=int, metavar="N", help="another priority")
     parser.add_argument("--pool", help="another pool")
     parser.add_argument("--any-model", action="store_true", help="devices of any model")
@@ -32,13 +34,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _cores(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
-        raise argparse.ArgumentTypeError(f"not a number of cores: {text!r}")
-    return found
+    return _number(text, "a number of cores")
+
+
+def _part(text: str) -> float:
+    return _number(text, "a part of a device")
+
+
+def _number(text: str, what: str) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(found := float(text)):
+            return found
+    raise argparse.ArgumentTypeError(f"not {what}: {text!r}")
 
 
 def main(args: argparse.Namespace, out: Out) -> int:
