@@ -176,8 +176,11 @@ class Front:
         if branch.project:
             first = key[0]
         else:
-            first = not (self._queues.limited and self._queues.owns(branch, self._wants(file)))
+            first = not (self._queues.limited and self._owns(branch, file))
         return (first, self._queues.share(branch), key, number)
+
+    def _owns(self, branch: Branch, file: File) -> bool:
+        return self._queues.owns(branch, self._queues.leaf(*file.kind[:2]), self._wants(file))
 
     def _first(self, branch: Branch) -> tuple[Key, int, File]:
         known = self._firsts.get(branch)

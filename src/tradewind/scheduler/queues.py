@@ -72,8 +72,9 @@ class Branch:
         return f"{'project' if self.project else 'queue'} {self.name!r}"
 
     def over(self, resource: str) -> bool:
-        """Whether it holds more of this than is guaranteed to it."""
-        return self.used.get(resource, 0) > self.guarantee.get(resource, 0)
+        """Whether it holds more of this than is guaranteed to it, with what those below keep."""
+        holds = max(self.used.get(resource, 0), self.load.get(resource, 0))
+        return holds > self.guarantee.get(resource, 0)
 
 
 class Queues:
@@ -233,7 +234,7 @@ class Queues:
         for branch in upto(other, lender):
             if not any(branch.over(name) for name in theirs if wants.get(name)):
                 return False
-        if self.owns(mine, wants):
+        if self.owns(mine, leaf, wants):
             return True
         then = dict(mine.used)
         for name, amount in wants.items():
@@ -244,12 +245,14 @@ class Queues:
     def claims(self, leaf: Branch, wants: Amounts) -> bool:
         """Whether so much more is guaranteed to it, or to whoever it is below: else it `takes` of
         others only from those that keep their work."""
-        return any(self.owns(branch, wants) for branch in leaf.path())
+        return any(self.owns(branch, leaf, wants) for branch in leaf.path())
 
-    def owns(self, branch: Branch, more: Amounts) -> bool:
-        """Whether all of this that is limited at all is guaranteed to it beside what it holds."""
+    def owns(self, branch: Branch, leaf: Branch, more: Amounts) -> bool:
+        """Whether all of this that is limited at all, for a leaf below it, is guaranteed to it
+        beside what it holds and those below keep."""
         return not self.limited.isdisjoint(more) and all(
-            branch.used.get(name, 0) + amount <= branch.guarantee.get(name, 0)
+            not (beyond := _reaches(leaf, branch, name, amount))
+            or branch.load.get(name, 0) + beyond <= branch.guarantee.get(name, 0)
             for name, amount in more.items()
             if name in self.limited
         )
@@ -285,6 +288,16 @@ def _over(leaf: Branch, account: str, name: str, more: int) -> Branch | None:
         if not more:
             break
     return None
+
+
+def _reaches(leaf: Branch, above: Branch, name: str, more: int) -> int:
+    """How much of what a leaf takes counts for one above it: not what was kept for it."""
+    for branch in leaf.path():
+        if branch is above or not more:
+            break
+        before, keep = branch.load.get(name, 0), branch.keep.get(name, 0)
+        more = max(before + more, keep) - max(before, keep)
+    return more
 
 
 def apart(one: Branch, other: Branch) -> tuple[Branch, Branch]:

@@ -399,7 +399,7 @@ def test_a_gang_grows_in_its_domain_and_evenly() -> None:
         (Layout(spread="zone", strictly=True), {"r0": 4, "r1": 1, "r2": 4}),
     ):
         cluster = a_cluster(RACKS, Shortest())
-        cluster.feed([asks("gang", 2, 2, grows=9, layout=layout)])
+        cluster.feed([asks("gang", 2, 2, grows=9, keeps=True, layout=layout)])
         cluster.decide(0.0)
         cluster.decide(1e4)
         more = [rows(cluster, each)[0] for each in cluster.held["gang"].grown]
@@ -409,7 +409,7 @@ def test_a_gang_grows_in_its_domain_and_evenly() -> None:
 def test_a_gang_that_is_known_to_be_there_grows_where_it_is() -> None:
     cluster = a_cluster(RACKS, Shortest())
     seats = (Seat("n4", (0, 1)), Seat("n5", (0, 1)))
-    asked = asks("gang", 2, 2, grows=9, layout=IN_A_RACK)
+    asked = asks("gang", 2, 2, grows=9, keeps=True, layout=IN_A_RACK)
     cluster.feed([Occupied(asked=asked, seats=seats)])
     cluster.decide(1e4)
     grown = [rows(cluster, more)[0] for more in cluster.held["gang"].grown]

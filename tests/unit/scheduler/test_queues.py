@@ -46,10 +46,10 @@ TREE = (
     Queue(name="vision", parent="lab", guarantee=t4(4), borrow=t4(4)),
     Queue(name="speech", parent="lab", guarantee=t4(4), lend=t4(2)),
     Queue(name="lab"),
-    Queue(name="web", guarantee=t4(2), weight=2.0),
+    Queue(name="web", guarantee=t4(4), weight=2.0),
     Queue(name="free"),
 )
-GUARANTEED = {"vision": 4, "speech": 4, "web": 2, "free": 0}
+GUARANTEED = {"vision": 4, "speech": 4, "web": 4, "free": 0}
 # Of all its runs together.
 CAPPED = 3
 RUNS = [f"r{at}" for at in range(16)]
@@ -422,3 +422,33 @@ def test_what_others_below_keep_for_themselves_is_never_there() -> None:
                    Queue(name="b1", parent="b"), Queue(name="b2", parent="b")])  # fmt: skip
     assert tree.never(tree.leaf("b1", "p"), {"T4": 2000}) == ""
     assert tree.never(tree.leaf("a", "p"), {"T4": 2000}).startswith("queue 'a' may use at most 2")
+
+
+def test_what_a_queue_keeps_for_itself_is_held_by_those_above_it() -> None:
+    """`speech` lends half of its four: with that, `lab` holds what `vision` borrows of others."""
+    cluster = a_cluster(*TREE)
+    cluster.feed(asks(f"v{at}", queue="vision") for at in range(9))
+    assert len(started(cluster.decide(0.0))) == 8
+    cluster.feed([asks(f"w{at}", queue="web") for at in range(4)], 10.0)
+    decisions = cluster.decide(10.0)
+    assert len(started(decisions)) == 2
+    gone = [each.run for each in decisions if isinstance(each, Preempt)]
+    assert len(gone) == 2
+    cluster.feed([Released(run=run, ended=False) for run in gone], 11.0)
+    assert len(started(cluster.decide(11.0))) == 2
+
+
+def test_who_borrows_of_a_sibling_takes_nothing_that_the_sibling_keeps() -> None:
+    cluster = a_cluster(
+        Queue(name="org", guarantee=t4(8)),
+        Queue(name="vision", parent="org", guarantee=t4(4), borrow=t4(2)),
+        Queue(name="nlp", parent="org", guarantee=t4(4), lend=t4(0)), Queue(name="scrap"),
+    )  # fmt: skip
+    cluster.feed(
+        [*(asks(f"v{at}", queue="vision") for at in range(4)), asks("s", 4, queue="scrap")]
+    )
+    assert len(started(cluster.decide(0.0))) == 5
+    cluster.feed([asks("v4", queue="vision")], 10.0)
+    assert cluster.decide(10.0) == cluster.decide(5000.0) == []
+    cluster.feed([asks("n", 4, queue="nlp")], 5001.0)
+    assert started(cluster.decide(5001.0)) == ["n"]
