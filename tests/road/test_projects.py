@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.road.town import Town, function, in_town
+import pytest
+
+from tests.road.town import Town, far, function, in_town
+from tradewind.base.errors import Refused
 from tradewind.records.states import RunState
 
 
@@ -15,3 +18,12 @@ async def test_a_second_project_is_refused_on_this_machine(town: Town) -> None:
     assert second.state is RunState.FAILED
     assert second.error["code"] == "not_allowed"
     assert "weather" in second.error["message"] and "TRADEWIND_HOME" in second.error["hint"]
+
+
+@in_town
+async def test_where_the_pool_is_shared_projects_run_beside_each_other(town: Town) -> None:
+    await town.here.apply([{"kind": "pool", "name": "local", "shared": True}], "me")
+    runs = [await town.result(function("one", project=name)) for name in ("weather", "traffic")]
+    assert [each.state for each in runs] == [RunState.SUCCEEDED] * 2
+    with pytest.raises(Refused, match="engine far keeps projects apart by itself"):
+        await town.here.apply([far(shared=True)], "me")

@@ -290,3 +290,10 @@ async def test_a_pool_and_queues_of_all_it_has_are_applied_together(town: Town) 
     small = {**large, "capacity": {"cpu": 2}}
     with pytest.raises(Refused, match="the pools have 2 CPU"):
         await town.here.apply([small, queue("b", guarantee={"cpu": 1})], "me")
+    with pytest.raises(Refused, match="the pools have 2 CPU"):
+        await town.here.apply([small], "me")
+    await town.here.delete("default", "pool", "local")
+    await town.here.apply([queue("c"), queue("a", guarantee={"cpu": 30})], "me")
+    with pytest.raises(Refused, match="guaranteed 31 CPU together, the pools have 2 CPU"):
+        await town.here.apply([queue("b", guarantee={"cpu": 1})], "me")
+    await town.here.apply([small], "me")

@@ -20,6 +20,7 @@ class PoolFacts:
     `parts`: in how many parts its engine gives away a device of a class, one for each process (not
     named: whole devices; None: any part of any). `linked`: of a class, how many neighbours fast
     links join (not named: none).
+    `shared`: projects may run beside each other although nothing keeps them apart.
     `load`: its neighbours now (None: it does not tell). `standing` is what services hold of it,
     which go on until they are stopped. `prices` are those of one core and of one device of each
     class that it has, in nanodollars per hour (empty: not known, or there are none)."""
@@ -37,6 +38,7 @@ class PoolFacts:
     production: bool = False
     parts: Mapping[str, int] | None = None
     linked: Mapping[str, int] = field(default_factory=dict)
+    shared: bool = False
     load: Load | None = None
     standing: Resources = field(default_factory=lambda: Resources(cpu=0.0))
     prices: Mapping[str, int] = field(default_factory=dict)

@@ -227,8 +227,11 @@ class Planner:
 
     def may_share(self, run: Run, plan: Plan) -> None:
         """Processes of one machine's user can read each other: such a pool has one project, the
-        first that ran there. Raises NotAllowed for another."""
-        if plan.engine != "local" or run.project == self.projects.get(plan.pool):
+        first that ran there, unless its spec says otherwise. Raises NotAllowed for another."""
+        facts = self.places.facts.get(plan.pool)
+        if plan.engine != "local" or (facts is not None and facts.shared):
+            return
+        if run.project == self.projects.get(plan.pool):
             return
         key = f"project:{plan.pool}"
         first = self.store.settings.get(key)
@@ -239,9 +242,9 @@ class Planner:
             raise NotAllowed(
                 f"pool {plan.pool!r} works for project {first!r}, and what runs there could read "
                 "the data of a second one",
-                hint="give project "
-                f"{run.project!r} a data folder of its own (TRADEWIND_HOME), or a pool that "
-                "isolates its tasks",
+                hint=f"give project {run.project!r} a data folder of its own (TRADEWIND_HOME), or "
+                "a pool that isolates its tasks; or let an operator apply the pool with "
+                "`shared: true`, where all of them may read all data",
             )
 
 

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 import psutil
 
 from tradewind import specs
-from tradewind.base.errors import Refused, UserError, missing_extra
+from tradewind.base.errors import Location, Refused, UserError, missing_extra
 from tradewind.compiler import catalogue
 from tradewind.compiler.facts import Machine, PoolFacts
 from tradewind.control.devices import Classes
@@ -72,6 +72,12 @@ def check(spec: PoolSpec, makers: Mapping[str, Maker]) -> None:
         raise Refused(
             f"the name {LOCAL!r} is that of the server's own machine",
             hint=f"give the pool of engine {spec.engine} another name",
+        )
+    if spec.shared and spec.engine != LOCAL:
+        raise Refused(
+            f"engine {spec.engine} keeps projects apart by itself",
+            hint=f"leave `shared` out: it is said of the pool {LOCAL!r}",
+            where=Location(file=f"pool/{spec.name}", field="shared"),
         )
     checks = getattr(maker(spec.engine, makers), "check", None)
     if checks is not None:
@@ -137,6 +143,7 @@ def facts(
         where=tuple(spec.where.items()),
         parts=found.parts,
         production=spec.production,
+        shared=spec.shared,
         price=twin.price * found.machines,
         as_of=f"{_count(found.machines)}like {twin.name}, {twin.as_of}",
     )

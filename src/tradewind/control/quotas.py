@@ -17,7 +17,7 @@ from tradewind.records.runs import Run
 from tradewind.records.tasks import Resources
 from tradewind.scheduler import demand
 from tradewind.scheduler.events import QueuesChanged
-from tradewind.scheduler.queues import DEFAULT, check, may_guarantee
+from tradewind.scheduler.queues import DEFAULT, beyond, check, may_guarantee
 from tradewind.specs import PoolSpec, ProjectSpec, QueueSpec, from_document
 from tradewind.store.base import Store
 
@@ -75,8 +75,11 @@ class Quotas:
                 then[spec.name] = spec
         queues = [demand.queue(spec) for spec in then.values()]
         check(queues)
-        if then != self.specs and (whole := self._whole(applied)) is not None:
-            may_guarantee(queues, whole)
+        if then == self.specs and not applied:
+            return
+        now, whole = [demand.queue(spec) for spec in self.specs.values()], self._whole(applied)
+        if whole is not None:  # what is too much already, and gets no worse, is no matter of these
+            may_guarantee(queues, whole, beyond(now, self._whole(()) or whole))
 
     def _whole(self, applied: Sequence[PoolSpec]) -> Counter[str] | None:
         """What the pools will have; None while that is not known of each."""

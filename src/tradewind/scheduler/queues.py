@@ -10,6 +10,7 @@ it is the same, and nothing is guaranteed. What a project may hold at most count
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -344,19 +345,28 @@ def check(queues: Iterable[Queue]) -> None:
                              f"{words(name, below[name])}, it {words(name, amount)}")  # fmt: skip
 
 
-def may_guarantee(queues: Iterable[Queue], whole: Amounts) -> None:
-    """Raises Refused for guarantees above all that there is."""
+def beyond(queues: Iterable[Queue], whole: Amounts) -> dict[str, int]:
+    """How much more is guaranteed than there is."""
+    known, wanted = tuple(queues), Counter[str]()
+    for top in known:
+        wanted.update(guaranteed(top, known) if not top.parent else {})
+    return {name: amount - whole.get(name, 0) for name, amount in wanted.items()
+            if amount > whole.get(name, 0)}  # fmt: skip
+
+
+def may_guarantee(queues: Iterable[Queue], whole: Amounts, already: Amounts) -> None:
+    """Raises Refused for guarantees above all that there is, by more than `already`."""
     known = tuple(queues)
-    tops = {top.name: guaranteed(top, known) for top in known if not top.parent}
-    for name in sorted({name for each in tops.values() for name in each}):
-        wanted = {top: each.get(name, 0) for top, each in tops.items()}
-        amount, there = sum(wanted.values()), whole.get(name, 0)
-        if amount > there:
+    for name, more in sorted(beyond(known, whole).items()):
+        if more > already.get(name, 0):
+            there = whole.get(name, 0)
+            tops = {top.name: guaranteed(top, known).get(name, 0)
+                    for top in known if not top.parent}  # fmt: skip
             raise Refused(
-                f"the queues are guaranteed {words(name, amount)} together, "
+                f"the queues are guaranteed {words(name, there + more)} together, "
                 f"the pools have {words(name, there)}",
                 hint="guarantee less; what is beyond guarantees is shared by weight",
-                where=_place(max(wanted, key=wanted.__getitem__), "guarantee"),
+                where=_place(max(tops, key=tops.__getitem__), "guarantee"),
             )
 
 

@@ -39,7 +39,7 @@ class Tree:
         queues = self.told().queues
         try:
             check(queues)
-            may_guarantee(queues, amounts.whole(Nodes(nodes)))
+            may_guarantee(queues, amounts.whole(Nodes(nodes)), {})
         except TradewindError as error:
             if error.where is not None:
                 written = self.places[error.where.file.partition("/")[2]]

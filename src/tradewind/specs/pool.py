@@ -29,6 +29,11 @@ class PoolSpec(Spec):
         description="Where its machines are, by level, the widest first: {zone: a, rack: r7}. "
         "What a machine tells itself goes before.",
     )
+    shared: Flag = Field(
+        default=False,
+        description="On this machine: whether several projects may run here. Their tasks are "
+        "processes of one user, and can read each other's data. Otherwise it is that of the first.",
+    )
     production: Flag = Field(
         default=False, description="Whether it is production: the CLI asks before it changes it."
     )
