@@ -232,8 +232,11 @@ class Queues:
         that has only borrowed it: where it is guaranteed, or else, if the other `keeps` its work,
         where even then the other's share is not the lesser."""
         mine, lender = apart(leaf, other)
+        both = [name for name in theirs if wants.get(name)]
+        # Of what nobody is guaranteed anything everybody holds more than is guaranteed to him.
+        names = [name for name in both if name in self.limited] or both
         for branch in upto(other, lender):
-            if not any(branch.over(name) for name in theirs if wants.get(name)):
+            if not any(branch.over(name) for name in names):
                 return False
         if self.owns(mine, leaf, wants):
             return True

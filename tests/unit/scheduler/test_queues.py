@@ -452,3 +452,19 @@ def test_who_borrows_of_a_sibling_takes_nothing_that_the_sibling_keeps() -> None
     assert cluster.decide(10.0) == cluster.decide(5000.0) == []
     cluster.feed([asks("n", 4, queue="nlp")], 5001.0)
     assert started(cluster.decide(5001.0)) == ["n"]
+
+
+def test_what_is_guaranteed_is_kept_though_nobody_is_guaranteed_memory() -> None:
+    cpu = (("cpu", 4000),)
+    cluster = Cluster(FirstFit)
+    cluster.feed([
+        PoolChanged(pool="one", nodes=(Node(name="n", cpu=12000, memory=64),)),
+        QueuesChanged(queues=(Queue(name="a", guarantee=cpu), Queue(name="b", guarantee=cpu))),
+    ])  # fmt: skip
+    each = ((Ask(cpu=4000, memory=1), 1),)
+    for at, queue in enumerate(("free", "free", "a", "b")):
+        run = Waiting(run=f"{queue}{at}", pool="one", parts=each, since=at, queue=queue)
+        cluster.feed([run], 10.0 * at)
+        told = cluster.decide(10.0 * at)
+    [gone] = told
+    assert isinstance(gone, Preempt) and gone.run.startswith("free")
