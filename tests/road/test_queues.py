@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from tests.road.town import Town, far, function, in_town, swap, value
-from tradewind.base.errors import Conflict, InvalidSpec, Refused
+from tradewind.base.errors import Conflict, InvalidSpec, Location, Refused
 from tradewind.records.states import RunState
-from tradewind.records.tasks import Stop
+from tradewind.records.tasks import Resources, Stop
 from tradewind.specs.queue import Quota
 
 
@@ -194,7 +194,7 @@ async def test_what_a_run_waits_for_when_it_starts_and_what_would_start_it(town:
     wrong: list[tuple[str, Any]] = [
         ("cpu", -1), ("cpu", 1e300), ("processes", 0), ("processes", 1_000_000), ("memory", "much"),
         ("memory", "9000TiB"), ("pool", "nowhere"), ("colour", 1), ("priority", 1.5),
-        ("priority", 1001), ("share", 0.5),
+        ("priority", 1001), ("share", 0.5), ("pool", "far"), ("any_model", True),
     ]  # fmt: skip
     for where, bad in wrong:
         with pytest.raises(InvalidSpec) as caught:
@@ -292,8 +292,27 @@ async def test_a_pool_and_queues_of_all_it_has_are_applied_together(town: Town) 
         await town.here.apply([small, queue("b", guarantee={"cpu": 1})], "me")
     with pytest.raises(Refused, match="the pools have 2 CPU"):
         await town.here.apply([small], "me")
-    await town.here.delete("default", "pool", "local")
+    with pytest.raises(Refused, match="the pools have 2 CPU"):
+        await town.here.delete("default", "pool", "local")
+    places = town.here.places  # a machine is lost
+    places.facts["local"] = replace(places.facts["local"], capacity=Resources(cpu=2.0))
     await town.here.apply([queue("c"), queue("a", guarantee={"cpu": 30})], "me")
     with pytest.raises(Refused, match="guaranteed 31 CPU together, the pools have 2 CPU"):
         await town.here.apply([queue("b", guarantee={"cpu": 1})], "me")
     await town.here.apply([small], "me")
+    with pytest.raises(InvalidSpec, match="queue 'a': the queues below it") as caught:
+        await town.here.apply([queue("part", parent="a", guarantee={"cpu": 31})], "me")
+    assert caught.value.where == Location(file="queue/part", field="guarantee")
+
+
+@in_town
+async def test_a_queue_in_which_runs_are_stays(town: Town) -> None:
+    town.act("one", value(1, seconds=600.0))
+    await town.here.apply([queue("a")], "me")
+    runs = [await town.submit(function("one", queue="a", resources={"cpu": 2})) for _ in range(2)]
+    await town.settle(1.0)
+    with pytest.raises(Conflict, match="2 runs wait or work in queue 'a'"):
+        await town.here.delete("default", "queue", "a")
+    await town.settle()
+    assert {town.run(run).state for run in runs} == {RunState.SUCCEEDED}
+    await town.here.delete("default", "queue", "a")

@@ -171,6 +171,7 @@ class Assembly:
                 await self.connections.recount()
             return gone
         await asyncio.to_thread(self.shelf.spec, project, kind, name, 0)
+        self.quotas.may_lose(name, await self.connections.left(name))
         async with self.connections.deleting(name):
             return await asyncio.to_thread(delete)
 

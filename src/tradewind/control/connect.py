@@ -130,6 +130,14 @@ class Connections:
         facts = pools.facts(spec, machine, self.machines, classes)
         return facts, devices.laid(facts.capacity.accelerators, found, classes)
 
+    async def left(self, pool: str) -> Resources | None:
+        """What there is of a pool without its spec: of this machine all that it has."""
+        if pool != LOCAL or self.local is None:
+            return None
+        classes = await asyncio.to_thread(devices.known, self.places.store)
+        facts, _ = await asyncio.to_thread(self._as_said, self.local, classes)
+        return facts.capacity
+
     # --- in the background -------------------------------------------------------------------
 
     async def watch(self) -> None:

@@ -144,9 +144,13 @@ def _changes(waiting: Waiting, said: Mapping[str, Any], twin: Answering) -> Iter
                 if value not in twin.pools:
                     known = f"pools: {', '.join(sorted(twin.pools))}"
                     raise InvalidSpec(f"there is no pool {value!r}", hint=known, where=where)
+                if value == waiting.pool:
+                    raise InvalidSpec(f"it waits for pool {value!r} already", where=where)
                 yield whatif.OtherPool(str(value), waiting.pool)
             case "any_model":
                 models = sorted(model for each, _ in waiting.parts for model in each.models)
+                if not models:
+                    raise InvalidSpec("it names no model of devices", where=where)
                 yield whatif.AnyModel(tuple(models))
             case "preferred":
                 if waiting.layout is None or not waiting.layout.binds:

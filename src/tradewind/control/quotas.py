@@ -6,11 +6,11 @@ together.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tradewind.base.errors import Conflict, Location, Refused
+from tradewind.base.errors import Conflict, Location, Refused, TradewindError
 from tradewind.control.places import Places
 from tradewind.control.pools import limited
 from tradewind.records.runs import Run
@@ -73,13 +73,17 @@ class Quotas:
                 )
             if isinstance(spec, QueueSpec):
                 then[spec.name] = spec
-        queues = [demand.queue(spec) for spec in then.values()]
-        check(queues)
         if then == self.specs and not applied:
             return
+        queues = [demand.queue(spec) for spec in then.values()]
         now, whole = [demand.queue(spec) for spec in self.specs.values()], self._whole(applied)
-        if whole is not None:  # what is too much already, and gets no worse, is no matter of these
-            may_guarantee(queues, whole, beyond(now, self._whole(()) or whole))
+        try:
+            check(queues)
+            if whole is not None:  # what is too much already, and gets no worse, is theirs who did
+                may_guarantee(queues, whole, beyond(now, self._whole(()) or whole))
+        except TradewindError as error:
+            error.where = _nearest(error.where, [each.name for each in specs], then)
+            raise
 
     def _whole(self, applied: Sequence[PoolSpec]) -> Counter[str] | None:
         """What the pools will have; None while that is not known of each."""
@@ -89,17 +93,32 @@ class Quotas:
                 return None
             if spec.capacity is not None:
                 then[spec.name] = limited(then.get(spec.name, Resources(cpu=0.0)), spec.capacity)
-        whole = Counter[str]()
-        for capacity in then.values():
-            whole.update(demand.amounts(capacity))
-        return whole if then else None
+        return _sum(then.values()) if then else None
 
     def may_go(self, name: str) -> None:
-        """Raises Conflict while there are queues below it."""
+        """Raises Conflict while there are queues below it, or runs in it."""
         below = sorted(spec.name for spec in self.specs.values() if spec.parent == name)
         if below:
             raise Conflict(f"queue {name!r} has queues below it: {', '.join(below)}",
                            hint="delete these first")  # fmt: skip
+        machine = self.places.machine
+        inside = [asked.run for asked in machine.line.waiting.values() if asked.queue == name]
+        inside += [run for run, due in machine.due.items() if due.asked.queue == name]
+        inside += [run for run, held in machine.held.items()
+                   if held.asked.queue == name and not held.of]  # fmt: skip
+        if inside:
+            shown = ", ".join(inside[:5]) + (", …" if len(inside) > 5 else "")
+            raise Conflict(f"{len(inside)} runs wait or work in queue {name!r}: {shown}",
+                           hint="wait for these runs, or stop them first: tw stop RUN")  # fmt: skip
+
+    def may_lose(self, pool: str, left: Resources | None) -> None:
+        """Raises Refused where the guarantees are above what there is when only so much is `left`
+        of a pool, or nothing."""
+        queues = [demand.queue(spec) for spec in self.specs.values()]
+        now = {facts.name: facts.capacity for facts in self.places.facts.values()}
+        then = {name: each for name, each in now.items() if name != pool}
+        then |= {pool: left} if left is not None else {}
+        may_guarantee(queues, _sum(then.values()), beyond(queues, _sum(now.values())))
 
     def check(self, name: str) -> None:
         """Raises Refused for a queue in which nothing can wait. For one that this server does not
@@ -136,3 +155,28 @@ def gave(run: Run) -> str:
     """The run to which this one has given its newest place; or nothing."""
     told = run.memory.get("gave") or {}
     return str(told.get("by", "")) if told.get("number") == run.number else ""
+
+
+def _sum(capacities: Iterable[Resources]) -> Counter[str]:
+    whole = Counter[str]()
+    for capacity in capacities:
+        whole.update(demand.amounts(capacity))
+    return whole
+
+
+def _nearest(
+    where: Location | None, names: Sequence[str], then: Mapping[str, QueueSpec]
+) -> Location | None:
+    """Of the queues that are applied the one that is meant: a fault that shows in another one comes
+    of one below it."""
+    named = where.file.partition("/")[2] if where is not None else ""
+    if where is None or named in names:
+        return where
+    for name in names:
+        above, seen = name, set[str]()
+        while above in then and above not in seen:
+            seen.add(above)
+            above = then[above].parent or ""
+            if above == named:
+                return replace(where, file=f"queue/{name}")
+    return where

@@ -287,7 +287,8 @@ class Cluster(Books):
             return pool.never(waiting.pool, waiting.parts, waiting.layout)
         if not self.tree.limited:
             return ""
-        return self.tree.never(self.leaf(waiting), pool.wants(waiting.parts))
+        firm = all(each.firm for each in self.pools.values())
+        return self.tree.never(self.leaf(waiting), pool.wants(waiting.parts), firm)
 
     def _victim(self, run: str, cost: Cost, moves: bool, foreign: bool) -> room.Victim:
         held = self.held[run]
@@ -314,6 +315,8 @@ class Cluster(Books):
         if found is None:
             return False
         going = [self.held[run] for run in found.leaving]
+        if self._gone_for_good(waiting, going):
+            return False
         # Who keeps all work makes room all the same: it loses little, and the other starts sooner.
         if any(held.of or held.unsaved(self.now) for held in going) and self._coming(pool, waiting):
             return False
@@ -356,6 +359,13 @@ class Cluster(Books):
             return False
         file.again = min(file.again, since + waits)
         return True
+
+    def _gone_for_good(self, waiting: Waiting, going: Iterable[Held]) -> bool:
+        """Whether one of them would never get a place again, since its queues or its project were
+        given less meanwhile: it ends where it is, unless what it holds is another one's."""
+        return not self._reclaims(waiting, going) and any(
+            self.tree.never(self.leaf(held.asked), held.amounts) for held in going if not held.of
+        )
 
     def _reclaims(self, waiting: Waiting, going: Iterable[Held]) -> bool:
         """Whether it gets back what others had borrowed: that it gets at once."""

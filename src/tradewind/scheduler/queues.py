@@ -208,9 +208,9 @@ class Queues:
                     return found, name
         return None
 
-    def never(self, leaf: Branch, wants: Amounts) -> str:
-        """Why it may not hold so much even if nobody held anything, in words; empty where it may
-        (the whole that there is does not count: that may come back)."""
+    def never(self, leaf: Branch, wants: Amounts, firm: bool = False) -> str:
+        """Why it may not hold so much even if nobody held anything, in words; empty where it may.
+        The whole that there is counts if it is `firm`; else more may come back."""
         for name, wanted in wants.items() if self.limited else ():
             below, amount = leaf, 0
             for branch in leaf.path():
@@ -218,10 +218,11 @@ class Queues:
                 others = [each for each in branch.below if each is not below] if mine else []
                 load = (amount if mine else 0) + sum(_kept(each, name) for each in others)
                 most = branch.ceiling.get(name, math.inf)
-                if load + wanted > most and branch is not self.root:
-                    kept = f", of which others below keep {words(name, load)}" if load else ""
-                    return (f"{branch} may use at most {words(name, int(most))} at the same "
-                            f"time{kept}; this needs {words(name, wanted)}")  # fmt: skip
+                if load + wanted > most and (branch is not self.root or (firm and load)):
+                    where = f"{branch} may use at most" if branch.name else "the pools have"
+                    kept = f", of which other queues keep {words(name, load)}" if load else ""
+                    return (f"{where} {words(name, int(most))} at the same time{kept}; this needs "
+                            f"{words(name, wanted)}")  # fmt: skip
                 if mine:
                     below, amount = branch, max(load, branch.keep.get(name, 0) - wanted)
         return ""

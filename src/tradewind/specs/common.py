@@ -124,7 +124,9 @@ class Objective(Frozen):
 class Resources(Frozen):
     """An amount of machine: a pin of a workload, a quota, the capacity of a pool."""
 
-    cpu: Positive | None = Field(default=None, description="Processor cores: 2, 0.5.")
+    cpu: Annotated[Positive, Field(ge=0.001)] | None = Field(
+        default=None, description="Processor cores: 2, 0.5."
+    )
     memory: Bytes | None = Field(default=None, description="Main memory: 4GiB. In bytes.")
     accelerators: dict[Text, Devices] = Field(
         default_factory=dict,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from tradewind.specs.common import Spec
+from tradewind.specs.faults import fault
 from tradewind.specs.fields import Bytes, Integer, Text, Variable, one_or_many
 
 Pattern = Annotated[str, Field(strict=True, min_length=1)]
@@ -59,3 +60,10 @@ class DeviceSpec(Spec):
         description="On Kubernetes: in how many parts the device plugin gives one away, each as "
         "one of `resource` (time slicing, MPS): 4.",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _is_none_of_these(cls, name: str) -> str:
+        if name in ("cpu", "memory"):
+            raise fault(f"{name} is no class of devices", "choose another name")
+        return name

@@ -414,7 +414,7 @@ def test_what_others_below_keep_for_themselves_is_never_there() -> None:
                    Queue(name="guest", parent="a")])  # fmt: skip
     assert tree.never(tree.leaf("own", "p"), {"T4": 1000}) == ""
     assert tree.never(tree.leaf("guest", "p"), {"T4": 500}) == (
-        "queue 'a' may use at most 1 T4 at the same time, of which others below keep 1 T4; this "
+        "queue 'a' may use at most 1 T4 at the same time, of which other queues keep 1 T4; this "
         "needs 0.5 T4"
     )
     tree = Queues([Queue(name="a", guarantee=(("T4", 2000),), borrow=(("T4", 0),)),
@@ -468,3 +468,25 @@ def test_what_is_guaranteed_is_kept_though_nobody_is_guaranteed_memory() -> None
         told = cluster.decide(10.0 * at)
     [gone] = told
     assert isinstance(gone, Preempt) and gone.run.startswith("free")
+
+
+def test_who_would_never_get_a_place_again_is_not_sent_away_for_his_own() -> None:
+    """What its project may hold was lowered below what it holds: it ends where it is."""
+    cluster = a_cluster(Queue(name="a"), Queue(name="b", guarantee=t4(2)))
+    cluster.feed([asks(f"r{at}", 6, count=1) if at else asks("r0", 3, count=2) for at in range(1)])
+    assert started(cluster.decide(0.0)) == ["r0"]
+    cluster.feed([QueuesChanged(queues=cluster.tree.given, caps=(("default", t4(4)),))], 10.0)
+    cluster.feed([asks("r1", priority=1)], 10.0)
+    assert cluster.decide(10.0) == cluster.decide(10000.0) == []
+    cluster.feed([asks("b0", 4, count=2, queue="b", project="other")], 10001.0)
+    assert cluster.decide(10001.0) == []
+
+
+def test_what_other_queues_keep_of_a_whole_that_does_not_grow_is_never_there() -> None:
+    cluster = a_cluster(Queue(name="own", guarantee=t4(4), lend=t4(0)))
+    cluster.feed([asks("wide", 3, count=3), asks("fits", 2, count=4)])
+    told = {each.run: each for each in cluster.decide()}
+    assert isinstance(told["fits"], Place)
+    assert isinstance(told["wide"], Reject) and told["wide"].why == (
+        "the pools have 12 T4 at the same time, of which other queues keep 4 T4; this needs 9 T4"
+    )
