@@ -101,12 +101,7 @@ class Quotas:
         if below:
             raise Conflict(f"queue {name!r} has queues below it: {', '.join(below)}",
                            hint="delete these first")  # fmt: skip
-        machine = self.places.machine
-        inside = [asked.run for asked in machine.line.waiting.values() if asked.queue == name]
-        inside += [run for run, due in machine.due.items() if due.asked.queue == name]
-        inside += [run for run, held in machine.held.items()
-                   if held.asked.queue == name and not held.of]  # fmt: skip
-        if inside:
+        if inside := self.places.machine.inside(name):
             shown = ", ".join(inside[:5]) + (", …" if len(inside) > 5 else "")
             raise Conflict(f"{len(inside)} runs wait or work in queue {name!r}: {shown}",
                            hint="wait for these runs, or stop them first: tw stop RUN")  # fmt: skip

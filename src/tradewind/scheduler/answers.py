@@ -61,6 +61,12 @@ class Answering(Cluster):
         held = self.held.get(run)
         return held.asked.pool if held is not None else ""
 
+    def inside(self, queue: str) -> list[str]:
+        """The runs that wait or hold a place in this queue."""
+        asked = [*self.line.waiting.values(), *(due.asked for due in list(self.due.values())),
+                 *(held.asked for held in list(self.held.values()) if not held.of)]  # fmt: skip
+        return [each.run for each in asked if each.queue == queue]
+
     def holders(self, pool: str) -> set[str]:
         """The runs that hold a place there."""
         return {held.of or held.asked.run for held in self._there(pool)}
